@@ -1,0 +1,36 @@
+# Every target makes the environment it needs; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+RUN := runs/quickstart
+
+.PHONY: help quickstart test lint format clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or newer is needed, found {sys.version.split()[0]}: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[onnx,quickstart,dev]'
+	@touch $@
+
+quickstart: $(INSTALLED) ## the main job on real reviews, about five minutes: table and three predictions
+	HF_HUB_OFFLINE=1 $(BIN)/sentiment-hf run --config recipes/reviews/quickstart.yaml --output_dir $(RUN) --overwrite_output_dir
+	@$(BIN)/sentiment-hf predict --model $(RUN) --backend onnx "这个电影太好看了！" "房间很吵，再也不来了" "书的内容不错，就是纸张太差"
+
+test: $(INSTALLED) ## all tests
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+lint: $(INSTALLED) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## let ruff rewrite the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment, runs and caches
+	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

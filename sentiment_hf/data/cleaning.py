@@ -1,0 +1,127 @@
+"""General cleaning of text from the web, each step its own switch.
+
+The switches are saved with the model, so that prediction cleans exactly as training did.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from typing import Any
+
+from sentiment_hf.exceptions import InputError
+
+_NESTED_AMPERSAND = re.compile(r"&(?:amp;)+")
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
+# Web addresses end where Chinese text or its punctuation begins, so \S would be far too greedy.
+_URL = re.compile(r"(?:https?://|www\.)[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+", re.IGNORECASE)
+_EMAIL = re.compile(r"[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+")
+_MENTION = re.compile(r"@[\w\-]{1,30}[:：]?")
+_SPACE = re.compile(r"\s+")
+# Control, format (zero-width and direction marks; the joiner that builds emoji stays), surrogate, private use.
+_KEEP_FORMAT = "\u200d"
+_REPEAT = re.compile(r"([^\w\s])\1{3,}|([^\W\d])\2{3,}")
+
+_MAX_PASSES = 20
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """Switches of `clean`, in the order in which the steps run.
+
+    Attributes:
+        nfkc: Unicode NFKC: full-width letters and digits become plain ones.
+        html: entities (`&nbsp;`) become characters, tags are removed.
+        urls: web addresses are removed.
+        emails: e-mail addresses are removed.
+        mentions: `@name` is removed.
+        whitespace: runs of white space become one space; control and invisible characters are removed.
+        repeats: a letter or mark that stands more than three times in a row stands three times; digits stay.
+        simplified: traditional characters become simplified ones (OpenCC, t2s).
+    """
+
+    nfkc: bool = True
+    html: bool = True
+    urls: bool = True
+    emails: bool = True
+    mentions: bool = True
+    whitespace: bool = True
+    repeats: bool = True
+    simplified: bool = False
+
+    @classmethod
+    def from_dict(cls, switches: dict[str, Any] | None) -> Cleaning:
+        """Switches from a recipe or a saved config; those left out keep their default.
+
+        Raises:
+            InputError: an unknown switch or a value that is not true or false.
+        """
+        known = [field.name for field in fields(cls)]
+        for name, value in (switches or {}).items():
+            if name not in known:
+                raise InputError(f"cleaning switches {', '.join(known)}", repr(name), "Remove or rename it.")
+            if not isinstance(value, bool):
+                raise InputError(f"true or false for cleaning.{name}", repr(value), "Write true or false.")
+        return cls(**(switches or {}))
+
+    @classmethod
+    def none(cls) -> Cleaning:
+        """Every switch off: what a model that records no cleaning gets."""
+        return cls(**{field.name: False for field in fields(cls)})
+
+    def to_dict(self) -> dict[str, bool]:
+        return asdict(self)
+
+
+def clean(text: str, switches: Cleaning) -> str:
+    """Clean one text; cleaning what is clean already changes nothing.
+
+    One step can make work for another (an entity may hide an address), so the steps repeat until none changes the
+    text.
+    """
+    for _ in range(_MAX_PASSES):
+        cleaned = _clean_once(text, switches)
+        if cleaned == text:
+            break
+        text = cleaned
+    return text
+
+
+def _clean_once(text: str, switches: Cleaning) -> str:
+    if switches.nfkc:
+        text = unicodedata.normalize("NFKC", text)
+    if switches.html:
+        text = _TAG.sub(" ", html.unescape(_NESTED_AMPERSAND.sub("&", text)))
+    if switches.urls:
+        text = _URL.sub(" ", text)
+    if switches.emails:
+        text = _EMAIL.sub(" ", text)
+    if switches.mentions:
+        text = _MENTION.sub(" ", text)
+    if switches.whitespace:
+        text = "".join(char for char in _SPACE.sub(" ", text) if _is_visible(char)).strip()
+        text = _SPACE.sub(" ", text)
+    if switches.repeats:
+        text = _REPEAT.sub(lambda match: (match[1] or match[2]) * 3, text)
+    if switches.simplified:
+        text = _to_simplified(text)
+    return text
+
+
+def _is_visible(char: str) -> bool:
+    return char == _KEEP_FORMAT or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co")
+
+
+@cache
+def _converter() -> Any:
+    from opencc import OpenCC
+
+    return OpenCC("t2s")
+
+
+def _to_simplified(text: str) -> str:
+    # OpenCC takes UTF-8, which has no lone surrogates.
+    return str(_converter().convert(text.encode("utf-8", "replace").decode("utf-8")))

@@ -1,0 +1,42 @@
+"""Rows become a batch: dynamic padding to a multiple, with `doc_id` and `labels` kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from sentiment_hf.data.padding import pad_rows
+
+
+@dataclass
+class ClassificationCollator:
+    """Pads to the longest row of the batch, rounded up to a multiple but not beyond `max_length`.
+
+    >>> collator = ClassificationCollator(tokenizer, pad_to_multiple_of=8)
+    >>> batch = collator([
+    ...     {"doc_id": 7, "labels": 1, "length": 3, "input_ids": [2, 5, 3], "attention_mask": [1, 1, 1]},
+    ...     {"doc_id": 9, "labels": 0, "length": 4, "input_ids": [2, 5, 6, 3], "attention_mask": [1, 1, 1, 1]},
+    ... ])
+    >>> batch["input_ids"]
+    tensor([[2, 5, 3, 0, 0, 0, 0, 0],
+            [2, 5, 6, 3, 0, 0, 0, 0]])
+    >>> batch["doc_id"], batch["labels"]
+    (tensor([7, 9]), tensor([1, 0]))
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    pad_to_multiple_of: int = 8
+    max_length: int | None = None
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        names = [name for name in self.tokenizer.model_input_names if name in rows[0]]
+        features = {name: [row[name] for row in rows] for name in names}
+        padded = pad_rows(features, self.tokenizer, self.pad_to_multiple_of, self.max_length)
+        batch = {name: torch.from_numpy(array) for name, array in padded.items()}
+        for name in ("doc_id", "labels"):
+            if name in rows[0]:
+                batch[name] = torch.tensor([row[name] for row in rows], dtype=torch.long)
+        return batch

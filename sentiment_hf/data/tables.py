@@ -1,0 +1,166 @@
+"""Tables from files: csv, tsv, json, jsonl and parquet, each also gzipped, in utf-8 or gb18030."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from sentiment_hf.exceptions import InputError
+
+ENCODINGS = ("auto", "utf-8", "utf-8-sig", "gb18030")
+FILE_KINDS = ("csv", "tsv", "json", "jsonl", "parquet")
+
+
+def file_kind(path: Path) -> str:
+    """The kind of a file by its ending, `.gz` aside.
+
+    Raises:
+        InputError: an ending that no reader knows.
+    """
+    suffixes = [suffix.lstrip(".").lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == "gz":
+        suffixes.pop()
+    kind = suffixes[-1] if suffixes else ""
+    if kind not in FILE_KINDS:
+        raise InputError(
+            f"a file ending in {', '.join('.' + kind for kind in FILE_KINDS)} (or one of these with .gz)",
+            path.name,
+            "Convert the file, or rename it to the ending of what it holds.",
+        )
+    return kind
+
+
+def decode(data: bytes, encoding: str, name: str) -> str:
+    """File content as text.
+
+    Args:
+        data: the raw bytes.
+        encoding: one of `ENCODINGS`; `auto` tells utf-8 (with or without a byte order mark) and gb18030 apart. Chinese
+            gb18030 is practically never valid utf-8, so the stricter encoding is tried first.
+        name: the file, for the message.
+
+    Raises:
+        InputError: the bytes are not in that encoding.
+    """
+    if encoding not in ENCODINGS:
+        raise InputError(f"encoding {' | '.join(ENCODINGS)}", repr(encoding), "Use one of these names.")
+    if encoding == "gb18030" and not data.isascii() and _is_valid(data, "utf-8"):
+        raise InputError(f"gb18030 text in {name}", "valid utf-8", "Set `encoding: utf-8` (or `auto`).")
+    if encoding == "auto":
+        encoding = "utf-8" if _is_valid(data, "utf-8") or not _is_valid(data, "gb18030") else "gb18030"
+    # A byte order mark is never part of the text, whichever of the two names was declared.
+    codec = "utf-8-sig" if encoding == "utf-8" else encoding
+    try:
+        return data.decode(codec)
+    except UnicodeDecodeError as error:
+        remedy = (
+            "The bytes are valid gb18030: set `encoding: gb18030` (or `auto`)."
+            if _is_valid(data, "gb18030")
+            else "Save the file as UTF-8."
+        )
+        found = f"byte 0x{data[error.start]:02x} at offset {error.start}, which is not {encoding}"
+        raise InputError(f"{encoding} text in {name}", found, remedy) from None
+
+
+def _is_valid(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def read_table(path: str | Path, encoding: str = "auto") -> pd.DataFrame:
+    """All columns of a csv, tsv, json, jsonl or parquet file, each also gzipped; csv and tsv cells stay text.
+
+    A tsv is read without quoting (a quotation mark in it is a character of the text), as the published Chinese sets
+    are written; a csv follows RFC 4180.
+
+    Raises:
+        InputError: the file is missing, empty, of an unknown kind, undecodable, or malformed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing there"
+        raise InputError(f"a data file at {path}", found, "Check the path.")
+    kind = file_kind(path)
+    data = path.read_bytes()
+    if data[:2] == b"\x1f\x8b":
+        try:
+            data = gzip.decompress(data)
+        except (EOFError, OSError) as error:
+            raise InputError(f"a whole gzip file at {path}", str(error), "Fetch the file again.") from None
+    if not data.strip():
+        raise InputError(f"rows in {path}", "an empty file", "Check what wrote the file.")
+    try:
+        frame = _READERS[kind](data, encoding, str(path))
+    except InputError:
+        raise
+    except (ValueError, pd.errors.ParserError, OSError) as error:
+        raise InputError(f"well-formed {kind} in {path}", str(error).strip(), "Mend the file there.") from None
+    if frame.empty:
+        raise InputError(f"rows in {path}", "a header and nothing below it", "Check what wrote the file.")
+    return frame
+
+
+def _read_csv(data: bytes, encoding: str, name: str) -> pd.DataFrame:
+    return pd.read_csv(
+        io.StringIO(decode(data, encoding, name)), dtype=str, keep_default_na=False, index_col=False, low_memory=False
+    )
+
+
+def _read_tsv(data: bytes, encoding: str, name: str) -> pd.DataFrame:
+    return pd.read_csv(
+        io.StringIO(decode(data, encoding, name)),
+        sep="\t",
+        dtype=str,
+        keep_default_na=False,
+        index_col=False,
+        quoting=csv.QUOTE_NONE,
+        low_memory=False,
+    )
+
+
+def _read_json(data: bytes, encoding: str, name: str) -> pd.DataFrame:
+    rows = json.loads(decode(data, encoding, name))
+    if isinstance(rows, dict) and isinstance(rows.get("data"), list):
+        rows = rows["data"]
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise InputError(f"a list of objects in {name}", type(rows).__name__, "Write one object a row.")
+    return pd.DataFrame(rows, dtype=object)
+
+
+def _read_jsonl(data: bytes, encoding: str, name: str) -> pd.DataFrame:
+    rows = []
+    # str.splitlines would also break at U+2028 and U+0085, which JSON strings may hold unescaped.
+    for number, line in enumerate(decode(data, encoding, name).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise InputError(f"one JSON object a line in {name}", f"line {number}: {error}", "Mend it.") from None
+        if not isinstance(row, dict):
+            found = f"a {type(row).__name__} on line {number}"
+            raise InputError(f"one JSON object a line in {name}", found, "Write one object a line.")
+        rows.append(row)
+    return pd.DataFrame(rows, dtype=object)
+
+
+def _read_parquet(data: bytes, encoding: str, name: str) -> pd.DataFrame:
+    return pd.read_parquet(io.BytesIO(data))
+
+
+_READERS: dict[str, Callable[[bytes, str, str], pd.DataFrame]] = {
+    "csv": _read_csv,
+    "tsv": _read_tsv,
+    "json": _read_json,
+    "jsonl": _read_jsonl,
+    "parquet": _read_parquet,
+}

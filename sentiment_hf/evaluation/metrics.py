@@ -1,0 +1,50 @@
+"""Scores of predictions, through the package's own `evaluate` module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+METRIC_MODULE = Path(__file__).parent / "sentiment_metrics"
+
+
+@cache
+def _metric_module() -> Any:
+    import evaluate
+
+    return evaluate.load(str(METRIC_MODULE), keep_in_memory=True)
+
+
+def classification_scores(
+    logits: np.ndarray, references: Sequence[int] | np.ndarray, label_names: Sequence[str]
+) -> dict[str, Any]:
+    """Scores of a classifier's output.
+
+    Args:
+        logits: `[rows, classes]`, or anything else whose largest entry is the prediction.
+        references: `[rows]`, true label ids.
+        label_names: in the order of the ids.
+
+    Returns:
+        What `sentiment_metrics` lists: accuracy, macro_f1, per_class, confusion_matrix, roc_auc, pr_auc and so on.
+    """
+    return _metric_module().compute(
+        predictions=logits.argmax(axis=-1),
+        references=np.asarray(references),
+        label_names=list(label_names),
+        scores=logits,
+    )
+
+
+def metrics_for_trainer(label_names: Sequence[str]) -> Callable[[Any], dict[str, float]]:
+    """A `compute_metrics` for `Trainer`: the scores that are plain numbers."""
+
+    def compute_metrics(output: Any) -> dict[str, float]:
+        scores = classification_scores(output.predictions, output.label_ids, label_names)
+        return {name: value for name, value in scores.items() if isinstance(value, float)}
+
+    return compute_metrics

@@ -1,0 +1,76 @@
+"""`metrics.json` and the table made of it: floor, FP32 and INT8 on the same rows, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+METRICS_FILE = "metrics.json"
+SYSTEMS = {
+    "floor": "TF-IDF + linear SVM (floor)",
+    "fp32": "FP32 (torch)",
+    "onnx": "FP32 (ONNX Runtime)",
+    "int8": "INT8 (ONNX Runtime)",
+}
+
+
+def system_row(scores: dict[str, Any], size_mb: float, ms_per_review: float, train_rows: int | None) -> dict[str, Any]:
+    """One system's entry in `metrics.json`: the four figures of the table first, then every other score.
+
+    Args:
+        scores: from `classification_scores`.
+        size_mb: of the file that does the work, in 10**6 bytes.
+        ms_per_review: strings in, labels out, on this machine.
+        train_rows: rows it was trained on, where known.
+    """
+    first = {name: scores[name] for name in ("accuracy", "macro_f1")}
+    return first | {"size_mb": size_mb, "ms_per_review": ms_per_review, "train_rows": train_rows} | scores
+
+
+def write_metrics(folder: Path, metrics: dict[str, Any]) -> Path:
+    path = folder / METRICS_FILE
+    write_json(path, metrics)
+    return path
+
+
+def read_metrics(run: str | Path) -> dict[str, Any]:
+    """The metrics of a run.
+
+    Raises:
+        InputError: the folder has none.
+    """
+    path = Path(run) / METRICS_FILE
+    if not path.is_file():
+        raise InputError(f"a finished run at {run}", f"no {METRICS_FILE}", "Train first, or check the path.")
+    return dict(read_json(path))
+
+
+def metrics_table(runs: Iterable[dict[str, Any]]) -> Table:
+    """Runs as one table, one line a system; several runs (protocols, recipes) stand below each other."""
+    from rich.table import Table
+
+    table = Table(title="Scores on the held-out split, time with strings in and labels out")
+    for column in ("run", "protocol", "split (rows)", "system", "trained on"):
+        table.add_column(column, no_wrap=True)
+    for column in ("accuracy", "macro-F1", "size MB", "ms/review"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for metrics in runs:
+        named = [metrics.get("name", ""), metrics.get("protocol", "–")]
+        for system, label in SYSTEMS.items():
+            row = metrics.get(system)
+            if row is not None:
+                rows = f"{row['train_rows']:,}" if row.get("train_rows") else "–"
+                figures = [f"{row['accuracy']:.4f}", f"{row['macro_f1']:.4f}"]
+                figures += [f"{row['size_mb']:.2f}", f"{row['ms_per_review']:.2f}"]
+                table.add_row(*named, f"{metrics['split']} ({row['rows']:,})", label, rows, *figures)
+            elif f"{system}_refused" in metrics:
+                table.add_row(*named, metrics["split"], f"{label}: refused by the gate", "–", *["–"] * 4)
+        table.add_section()
+    return table

@@ -1,0 +1,47 @@
+"""The one error that users are meant to read: what was expected, what was found, and how to mend it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+P = ParamSpec("P")
+
+EXIT_STATUS = 2
+
+
+class InputError(ValueError):
+    """Input that the library cannot work with.
+
+    Args:
+        expected: what would have worked, as a noun phrase.
+        found: what was there instead.
+        remedy: how to mend it, as a sentence.
+    """
+
+    def __init__(self, expected: str, found: str, remedy: str) -> None:
+        self.expected, self.found, self.remedy = expected, found, remedy
+        super().__init__(f"Expected {expected}, found {found}. {remedy}")
+
+
+class MissingExtraError(ImportError):
+    """A backend that is not installed; the message is the pip command that installs it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed. Install it with: pip install 'sentiment_hf[{extra}]'")
+
+
+def exits_cleanly(main: Callable[P, int]) -> Callable[P, int]:
+    """Turn an `InputError` into one sentence on standard error and exit status 2, for a program's `main`."""
+
+    @wraps(main)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> int:
+        try:
+            return main(*args, **kwargs)
+        except (InputError, MissingExtraError) as error:
+            sys.stderr.write(f"error: {error}\n")
+            return EXIT_STATUS
+
+    return wrapper

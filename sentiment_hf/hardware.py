@@ -1,0 +1,47 @@
+"""What this machine's processor can do, for choosing a precision and an INT8 target."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+
+
+@cache
+def cpu_flags() -> frozenset[str]:
+    """Instruction-set flags as Linux names them (`avx512_vnni`, `amx_bf16`); empty on other systems."""
+    for key, value in _cpuinfo_lines():
+        if key in ("flags", "Features"):
+            return frozenset(value.split())
+    return frozenset()
+
+
+@cache
+def cpu_name() -> str:
+    """The processor's name, for records of measurements."""
+    for key, value in _cpuinfo_lines():
+        if key == "model name":
+            return value
+    return platform.processor() or platform.machine()
+
+
+def cpu_runs_bf16_fast() -> bool:
+    """Whether matrix products in bfloat16 have their own instructions, so that bf16 is faster than FP32."""
+    return bool(cpu_flags() & {"avx512_bf16", "amx_bf16"})
+
+
+def native_int8_arch() -> str:
+    """The INT8 target of this processor: `avx512_vnni`, `avx2` or `arm64`."""
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return "arm64"
+    return "avx512_vnni" if "avx512_vnni" in cpu_flags() else "avx2"
+
+
+def _cpuinfo_lines() -> list[tuple[str, str]]:
+    if not _CPUINFO.is_file():
+        return []
+    lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    pairs = (line.partition(":") for line in lines)
+    return [(key.strip(), value.strip()) for key, _, value in pairs]

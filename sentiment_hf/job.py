@@ -1,0 +1,119 @@
+"""The main job, end to end: train, score beside the floor, export, quantize behind the gate, and one report."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from sentiment_hf.compression.export import Exported, export_model
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.data.preparation import map_labels
+from sentiment_hf.data.sources import load_file
+from sentiment_hf.evaluation.baseline import floor_logits
+from sentiment_hf.evaluation.metrics import classification_scores
+from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, read_metrics, system_row, write_metrics
+from sentiment_hf.evaluation.timing import milliseconds_per_review
+from sentiment_hf.exceptions import exits_cleanly
+from sentiment_hf.files import size_mb
+from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.tasks import Task
+from sentiment_hf.training.arguments import parse_run_arguments
+from sentiment_hf.training.run import SPLITS_FOLDER, train
+
+logger = logging.getLogger(__name__)
+
+
+def saved_split(folder: Path, split: str, task: Task) -> pd.DataFrame | None:
+    """A split that a run saved beside its model, labels as ids; None where it saved none."""
+    path = folder / SPLITS_FOLDER / f"{split}.jsonl"
+    return map_labels(load_file(path), task, str(path)) if path.is_file() else None
+
+
+def score_exported(folder: Path, exported: Exported, floor: Pipeline | None = None) -> dict[str, Any]:
+    """Add the exported files to a run's `metrics.json`, all systems timed side by side on the held-out rows.
+
+    Args:
+        folder: of the run.
+        exported: its files.
+        floor: the fitted floor, to be timed along; without it the floor's time stays what it was.
+
+    Returns:
+        The metrics, as written.
+    """
+    metrics = read_metrics(folder)
+    backends = ["torch", "onnx"] + (["int8"] if exported.int8 else [])
+    classifiers = {backend: SentimentClassifier.from_pretrained(folder, backend) for backend in backends}
+    task = classifiers["torch"].task
+    held_out, dev = saved_split(folder, metrics["split"], task), saved_split(folder, "dev", task)
+    if held_out is None or dev is None:
+        logger.warning("%s has no saved splits: the exported files are not scored", folder)
+        return metrics
+    predictors: dict[str, Callable[[Sequence[str]], Any]] = {
+        "fp32" if backend == "torch" else backend: classifier for backend, classifier in classifiers.items()
+    }
+    if floor is not None:
+        predictors["floor"] = lambda texts: floor_logits(floor, texts, len(task.labels)).argmax(axis=-1)
+    logger.info("timing %s side by side", ", ".join(predictors))
+    for system, milliseconds in milliseconds_per_review(predictors, held_out["text"]).items():
+        metrics.setdefault(system, {})["ms_per_review"] = milliseconds
+    for system, file in (("onnx", exported.fp32), ("int8", exported.int8)):
+        if file is None:
+            metrics[system] = None
+            continue
+        scorer = classifiers[system].scorer
+        scores = classification_scores(scorer.logits(held_out["text"]), held_out["label"], task.labels)
+        row = system_row(scores, size_mb(file), metrics[system]["ms_per_review"], metrics["fp32"]["train_rows"])
+        on_dev = classification_scores(scorer.logits(dev["text"]), dev["label"], task.labels)
+        row["dev"] = {name: on_dev[name] for name in ("accuracy", "macro_f1")}
+        metrics[system] = row | {"file": file.name, "providers": list(classifiers[system].providers)}
+    metrics.pop("int8_refused", None)
+    if exported.refusal:
+        metrics["int8_refused"] = exported.refusal
+    write_metrics(folder, metrics)
+    return metrics
+
+
+def export_run(
+    model: str,
+    quantize: str,
+    arch: str,
+    max_drop: float,
+    dev: pd.DataFrame | None = None,
+    output: Path | None = None,
+    floor: Pipeline | None = None,
+) -> tuple[Exported, dict[str, Any] | None]:
+    """Export a model and, where it is a run with metrics, score the files into them."""
+    folder = Path(model)
+    exported = export_model(model, dev, quantize, arch, max_drop, output)
+    is_run = (folder / METRICS_FILE).is_file() and output is None
+    return exported, score_exported(folder, exported, floor) if is_run else None
+
+
+@exits_cleanly
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a recipe to its end and show the report."""
+    log_to_stderr()
+    args = parse_run_arguments(sys.argv[1:] if argv is None else argv)
+    finished = train(args)
+    if not finished.metrics:
+        return 0
+    export = args.export
+    exported, metrics = export_run(
+        str(finished.folder),
+        export.quantize,
+        export.arch,
+        export.max_drop,
+        finished.data.splits["dev"],
+        floor=finished.floor,
+    )
+    show(metrics_table([metrics or finished.metrics]))
+    show(f"Model, onnx/, audit.json, train.log and {METRICS_FILE} are in {finished.folder}")
+    if exported.refusal:
+        show(exported.refusal)
+    return 0

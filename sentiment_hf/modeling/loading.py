@@ -1,0 +1,90 @@
+"""The tokenizer and the config of a Hub id or a folder; nothing here needs torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+
+from sentiment_hf.exceptions import InputError
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+# These count positions from padding_idx + 1, so that many rows of the table hold no position.
+_OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet")
+
+
+def load_config(model: str, revision: str | None = None) -> PretrainedConfig:
+    """The config of a Hub id or folder.
+
+    Raises:
+        InputError: there is none, or the Hub cannot be reached.
+    """
+    check_folder(model)
+    try:
+        return AutoConfig.from_pretrained(model, revision=revision)
+    except (OSError, ValueError) as error:
+        raise not_loadable("a model", model, error) from error
+
+
+def load_tokenizer(model: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """The fast tokenizer of a Hub id or folder.
+
+    Raises:
+        InputError: the folder has no tokenizer, or the Hub cannot be reached.
+    """
+    check_folder(model)
+    folder = Path(model)
+    if folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        found = ", ".join(sorted(item.name for item in folder.iterdir())[:8]) or "an empty folder"
+        raise InputError(
+            f"a tokenizer in {model} ({', '.join(TOKENIZER_FILES[:2])}, …)",
+            found,
+            "Save the tokenizer beside the weights: tokenizer.save_pretrained(folder).",
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
+    except (OSError, ValueError, ImportError) as error:
+        raise not_loadable("a tokenizer", model, error) from error
+    if not tokenizer.is_fast:
+        found = type(tokenizer).__name__
+        raise InputError(
+            f"a fast tokenizer for {model}", found, "Convert it: AutoTokenizer.from_pretrained(…).save_pretrained(…)."
+        )
+    return tokenizer
+
+
+def max_positions(config: PretrainedConfig) -> int | None:
+    """The longest input in tokens that the model has positions for; None where it has no table of positions."""
+    table: int | None = config.to_dict().get("max_position_embeddings")
+    if table is None or config.model_type not in _OFFSET_POSITIONS:
+        return table
+    return table - (config.pad_token_id or 0) - 1
+
+
+def check_max_length(max_length: int, config: PretrainedConfig, model: str) -> None:
+    """Raises InputError where `max_length` is beyond the model's positions."""
+    limit = max_positions(config)
+    if limit is not None and max_length > limit:
+        found = f"max_length {max_length}"
+        raise InputError(
+            f"max_length of at most {limit}, the positions of {model}", found, f"Set `max_length: {limit}` or less."
+        )
+
+
+def check_folder(model: str) -> None:
+    looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
+    if looks_like_path and not Path(model).is_dir():
+        raise InputError(f"a model folder at {model}", "nothing there", "Check the path.")
+
+
+def not_loadable(what: str, model: str, error: Exception) -> InputError:
+    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    remedy = "Check the name; without access to the Hub, give a folder that holds the model."
+    return InputError(f"{what} that loads from {model}", first_line, remedy)

@@ -1,0 +1,55 @@
+"""What a saved model knows beyond its weights: task and text settings, kept in the stock config.
+
+A stock config carries unknown keys through saving and loading, so the checkpoint stays one that `pipeline()`, the Hub's
+widget and Optimum take as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from transformers import PretrainedConfig, PreTrainedTokenizerBase
+
+from sentiment_hf import __version__
+from sentiment_hf.data.cleaning import Cleaning
+from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.modeling.loading import max_positions
+from sentiment_hf.tasks import Task
+
+logger = logging.getLogger(__name__)
+
+CONFIG_KEY = "sentiment_hf"
+# Tokenizers without a limit report one of about 10**30.
+_NO_LIMIT = 1_000_000
+
+
+def record_settings(
+    config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, task: Task, settings: TextSettings
+) -> None:
+    """Write task and text settings into the config, and the length limit into the tokenizer for stock pipelines."""
+    saved = {"version": __version__, "task": task.name, "metric": task.metric, "text": settings.to_dict()}
+    if task.raw_labels:
+        saved["raw_labels"] = dict(task.raw_labels)
+    setattr(config, CONFIG_KEY, saved)
+    tokenizer.model_max_length = settings.max_length
+    tokenizer.truncation_side = "left" if settings.truncation == "left" else "right"
+
+
+def recorded_settings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, name: str) -> TextSettings:
+    """The text settings a model was saved with; for a model from elsewhere: no cleaning, its own length limit."""
+    saved: dict[str, Any] | None = getattr(config, CONFIG_KEY, None)
+    if saved is not None:
+        return TextSettings.from_dict(saved["text"])
+    limits = [max_positions(config), tokenizer.model_max_length]
+    max_length = min((limit for limit in limits if limit is not None and limit < _NO_LIMIT), default=512)
+    logger.info("%s records no text settings: no cleaning, truncated on the right at %d tokens", name, max_length)
+    return TextSettings(cleaning=Cleaning.none(), max_length=max_length)
+
+
+def task_of(config: PretrainedConfig) -> Task:
+    """The task of a saved model: label names from the config; raw labels may be names or, as saved, ids."""
+    names = tuple(config.id2label[index] for index in range(config.num_labels))
+    saved = getattr(config, CONFIG_KEY, None) or {}
+    raw_labels = saved.get("raw_labels") or {str(index): label for index, label in enumerate(names)}
+    return Task(saved.get("task", "custom"), names, raw_labels, saved.get("metric", "macro_f1"))

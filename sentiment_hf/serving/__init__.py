@@ -1,0 +1,1 @@
+"""Out to people: the predictor, and what stands on it."""

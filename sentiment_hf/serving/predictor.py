@@ -1,0 +1,146 @@
+"""`SentimentClassifier`: texts in, labels with probabilities out, on torch or ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from sentiment_hf.data.cleaning import clean
+from sentiment_hf.data.sources import as_text
+from sentiment_hf.evaluation.prediction import TextScorer, softmax
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.saved import recorded_settings, task_of
+from sentiment_hf.serving.backends import open_backend
+
+if TYPE_CHECKING:
+    from sentiment_hf.tasks import Task
+
+TOP_K = 3
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one text.
+
+    Attributes:
+        text: as it was given; None where it was missing.
+        label: name of the most probable label, or None where there is no text to judge.
+        probability: of that label.
+        top: the most probable labels with their probabilities, in descending order.
+        reason: why there is no label, or None.
+    """
+
+    text: str | None
+    label: str | None
+    probability: float | None
+    top: tuple[tuple[str, float], ...] = field(default=())
+    reason: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: `text`, `label`, `probability`, `top`, and `reason` where there is one."""
+        top = [{"label": label, "probability": probability} for label, probability in self.top]
+        answer = {"text": self.text, "label": self.label, "probability": self.probability, "top": top}
+        return answer if self.reason is None else answer | {"reason": self.reason}
+
+    def __str__(self) -> str:
+        if self.label is None:
+            return f"Text: {self.text or ''}\nPred: – ({self.reason})"
+        top = ", ".join(f"{label}={probability:.3f}" for label, probability in self.top)
+        return f"Text: {self.text}\nPred: {self.label} (conf={self.probability:.2f})\nTop-{len(self.top)}: {top}"
+
+
+class SentimentClassifier:
+    """A trained classifier.
+
+    >>> classifier = SentimentClassifier.from_pretrained("runs/quickstart", backend="int8")
+    >>> classifier("这个电影太好看了！").label
+    'positive'
+
+    Attributes:
+        task: label names and metric.
+        scorer: texts -> logits.
+        backend: `torch`, `onnx` or `int8`.
+        providers: what the model really runs on.
+        file: the file that holds the weights in use.
+    """
+
+    def __init__(
+        self, task: Task, scorer: TextScorer, backend: str, providers: tuple[str, ...], file: Path | None = None
+    ) -> None:
+        self.task, self.scorer, self.backend, self.providers, self.file = task, scorer, backend, providers, file
+
+    @classmethod
+    def from_pretrained(
+        cls, model: str | Path, backend: str = "torch", provider: str = "cpu", revision: str | None = None
+    ) -> SentimentClassifier:
+        """Load a classifier.
+
+        Args:
+            model: folder or Hub id of a sequence classifier; one from this package brings its text settings along.
+            backend: which file: `torch` (the checkpoint), `onnx` (`onnx/model.onnx`) or `int8` (the quantized file for
+                this processor).
+            provider: where it runs: `cpu`, `cuda` or `tensorrt` (ONNX files only).
+            revision: branch, tag or commit of a Hub id.
+
+        Raises:
+            InputError: no such model, tokenizer or file, or a provider that this machine does not have.
+            MissingExtraError: onnxruntime is needed and not installed.
+        """
+        name = str(model)
+        config, tokenizer = load_config(name, revision), load_tokenizer(name, revision)
+        opened = open_backend(name, config, backend, provider, revision)
+        scorer = TextScorer(
+            tokenizer, recorded_settings(config, tokenizer, name), opened.forward, batch_size=opened.batch_size
+        )
+        return cls(task_of(config), scorer, backend, opened.providers, opened.file)
+
+    @overload
+    def __call__(self, texts: str, top_k: int = TOP_K) -> Prediction: ...
+
+    @overload
+    def __call__(self, texts: Iterable[Any], top_k: int = TOP_K) -> list[Prediction]: ...
+
+    def __call__(self, texts: str | Iterable[Any], top_k: int = TOP_K) -> Prediction | list[Prediction]:
+        """Classify a text, or many.
+
+        Args:
+            texts: a text, or texts in any order and number; inside they are sorted by length and batched. A missing or
+                empty one among them gets an answer without label, and the others are answered.
+            top_k: how many labels `top` lists.
+
+        Returns:
+            A `Prediction`, or a list of them in the order of the texts.
+        """
+        if isinstance(texts, str):
+            return self._predict([texts], top_k)[0]
+        return self._predict(list(texts), top_k)
+
+    def _predict(self, values: list[Any], top_k: int) -> list[Prediction]:
+        if top_k < 1:
+            raise InputError("top_k of at least 1", str(top_k), "Leave it out for 3.")
+        texts = [as_text(value) for value in values]
+        reasons = [self._reason_against(text) for text in texts]
+        judged = [row for row, reason in enumerate(reasons) if reason is None]
+        answers = [Prediction(text, None, None, reason=reason) for text, reason in zip(texts, reasons, strict=True)]
+        if judged:
+            probabilities = softmax(self.scorer.logits([texts[row] or "" for row in judged]))
+            for row, row_probabilities in zip(judged, probabilities, strict=True):
+                answers[row] = self._answer(texts[row], row_probabilities, top_k)
+        return answers
+
+    def _reason_against(self, text: str | None) -> str | None:
+        if text is None:
+            return "missing text"
+        if not text.strip():
+            return "empty text"
+        return None if clean(text, self.scorer.settings.cleaning).strip() else "no text left after cleaning"
+
+    def _answer(self, text: str | None, probabilities: np.ndarray, top_k: int) -> Prediction:
+        ranked = np.argsort(-probabilities, kind="stable")[:top_k]
+        top = tuple((self.task.labels[index], float(probabilities[index])) for index in ranked)
+        return Prediction(text, top[0][0], top[0][1], top)

@@ -1,0 +1,166 @@
+"""`SentimentTrainingArguments` and the way from a recipe and a command line to the arguments of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from transformers import HfArgumentParser, TrainingArguments
+
+from sentiment_hf.data.cleaning import Cleaning
+from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.hardware import cpu_runs_bf16_fast
+from sentiment_hf.recipe import (
+    DataArguments,
+    ExportArguments,
+    ModelArguments,
+    TaskArguments,
+    TrainingOptions,
+    as_command_line,
+    check_known,
+    read_recipe,
+)
+
+
+@dataclass
+class SentimentTrainingArguments(TrainingOptions, TrainingArguments):
+    """transformers' `TrainingArguments` with the keys and defaults of `TrainingOptions`.
+
+    The added keys mean the same on transformers 4.57 and 5, which renamed or dropped some of their own.
+    """
+
+    def __post_init__(self) -> None:
+        TrainingOptions.__post_init__(self)
+        if self.output_dir is None:
+            raise InputError("output_dir", "none", "Give --output_dir, the folder of the run.")
+        self._choose_precision()
+        # Our own data pipeline drops columns; the Trainer would drop doc_id as well.
+        self.remove_unused_columns = False
+        self.label_names = ["labels"]
+        if self.accelerator_config is None:
+            # Without pinned memory, and so without a GPU, there is nothing to overlap.
+            pinned = self.dataloader_pin_memory and not self.use_cpu
+            self.accelerator_config = {"non_blocking": self.non_blocking and pinned}
+        if self.load_best_model_at_end and self.metric_for_best_model is None:
+            self.metric_for_best_model = "macro_f1"
+        try:
+            TrainingArguments.__post_init__(self)
+        except (ValueError, ImportError) as error:
+            raise InputError("training arguments that go together", str(error), "Change one of them.") from error
+        if self.n_gpu > 1:
+            found = f"{self.n_gpu} GPUs in one process"
+            raise InputError(
+                "one GPU a process", found, "Start with `accelerate launch`, or set CUDA_VISIBLE_DEVICES=0."
+            )
+
+    @property
+    def folder(self) -> Path:
+        """`output_dir` as a path."""
+        assert self.output_dir is not None
+        return Path(self.output_dir)
+
+    def get_warmup_steps(self, num_training_steps: int) -> int:
+        """Steps of the warm-up: `warmup_steps` where it is set, else `warmup_ratio` of all steps."""
+        if self.warmup_steps:
+            return int(super().get_warmup_steps(num_training_steps))
+        return math.ceil(num_training_steps * self.warmup_ratio)
+
+    def _choose_precision(self) -> None:
+        on_gpu = torch.cuda.is_available() and not self.use_cpu
+        if self.bf16 or self.fp16:
+            if self.precision != "auto":
+                remedy = "Set `precision` alone."
+                raise InputError(
+                    "one setting of the precision", f"precision: {self.precision} and bf16 or fp16", remedy
+                )
+            return
+        precision = self.precision
+        if precision == "auto":
+            if on_gpu:
+                precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+            else:
+                precision = "bf16" if cpu_runs_bf16_fast() else "fp32"
+        if precision == "fp16" and not on_gpu:
+            raise InputError("a GPU for precision: fp16", "none", "Use `precision: auto`, which asks the hardware.")
+        self.precision = precision
+        self.bf16, self.fp16 = precision == "bf16", precision == "fp16"
+        # Without a GPU transformers refuses bf16 unless the CPU was asked for by name.
+        self.use_cpu = self.use_cpu or not (on_gpu or torch.backends.mps.is_available())
+
+
+@dataclass
+class RunArguments:
+    """Everything a recipe says, by topic."""
+
+    task: TaskArguments
+    data: DataArguments
+    model: ModelArguments
+    export: ExportArguments
+    training: SentimentTrainingArguments
+
+    @property
+    def text_settings(self) -> TextSettings:
+        return TextSettings(
+            cleaning=Cleaning.from_dict(self.data.cleaning),  # type: ignore[arg-type]
+            max_length=self.data.max_length,
+            truncation=self.data.truncation,
+            head_share=self.data.head_share,
+        )
+
+    def as_recipe(self) -> dict[str, Any]:
+        """The keys of the project's own that this run uses, as a recipe that would repeat it."""
+        keys: dict[str, Any] = {}
+        for part in (self.task, self.data, self.model, self.export):
+            keys |= dataclasses.asdict(part)
+        keys |= {item.name: getattr(self.training, item.name) for item in dataclasses.fields(TrainingOptions)}
+        keys.pop("overwrite_output_dir")
+        # transformers spells "none" as an empty list.
+        keys["report_to"] = ",".join(self.training.report_to) or "none"
+        return {name: _plain(value) for name, value in keys.items() if value is not None}
+
+
+class _Parser(HfArgumentParser):
+    """argparse's complaint about a value, as our error instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError("valid values", message, "Mend it in the recipe or on the command line.")
+
+
+def parse_run_arguments(argv: Sequence[str]) -> RunArguments:
+    """`--config recipe.yaml --key value …` -> arguments; the recipe sets defaults, the command line overrides.
+
+    Raises:
+        InputError: an unknown key (the nearest known one is named), a value of the wrong kind, or one out of range.
+    """
+    parser = _Parser(
+        (TaskArguments, DataArguments, ModelArguments, ExportArguments, SentimentTrainingArguments),
+        allow_abbrev=False,
+        add_help=False,
+    )
+    parser.add_argument("--config")
+    known = {action.dest for action in parser._actions} - {"config"}
+    words = list(argv)
+    chosen, _ = parser.parse_known_args(words)
+    keys = as_command_line(read_recipe(chosen.config, known)) if chosen.config else []
+    namespace, rest = parser.parse_known_args([*keys, *words])
+    if rest:
+        check_known(
+            [word.lstrip("-").partition("=")[0] for word in rest if word.startswith("-")], known, "the command line"
+        )
+        raise InputError("--key value pairs", " ".join(rest), "Write two dashes before a key.")
+    values = vars(namespace)
+    parts = []
+    for part in (TaskArguments, DataArguments, ModelArguments, ExportArguments, SentimentTrainingArguments):
+        parts.append(part(**{item.name: values[item.name] for item in dataclasses.fields(part) if item.init}))
+    return RunArguments(*parts)  # type: ignore[arg-type]
+
+
+def _plain(value: Any) -> Any:
+    """Enums of transformers as the words that recipes use."""
+    return getattr(value, "value", value)

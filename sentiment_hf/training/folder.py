@@ -1,0 +1,99 @@
+"""The folder of a run: claimed before anything is written, resumed from the newest whole checkpoint, finished whole."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import move_files, staging_folder, write_text
+
+logger = logging.getLogger(__name__)
+
+RECIPE_FILE = "recipe.yaml"
+# Written last into a checkpoint, so that a checkpoint cut off in the middle of being written has none or half of one.
+_CHECKPOINT_END = "trainer_state.json"
+
+
+def check_free(folder: Path, overwrite: bool, resume: bool) -> None:
+    """Raises InputError where the folder holds something that this run may not replace."""
+    if folder.is_file():
+        raise InputError(f"a folder for the run at {folder}", "a file", "Choose another --output_dir.")
+    if resume or not folder.exists() or not any(folder.iterdir()):
+        return
+    is_run = (folder / RECIPE_FILE).is_file()
+    if not is_run:
+        found = ", ".join(sorted(item.name for item in folder.iterdir())[:5])
+        raise InputError(f"an empty folder or a run at {folder}", found, "Choose another --output_dir.")
+    if not overwrite:
+        remedy = "Choose another --output_dir, replace it with --overwrite_output_dir, or go on with it: "
+        remedy += "--resume_from_checkpoint true."
+        raise InputError(f"an empty folder at {folder}", "another run", remedy)
+
+
+def claim(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
+    """Make the folder this run's: emptied unless resumed, with the recipe in it."""
+    if folder.exists() and not resume:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / RECIPE_FILE
+    if resume and path.is_file():
+        before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        changed = sorted(key for key in recipe.keys() | before.keys() if recipe.get(key) != before.get(key))
+        if changed:
+            logger.warning("the resumed run was started with other values of: %s", ", ".join(changed))
+    write_text(path, yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False))
+
+
+def newest_checkpoint(folder: Path, wanted: str | None) -> str | None:
+    """The checkpoint to go on from.
+
+    Args:
+        folder: of the run.
+        wanted: `true` for the newest whole one in `folder`, a path for that one, None or `false` for none.
+
+    Returns:
+        Its path, or None to start from the beginning.
+
+    Raises:
+        InputError: the path given is no whole checkpoint.
+    """
+    if wanted is None or wanted.lower() == "false":
+        return None
+    if wanted.lower() != "true":
+        if not _is_whole(Path(wanted)):
+            raise InputError(
+                f"a checkpoint at {wanted}", f"no complete {_CHECKPOINT_END}", "Use an earlier one, or `true`."
+            )
+        return wanted
+    numbered = [
+        (int(item.name.split("-")[1]), item) for item in folder.glob("checkpoint-*") if item.name[11:].isdigit()
+    ]
+    for _, path in sorted(numbered, reverse=True):
+        if _is_whole(path):
+            return str(path)
+        logger.warning("%s was cut off while it was written and is not used", path)
+    logger.info("no checkpoint in %s: starting from the beginning", folder)
+    return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    try:
+        json.loads((checkpoint / _CHECKPOINT_END).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Save weights (safetensors), config and tokenizer, the config last: a folder with a config is whole."""
+    with staging_folder(folder) as staging:
+        model.save_pretrained(staging)
+        tokenizer.save_pretrained(staging)
+        move_files(staging, folder, last="config.json")

@@ -1,0 +1,71 @@
+"""What a run writes down about itself: a log, and the facts that a reader needs to repeat or judge it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from sentiment_hf.hardware import cpu_name
+
+logger = logging.getLogger(__name__)
+
+LOG_FILE = "train.log"
+RECORDED_PACKAGES = (
+    "sentiment_hf",
+    "torch",
+    "transformers",
+    "accelerate",
+    "datasets",
+    "tokenizers",
+    "numpy",
+    "scikit-learn",
+)
+
+
+@contextmanager
+def log_to_file(folder: Path) -> Iterator[None]:
+    """Also write the package's log to `train.log` while a run lasts."""
+    handler = logging.FileHandler(folder / LOG_FILE, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    package_logger = logging.getLogger("sentiment_hf")
+    package_logger.addHandler(handler)
+    if package_logger.level == logging.NOTSET:
+        package_logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        package_logger.removeHandler(handler)
+        handler.close()
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware."""
+    versions = {name: importlib.metadata.version(name) for name in RECORDED_PACKAGES}
+    hardware = {"cpu": cpu_name(), "threads": torch.get_num_threads()}
+    if torch.cuda.is_available():
+        hardware["gpu"] = torch.cuda.get_device_name()
+    return {"python": platform.python_version(), **versions, "hardware": hardware}
+
+
+class LogCallback(TrainerCallback):
+    """Loss, learning rate and dev scores into the run's log, one line each time the trainer logs."""
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if state.is_world_process_zero and logs:
+            line = " ".join(f"{name}={value:.6g}" for name, value in logs.items() if isinstance(value, int | float))
+            logger.debug("step %d: %s", state.global_step, line)

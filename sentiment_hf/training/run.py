@@ -1,0 +1,232 @@
+"""One training run from recipe to `metrics.json`.
+
+`accelerate launch -m sentiment_hf.training.run --config recipe.yaml --key value …`, or `sentiment-hf train` with the
+same arguments.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+from transformers import EarlyStoppingCallback, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.data.cleaning import clean
+from sentiment_hf.data.collation import ClassificationCollator
+from sentiment_hf.data.preparation import PreparedData, prepare_splits
+from sentiment_hf.data.sources import load_splits
+from sentiment_hf.data.tokenization import tokenize_frame
+from sentiment_hf.evaluation.metrics import metrics_for_trainer
+from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.evaluation.report import metrics_table, write_metrics
+from sentiment_hf.exceptions import InputError, exits_cleanly
+from sentiment_hf.files import write_json
+from sentiment_hf.modeling.classifier import SCRATCH, classifier_config, load_classifier, scratch_tokenizer
+from sentiment_hf.modeling.forward import torch_forward
+from sentiment_hf.modeling.loading import check_max_length, load_tokenizer
+from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.training import folder as run_folder
+from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
+from sentiment_hf.training.losses import class_weights
+from sentiment_hf.training.records import LogCallback, environment, log_to_file
+from sentiment_hf.training.scoring import score_run
+from sentiment_hf.training.trainer import SentimentTrainer
+
+logger = logging.getLogger(__name__)
+
+SPLITS_FOLDER = "splits"
+
+
+@dataclass
+class FinishedRun:
+    """A finished run, for what comes after it (export, report).
+
+    Attributes:
+        folder: with model, tokenizer, `metrics.json`, `audit.json`, `train.log`, `splits/`.
+        data: the rows of the run.
+        scorer: the trained model as texts -> logits.
+        floor: the fitted floor, or None where the recipe turned it off.
+        metrics: what `metrics.json` holds.
+    """
+
+    folder: Path
+    data: PreparedData
+    scorer: TextScorer
+    floor: Pipeline | None
+    metrics: dict[str, Any]
+
+
+def train(args: RunArguments) -> FinishedRun:
+    """Prepare data, fine-tune, keep the best checkpoint, score it beside the floor, and write everything down.
+
+    Everything that can be refused is refused before the output folder is touched.
+
+    Raises:
+        InputError: see the parts.
+    """
+    folder = args.training.folder
+    resume = args.training.resume_from_checkpoint
+    run_folder.check_free(folder, args.training.overwrite_output_dir, resume is not None)
+    checkpoint = run_folder.newest_checkpoint(folder, resume)
+    data = load_data(args)
+    tokenizer, model = load_model(args, data)
+    trainer_rows = sample_training_rows(args, data)
+    class_weight = class_weights(
+        args.training.class_weights,
+        trainer_rows["label"].tolist(),
+        data.task.labels,
+    )
+    is_main = args.training.process_index == 0
+    if is_main:
+        run_folder.claim(folder, args.as_recipe(), checkpoint is not None)
+        save_splits(folder, data)
+    with args.training.main_process_first(desc="tokenizing"):
+        tokenized = {
+            split: tokenize_frame(
+                trainer_rows if split == "train" else data.splits[split],
+                tokenizer,
+                args.text_settings,
+                split,
+                args.data.preprocessing_num_workers,
+                args.data.cache_dir,
+            )
+            for split in ("train", "dev")
+        }
+    with log_to_file(folder):
+        log_facts(args, data, len(trainer_rows), model)
+        callbacks: list[Any] = [LogCallback()]
+        if args.training.early_stopping_patience is not None:
+            callbacks.append(EarlyStoppingCallback(args.training.early_stopping_patience))
+        trainer = SentimentTrainer(
+            model=model,
+            args=args.training,
+            class_weight=class_weight,
+            train_dataset=tokenized["train"],
+            eval_dataset=tokenized["dev"],
+            data_collator=ClassificationCollator(tokenizer, args.data.pad_to_multiple_of, args.data.max_length),
+            processing_class=tokenizer,
+            compute_metrics=metrics_for_trainer(data.task.labels),
+            callbacks=callbacks,
+        )
+        started = time.perf_counter()
+        trainer.train(resume_from_checkpoint=checkpoint)
+        seconds = time.perf_counter() - started
+        scorer = TextScorer(tokenizer, args.text_settings, torch_forward(trainer.model))
+        if not is_main:
+            return FinishedRun(folder, data, scorer, None, {})
+        run_folder.save_model(folder, trainer.model, tokenizer)
+        logger.info("trained in %.0f s; best checkpoint saved in %s", seconds, folder)
+        floor, metrics = score_run(args, data, scorer, len(trainer_rows))
+        record = {
+            "seed": args.training.seed,
+            "training_seconds": round(seconds, 1),
+            "best_checkpoint": trainer.state.best_model_checkpoint,
+            "best_metric": trainer.state.best_metric,
+            "environment": environment(),
+            "history": trainer.state.log_history,
+        }
+        write_json(folder / "run.json", record)
+        write_metrics(folder, metrics)
+    return FinishedRun(folder, data, scorer, floor, metrics)
+
+
+def load_data(args: RunArguments) -> PreparedData:
+    """The rows of a run, labels mapped, cleaned by protocol, split."""
+    data = args.data
+    splits = load_splits(
+        data.dataset,
+        data.dataset_config,
+        data.train_file,
+        data.validation_file,
+        data.test_file,
+        data.text_column,
+        data.label_column,
+        data.encoding,
+    )
+    return prepare_splits(
+        splits,
+        args.task.task,
+        args.task.labels,  # type: ignore[arg-type]
+        data.protocol,
+        data.split_method,
+        data.validation_share,
+        data.test_share,
+        data.split_seed,
+        args.text_settings.cleaning,
+    )
+
+
+def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """Tokenizer and classifier that the recipe names, with task and text settings in the config."""
+    name = args.model.model
+    if name is None:
+        raise InputError("model", "none", "Name a Hub id or a folder with `model:`, or `scratch`.")
+    overrides: dict[str, Any] = args.model.config_overrides or {}  # type: ignore[assignment]
+    settings = args.text_settings
+    if name == SCRATCH:
+        train_texts = [clean(text, settings.cleaning) for text in data.splits["train"]["text"]]
+        tokenizer = scratch_tokenizer(train_texts, overrides)
+    else:
+        tokenizer = load_tokenizer(name, args.model.model_revision)
+    config = classifier_config(
+        name, data.task, tokenizer, args.model.num_hidden_layers, overrides, args.model.model_revision
+    )
+    check_max_length(settings.max_length, config, name)
+    record_settings(config, tokenizer, data.task, settings)
+    # The classification head is drawn at random, so the seed comes first.
+    set_seed(args.training.seed)
+    model = load_classifier(name, config, args.model.attn_implementation, args.model.model_revision)
+    return tokenizer, model
+
+
+def sample_training_rows(args: RunArguments, data: PreparedData) -> Any:
+    """The training rows, or a seeded sample of `max_train_rows` of them in their original order."""
+    rows = data.splits["train"]
+    limit = args.data.max_train_rows
+    if limit is None or limit >= len(rows):
+        return rows
+    return rows.sample(limit, random_state=args.data.split_seed).sort_index()
+
+
+def save_splits(folder: Path, data: PreparedData) -> None:
+    """Audit and held-out rows beside the run; all splits where they were made here."""
+    write_json(folder / "audit.json", data.audit)
+    (folder / SPLITS_FOLDER).mkdir(exist_ok=True)
+    for split, frame in data.splits.items():
+        if split != "train" or data.made_splits:
+            named = frame.assign(label=[data.task.labels[index] for index in frame["label"]])
+            named.to_json(folder / SPLITS_FOLDER / f"{split}.jsonl", orient="records", lines=True, force_ascii=False)
+
+
+def log_facts(args: RunArguments, data: PreparedData, trained_on: int, model: PreTrainedModel) -> None:
+    """Seed, versions, hyper-parameters and row counts: what a reader of the log wants first."""
+    rows = ", ".join(f"{split} {len(frame):,}" for split, frame in data.splits.items())
+    logger.info("protocol %s: %s rows; left out of training: %s", args.data.protocol, rows, data.left_out)
+    logger.info("seed %d, trained on %d rows, precision %s", args.training.seed, trained_on, args.training.precision)
+    logger.info("model %s: %.1f million parameters", args.model.model, model.num_parameters() / 1e6)
+    logger.info("versions and hardware: %s", environment())
+    logger.info("hyper-parameters: %s", args.as_recipe())
+
+
+@exits_cleanly
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train by the arguments of the command line and show the table."""
+    log_to_stderr()
+    args = parse_run_arguments(sys.argv[1:] if argv is None else argv)
+    finished = train(args)
+    if finished.metrics:
+        show(metrics_table([finished.metrics]))
+        if args.export.quantize != "none":
+            show(f"Trained only. For ONNX and INT8: sentiment-hf export --model {finished.folder} --quantize dynamic")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""The scores of a run: the trained model and the floor on dev and on the held-out split, timed side by side."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+from sklearn.pipeline import Pipeline
+
+from sentiment_hf.data.preparation import PreparedData
+from sentiment_hf.evaluation.baseline import fit_floor, floor_logits, floor_scores, floor_size_mb
+from sentiment_hf.evaluation.metrics import classification_scores
+from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.evaluation.report import system_row
+from sentiment_hf.evaluation.timing import milliseconds_per_review
+from sentiment_hf.files import size_mb
+from sentiment_hf.training.arguments import RunArguments
+
+logger = logging.getLogger(__name__)
+
+
+def score_floor(args: RunArguments, data: PreparedData) -> tuple[Pipeline, dict[str, Any]]:
+    """Fit the floor on all training rows and score it on dev and test."""
+    train_rows, dev, held_out = data.splits["train"], data.splits["dev"], data.splits[_scored_split(data)]
+    names = data.task.labels
+    logger.info("fitting the floor on %d rows", len(train_rows))
+    floor = fit_floor(train_rows["text"], train_rows["label"])
+    times = milliseconds_per_review({"floor": partial(floor_logits, floor, num_classes=len(names))}, held_out["text"])
+    scores = floor_scores(floor, held_out["text"], held_out["label"], names)
+    row = system_row(scores, floor_size_mb(floor), times["floor"], len(train_rows))
+    row["dev"] = _dev(floor_scores(floor, dev["text"], dev["label"], names))
+    return floor, _metrics_head(args, data) | {"floor": row}
+
+
+def score_run(
+    args: RunArguments, data: PreparedData, scorer: TextScorer, trained_on: int
+) -> tuple[Pipeline | None, dict[str, Any]]:
+    """Score the model and the floor on dev and test, and time both side by side."""
+    dev, held_out = data.splits["dev"], data.splits[_scored_split(data)]
+    names = data.task.labels
+    floor, metrics = score_floor(args, data) if args.training.floor else (None, _metrics_head(args, data))
+    predictors: dict[str, Any] = {"fp32": scorer.logits}
+    if floor is not None:
+        predictors["floor"] = partial(floor_logits, floor, num_classes=len(names))
+    times = milliseconds_per_review(predictors, held_out["text"])
+    scores = classification_scores(scorer.logits(held_out["text"]), held_out["label"], names)
+    weights = args.training.folder / "model.safetensors"
+    metrics["fp32"] = system_row(scores, size_mb(weights), times["fp32"], trained_on)
+    metrics["fp32"]["dev"] = _dev(classification_scores(scorer.logits(dev["text"]), dev["label"], names))
+    if floor is not None:
+        metrics["floor"]["ms_per_review"] = times["floor"]
+    return floor, metrics
+
+
+def _scored_split(data: PreparedData) -> str:
+    return "test" if "test" in data.splits else "dev"
+
+
+def _metrics_head(args: RunArguments, data: PreparedData) -> dict[str, Any]:
+    return {
+        "name": args.training.folder.name,
+        "task": data.task.name,
+        "protocol": args.data.protocol,
+        "split": _scored_split(data),
+        "rows": {name: len(frame) for name, frame in data.splits.items()},
+        "left_out": data.left_out,
+    }
+
+
+def _dev(scores: dict[str, Any]) -> dict[str, float]:
+    return {name: scores[name] for name in ("accuracy", "macro_f1")}

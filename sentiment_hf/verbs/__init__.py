@@ -1,0 +1,1 @@
+"""What the verbs of `sentiment-hf` do; each file is one verb, imported when it is called."""

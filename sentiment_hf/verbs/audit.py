@@ -1,0 +1,88 @@
+"""`sentiment-hf audit`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from sentiment_hf.console import show
+from sentiment_hf.data.audit import audit_splits, clean_training_rows
+from sentiment_hf.data.sources import load_splits
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import write_text
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.max_length is not None and args.model is None:
+        raise InputError(
+            "--model with --max_length", "--max_length alone", "Tokens are counted by a model's tokenizer."
+        )
+    splits = load_splits(
+        args.dataset,
+        args.dataset_config,
+        args.train_file,
+        args.validation_file,
+        args.test_file,
+        args.text_column,
+        args.label_column,
+        args.encoding,
+    )
+    report = audit_splits(splits, _token_counter(args.model) if args.model else None, args.max_length)
+    if args.write_clean:
+        mask, _ = clean_training_rows(splits)
+        for split, frame in splits.items():
+            rows = frame[mask] if split == "train" else frame
+            text = rows.to_json(orient="records", lines=True, force_ascii=False)
+            write_text(Path(args.write_clean) / f"{split}.jsonl", text)
+    if args.json:
+        show(json.dumps(report, ensure_ascii=False, indent=2))
+        return 0
+    show(_table(report))
+    clean = report["clean"]
+    left_out = ", ".join(f"{reason} {count:,}" for reason, count in clean["left_out"].items())
+    show(f"clean protocol: {clean['train_rows']:,} training rows; left out: {left_out}")
+    return 0
+
+
+def _token_counter(model: str) -> Callable[[list[str]], list[int]]:
+    from sentiment_hf.modeling.loading import load_tokenizer
+
+    tokenizer = load_tokenizer(model)
+    return lambda texts: [len(ids) for ids in tokenizer(texts, verbose=False)["input_ids"]]
+
+
+def _table(report: dict[str, Any]) -> Table:
+    splits = [split for split in ("train", "dev", "test") if split in report]
+    table = Table(title="Audit")
+    table.add_column("")
+    for split in splits:
+        table.add_column(split, justify="right")
+    lines = {
+        "rows": "rows",
+        "empty_texts": "empty texts",
+        "repeated_rows": "rows that repeat an earlier one",
+        "conflicting_texts": "texts with two labels",
+        "in_train": "rows that stand in train",
+        "in_train_disagree": "… of these with another label",
+        "in_dev": "rows that stand in dev",
+    }
+    for key, text in lines.items():
+        table.add_row(text, *[f"{report[split][key]:,}" if key in report[split] else "" for split in splits])
+    table.add_section()
+    for label in dict.fromkeys(label for split in splits for label in report[split]["labels"]):
+        shares = [(report[split]["labels"].get(label, 0), report[split]["rows"]) for split in splits]
+        table.add_row(f"label {label}", *[f"{count:,} ({count / rows:.1%})" for count, rows in shares])
+    table.add_section()
+    for unit in ("characters", "tokens"):
+        if unit in report["train"]:
+            for name in ("median", "mean", "p95", "max"):
+                table.add_row(f"{unit}, {name}", *[f"{report[split][unit][name]:,g}" for split in splits])
+    if "cut_by_max_length" in report["train"]:
+        cut = [f"{report[split]['cut_by_max_length']:.1%}" for split in splits]
+        table.add_row(f"cut at {report['train']['max_length']} tokens", *cut)
+    return table

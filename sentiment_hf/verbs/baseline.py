@@ -1,0 +1,28 @@
+"""`sentiment-hf baseline`: the TF-IDF floor alone, in the format of every run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.evaluation.report import metrics_table, write_metrics
+from sentiment_hf.training.arguments import parse_run_arguments
+from sentiment_hf.training.folder import check_free, claim
+from sentiment_hf.training.run import load_data, save_splits
+from sentiment_hf.training.scoring import score_floor
+
+DEFAULT_FOLDER = "runs/baseline"
+
+
+def run(words: Sequence[str]) -> int:
+    log_to_stderr()
+    args = parse_run_arguments([f"--output_dir={DEFAULT_FOLDER}", *words])
+    folder = args.training.folder
+    check_free(folder, args.training.overwrite_output_dir, resume=False)
+    data = load_data(args)
+    _, metrics = score_floor(args, data)
+    claim(folder, args.as_recipe(), resume=False)
+    save_splits(folder, data)
+    write_metrics(folder, metrics)
+    show(metrics_table([metrics]))
+    return 0

@@ -1,0 +1,58 @@
+"""`sentiment-hf evaluate`: a saved model on a labelled file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.data.audit import is_blank
+from sentiment_hf.data.preparation import map_labels
+from sentiment_hf.data.sources import load_file
+from sentiment_hf.evaluation.metrics import classification_scores
+from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, read_metrics, system_row, write_metrics
+from sentiment_hf.evaluation.timing import milliseconds_per_review
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import size_mb
+from sentiment_hf.serving.predictor import SentimentClassifier
+
+SYSTEMS = {"torch": "fp32", "onnx": "onnx", "int8": "int8"}
+
+
+def run(args: argparse.Namespace) -> int:
+    log_to_stderr()
+    rows = load_file(args.data, args.text_column, args.label_column, args.encoding)
+    classifier = SentimentClassifier.from_pretrained(args.model, args.backend, args.provider)
+    rows = map_labels(rows, classifier.task, args.data)
+    blank = rows["text"].map(is_blank)
+    rows = rows[~blank]
+    if rows.empty:
+        raise InputError(f"texts in {args.data}", "only blank ones", "Check the text column.")
+    scores = classification_scores(classifier.scorer.logits(rows["text"]), rows["label"], classifier.task.labels)
+    times = milliseconds_per_review({"it": classifier}, rows["text"])
+    row = system_row(scores, size_mb(classifier.file) if classifier.file else 0.0, times["it"], None)
+    row |= {"backend": args.backend, "providers": list(classifier.providers)}
+
+    folder = _folder(args)
+    metrics: dict[str, Any] = {"name": Path(args.model).name, "task": classifier.task.name, "split": str(args.data)}
+    metrics |= {"blank_rows_left_out": int(blank.sum())}
+    # Another backend on the same file joins what is there, so that the two can be compared.
+    if (folder / METRICS_FILE).is_file():
+        before = read_metrics(folder)
+        if all(before.get(key) == value for key, value in metrics.items()):
+            metrics = before
+    metrics[SYSTEMS[args.backend]] = row
+    path = write_metrics(folder, metrics)
+    show(metrics_table([metrics]))
+    show(f"Written to {path}")
+    return 0
+
+
+def _folder(args: argparse.Namespace) -> Path:
+    if args.output_dir:
+        return Path(args.output_dir)
+    name = Path(args.data).name.partition(".")[0]
+    model = Path(args.model)
+    home = model if model.is_dir() else Path("runs") / args.model.replace("/", "--")
+    return home / "evaluation" / name

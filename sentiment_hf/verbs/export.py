@@ -1,0 +1,40 @@
+"""`sentiment-hf export`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.data.preparation import map_labels
+from sentiment_hf.data.sources import load_file
+from sentiment_hf.evaluation.report import metrics_table
+from sentiment_hf.job import export_run, saved_split
+from sentiment_hf.modeling.loading import load_config
+from sentiment_hf.modeling.saved import task_of
+
+REFUSED_STATUS = 1
+
+
+def run(args: argparse.Namespace) -> int:
+    log_to_stderr()
+    task = task_of(load_config(args.model))
+    if args.validation_file:
+        rows = load_file(args.validation_file, args.text_column, args.label_column, args.encoding)
+        dev = map_labels(rows, task, args.validation_file)
+        dev = dev[dev["text"].notna()]
+    else:
+        dev = saved_split(Path(args.model), "dev", task)
+    output = Path(args.output_dir) if args.output_dir else None
+    exported, metrics = export_run(args.model, args.quantize, args.arch, args.max_drop, dev, output)
+    if metrics:
+        show(metrics_table([metrics]))
+    for path in (exported.fp32, exported.int8):
+        if path:
+            show(f"Written: {path}")
+    if exported.refusal:
+        show(exported.refusal)
+        return REFUSED_STATUS
+    if exported.gate:
+        show(f"Gate passed: {exported.gate}")
+    return 0

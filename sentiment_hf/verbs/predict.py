@@ -1,0 +1,109 @@
+"""`sentiment-hf predict`: texts from the command line, a file, or a prompt."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from sentiment_hf.console import show
+from sentiment_hf.data.sources import TEXT_COLUMNS, pick_column
+from sentiment_hf.data.tables import read_table
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.serving.predictor import Prediction, SentimentClassifier
+
+ROWS_PER_BLOCK = 256
+OUTPUT_KINDS = (".csv", ".tsv", ".jsonl")
+PROMPT = ">> "
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.texts and args.file:
+        raise InputError("texts or --file", "both", "Give one of them.")
+    if args.output and not args.file:
+        raise InputError("--file with --output", "--output alone", "Texts given as words are answered on the screen.")
+    if args.output and Path(args.output).suffix not in OUTPUT_KINDS:
+        raise InputError(f"--output ending in {', '.join(OUTPUT_KINDS)}", args.output, "Choose one of these endings.")
+    # The input is checked before the model is loaded, which takes longer.
+    table = read_table(args.file, args.encoding) if args.file else None
+    column = pick_column(table, args.text_column, TEXT_COLUMNS, "text", args.file) if table is not None else ""
+    classifier = SentimentClassifier.from_pretrained(args.model, args.backend, args.provider)
+    if table is not None:
+        if args.output:
+            _predict_to_file(classifier, table, column, args)
+        else:
+            for _, answers in _blocks(classifier, table, column, args.top_k):
+                for answer in answers:
+                    _show(answer, args.json)
+    elif args.texts:
+        for answer in classifier(args.texts, args.top_k):
+            _show(answer, args.json)
+    else:
+        _prompt(classifier, args)
+    return 0
+
+
+def _show(answer: Prediction, as_json: bool) -> None:
+    show(json.dumps(answer.to_dict(), ensure_ascii=False) if as_json else str(answer))
+
+
+def _prompt(classifier: SentimentClassifier, args: argparse.Namespace) -> None:
+    """Answer line by line until an empty line or the end of input."""
+    if sys.stdin.isatty():
+        show("Type a text and press Enter; an empty line ends.")
+    while True:
+        try:
+            text = input(PROMPT if sys.stdin.isatty() else "")
+        except EOFError:
+            return
+        if not text.strip():
+            return
+        _show(classifier(text, args.top_k), args.json)
+
+
+def _blocks(
+    classifier: SentimentClassifier, table: pd.DataFrame, column: str, top_k: int
+) -> Iterator[tuple[pd.DataFrame, list[Prediction]]]:
+    with tqdm(total=len(table), unit="row", desc="Predicting") as progress:
+        for start in range(0, len(table), ROWS_PER_BLOCK):
+            block = table.iloc[start : start + ROWS_PER_BLOCK]
+            yield block, classifier(block[column].tolist(), top_k)
+            progress.update(len(block))
+
+
+def _predict_to_file(
+    classifier: SentimentClassifier, table: pd.DataFrame, column: str, args: argparse.Namespace
+) -> None:
+    """Write block by block to a `.partial` file, which gets its final name when the last row is in it."""
+    output = Path(args.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(output.name + ".partial")
+    first = True
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        for block, answers in _blocks(classifier, table, column, args.top_k):
+            # One write a block, so that an interrupted file ends with a whole row.
+            file.write(_as_text(block, answers, output.suffix, header=first))
+            file.flush()
+            first = False
+    os.replace(partial, output)
+    show(f"{len(table):,} rows written to {output}")
+
+
+def _as_text(block: pd.DataFrame, answers: list[Prediction], suffix: str, header: bool) -> str:
+    if suffix == ".jsonl":
+        return "".join(json.dumps(answer.to_dict(), ensure_ascii=False) + "\n" for answer in answers)
+    columns: dict[str, list[Any]] = {
+        "predicted_label": [answer.label for answer in answers],
+        "probability": [answer.probability for answer in answers],
+        "reason": [answer.reason for answer in answers],
+    }
+    rows = block.assign(**columns)
+    text: str = rows.to_csv(index=False, header=header, sep="\t" if suffix == ".tsv" else ",", lineterminator="\n")
+    return text
