@@ -92,9 +92,9 @@ def labels_by_key(keys: Iterable[str], labels: Iterable[Any]) -> dict[str, set[s
     return by_key
 
 
-def is_blank(text: str | None) -> bool:
-    """Whether there is no text at all: missing, or white space only."""
-    return text is None or not text.strip()
+def is_blank(text: Any) -> bool:
+    """Whether there is no text at all: missing (None, NaN), or white space only."""
+    return not isinstance(text, str) or not text.strip()
 
 
 def _split_figures(
@@ -103,7 +103,7 @@ def _split_figures(
     count_tokens: Callable[[list[str]], list[int]] | None,
     max_length: int | None,
 ) -> dict[str, Any]:
-    texts = [text or "" for text in frame["text"]]
+    texts = ["" if is_blank(text) else text for text in frame["text"]]
     labels = Counter(raw_label_key(label) for label in frame["label"])
     conflicts = [key for key, values in labels_by_key(keys, frame["label"]).items() if len(values) > 1]
     figures: dict[str, Any] = {

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from typing import Any
 
 _NOT_WORD = re.compile(r"[\W_]+")
 
 
-def matching_key(text: str | None) -> str:
+def matching_key(text: Any) -> str:
     """Letters, digits and Han characters of a text after NFKC and lower-casing.
 
     Two texts with the same key are the same text with other punctuation, spacing, case or width. Texts without any
-    letter share the empty key.
+    letter, and missing ones (None, NaN), share the empty key.
     """
-    return _NOT_WORD.sub("", unicodedata.normalize("NFKC", text or "").lower())
+    return _NOT_WORD.sub("", unicodedata.normalize("NFKC", text if isinstance(text, str) else "").lower())
 
 
 def text_fraction(key: str, seed: int) -> float:

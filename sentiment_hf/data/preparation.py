@@ -66,7 +66,7 @@ def prepare_splits(
     for split, frame in mapped.items():
         blank = frame["text"].map(is_blank)
         if split == "train" and cleaning is not None:
-            blank |= frame["text"].map(lambda text: not clean(text or "", cleaning))
+            blank |= [not clean(text, cleaning) if isinstance(text, str) else True for text in frame["text"]]
         if blank.any():
             logger.warning("%d rows of the %s split have no text and are left out", blank.sum(), split)
         if blank.all():

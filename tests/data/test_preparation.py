@@ -1,0 +1,114 @@
+import pandas as pd
+import pytest
+
+from sentiment_hf.data.matching import matching_key
+from sentiment_hf.data.preparation import prepare_splits
+from sentiment_hf.data.sampling import EpochSampler
+from sentiment_hf.data.splits import held_out_split, split_rows
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.tasks import resolve_task
+
+
+def keys(frame):
+    return {matching_key(text) for text in frame["text"]}
+
+
+@pytest.mark.parametrize("method", ["stratified", "hash"])
+def test_equal_texts_stay_together_and_the_seed_decides(reviews, method):
+    doubled = pd.concat([reviews, reviews.assign(text=reviews["text"] + "!!")]).reset_index(drop=True)
+    shares = {"test": 0.1, "dev": 0.2}
+    splits = split_rows(doubled, shares, seed=1, method=method)
+    assert sum(map(len, splits.values())) == len(doubled)
+    assert not keys(splits["train"]) & keys(splits["dev"])
+    assert not (keys(splits["train"]) | keys(splits["dev"])) & keys(splits["test"])
+    again = split_rows(doubled, shares, seed=1, method=method)
+    assert all(splits[name].equals(again[name]) for name in splits)
+    other = split_rows(doubled, shares, seed=2, method=method)
+    assert keys(other["test"]) != keys(splits["test"])
+
+
+def test_stratified_split_keeps_label_shares(reviews):
+    unbalanced = pd.concat([reviews[reviews["label"] == "negative"], reviews[reviews["label"] == "positive"].head(40)])
+    splits = split_rows(unbalanced.reset_index(drop=True), {"test": 0.1, "dev": 0.1}, seed=0, method="stratified")
+    assert (splits["test"]["label"] == "positive").sum() == 4
+    assert (splits["dev"]["label"] == "negative").sum() == 22
+
+
+def test_hash_split_depends_on_the_text_alone(reviews):
+    shares = {"test": 0.1, "dev": 0.1}
+    whole = split_rows(reviews, shares, seed=42, method="hash")
+    half = split_rows(reviews.iloc[::2], shares, seed=42, method="hash")
+    assert keys(half["test"]) <= keys(whole["test"])
+    assert all(held_out_split(key, shares, 42) == "test" for key in keys(whole["test"]))
+    # The rule is part of what others rely on: it must not change from version to version.
+    assert [held_out_split(f"文本{number}", shares, 42) for number in (0, 2, 6)] == ["train", "test", "dev"]
+
+
+def labelled(*rows):
+    return pd.DataFrame([{"doc_id": i, "text": text, "label": label} for i, (text, label) in enumerate(rows)])
+
+
+def test_clean_and_published_protocols():
+    train = labelled(("好", 1), ("好！", 1), ("坏", 0), ("坏!", 1), ("漏", 0), ("差", 0), (None, 1), (" ", 0))
+    splits = {"train": train, "dev": labelled(("漏。", 0), ("别的", 1)), "test": labelled(("又一个", 1))}
+    clean = prepare_splits(splits, "reviews", None, protocol="clean")
+    assert clean.splits["train"]["text"].tolist() == ["好", "差"]
+    assert clean.left_out == {"blank": 2, "leaked": 1, "conflicting": 2, "repeated": 1}
+    published = prepare_splits(splits, "reviews", None, protocol="published")
+    assert published.splits["train"]["text"].tolist() == ["好", "好！", "坏", "坏!", "漏", "差"]
+    assert len(clean.splits["dev"]) == len(published.splits["dev"]) == 2
+    assert clean.splits["train"]["doc_id"].tolist() == [0, 5]
+
+
+def test_a_training_file_alone_is_split_in_three(reviews):
+    prepared = prepare_splits({"train": reviews.assign(doc_id=range(len(reviews)))}, "reviews", None)
+    assert set(prepared.splits) == {"train", "dev", "test"}
+    assert prepared.made_splits == ("test", "dev")
+    assert sum(map(len, prepared.splits.values())) == len(reviews)
+
+
+def test_a_missing_dev_split_comes_out_of_training_only(reviews):
+    rows = reviews.assign(doc_id=range(len(reviews)))
+    prepared = prepare_splits({"train": rows.iloc[50:], "test": rows.iloc[:50]}, "reviews", None)
+    assert len(prepared.splits["test"]) == 50
+    assert not keys(prepared.splits["train"]) & keys(prepared.splits["dev"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("好", 1), ("坏", 3)], "found 3 in row 2 of train"),
+        ([("好", 1), ("很好", 1), ("太好", 1), ("真好", 1)], "only 'positive'"),
+        ([("", 1), (None, 0)], "only blank ones"),
+    ],
+)
+def test_bad_rows_are_refused(rows, message):
+    splits = {"train": labelled(*rows), "dev": labelled(("新", 1)), "test": labelled(("旧", 0))}
+    with pytest.raises(InputError, match=message):
+        prepare_splits(splits, "reviews", None)
+
+
+def test_labels_can_be_mapped_named_or_inferred():
+    assert resolve_task("mine", {"差评": "negative", "好评": "positive"}, []).label_id("好评") == 1
+    assert resolve_task(None, ["坏", "好"], []).label_id("好") == 1
+    assert resolve_task(None, None, ["b", "a", "b"]).labels == ("a", "b")
+    reviews = resolve_task("reviews", None, [])
+    assert [reviews.label_id(raw) for raw in (0, "1", 1.0, "positive", "2")] == [0, 1, 1, 1, None]
+    with pytest.raises(InputError, match="without labels"):
+        resolve_task("mine", None, [])
+
+
+def test_sampler_groups_lengths_without_losing_rows():
+    lengths = [index % 60 + 3 for index in range(1003)]
+    sampler = EpochSampler(len(lengths), batch_size=8, seed=1, lengths=lengths)
+    order = list(sampler)
+    assert sorted(order) == list(range(1003))
+    assert order != list(EpochSampler(len(lengths), 8, 2, lengths))
+    spreads = [max(batch) - min(batch) for batch in ([lengths[i] for i in order[s : s + 8]] for s in range(0, 1000, 8))]
+    assert sum(spreads) / len(spreads) < 3
+    sampler.set_epoch(3)
+    third = list(sampler)
+    assert third != order
+    fresh = EpochSampler(len(lengths), 8, 1, lengths)
+    fresh.set_epoch(3)
+    assert list(fresh) == third

@@ -1,0 +1,87 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.training.losses import class_weights, rdrop_loss, symmetric_kl, weighted_cross_entropy
+
+LOGITS_1 = torch.tensor([[2.0, -1.0], [0.5, 0.0]])
+LOGITS_2 = torch.tensor([[1.0, 0.0], [-0.5, 1.0]])
+LABELS = torch.tensor([0, 1])
+
+
+def by_hand(alpha: float) -> list[float]:
+    """Equation 4 of the R-Drop paper, row by row, in plain Python (with the mean of the cross-entropies)."""
+    losses = []
+    for row_1, row_2, label in zip(LOGITS_1.tolist(), LOGITS_2.tolist(), LABELS.tolist(), strict=True):
+        p, q = ([math.exp(x) / sum(map(math.exp, row)) for x in row] for row in (row_1, row_2))
+        cross_entropy = (-math.log(p[label]) - math.log(q[label])) / 2
+        kl_pq = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+        kl_qp = sum(b * math.log(b / a) for a, b in zip(p, q, strict=True))
+        losses.append(cross_entropy + alpha * (kl_pq + kl_qp) / 2)
+    return losses
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0, 4.0])
+def test_rdrop_equals_the_formula(alpha):
+    losses = rdrop_loss(LOGITS_1, LOGITS_2, LABELS, alpha)
+    torch.testing.assert_close(losses, torch.tensor(by_hand(alpha)))
+    # Averaged over the batch, not summed.
+    assert losses.mean().item() == pytest.approx(sum(by_hand(alpha)) / 2)
+
+
+def test_symmetric_kl_agrees_with_torch():
+    log_p, log_q = LOGITS_1.log_softmax(-1), LOGITS_2.log_softmax(-1)
+    expected = F.kl_div(log_q, log_p, log_target=True, reduction="none").sum(-1)
+    expected += F.kl_div(log_p, log_q, log_target=True, reduction="none").sum(-1)
+    torch.testing.assert_close(symmetric_kl(LOGITS_1, LOGITS_2), expected)
+    assert torch.equal(symmetric_kl(LOGITS_1, LOGITS_1), torch.zeros(2))
+
+
+def test_symmetric_kl_is_finite_for_extreme_logits():
+    extreme = torch.tensor([[1000.0, -1000.0]])
+    assert symmetric_kl(extreme, -extreme).isfinite().all()
+
+
+def test_rdrop_gradient_reaches_both_halves():
+    logits_1, logits_2 = LOGITS_1.clone().requires_grad_(), LOGITS_2.clone().requires_grad_()
+    rdrop_loss(logits_1, logits_2, LABELS, 1.0).sum().backward()
+    assert logits_1.grad.abs().min() > 0
+    assert logits_2.grad.abs().min() > 0
+
+
+def test_weights_scale_rows():
+    losses = weighted_cross_entropy(LOGITS_1, LABELS, torch.tensor([1.0, 3.0]))
+    torch.testing.assert_close(losses, F.cross_entropy(LOGITS_1, LABELS, reduction="none") * torch.tensor([1.0, 3.0]))
+
+
+def test_label_smoothing_agrees_with_torch():
+    losses = weighted_cross_entropy(LOGITS_1, LABELS, label_smoothing=0.1)
+    torch.testing.assert_close(losses.mean(), F.cross_entropy(LOGITS_1, LABELS, label_smoothing=0.1))
+
+
+def test_balanced_weights_are_inverse_to_counts_with_mean_one():
+    weights = class_weights("balanced", [0, 0, 0, 1], ("negative", "positive"))
+    torch.testing.assert_close(weights, torch.tensor([4 / 6, 2.0]))
+    assert weights[[0, 0, 0, 1]].mean().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("value", [1, 2.5])
+def test_equal_weights_are_no_weights(value):
+    weights = class_weights({"negative": value, "positive": value}, [0, 0, 1], ("negative", "positive"))
+    torch.testing.assert_close(weights, torch.ones(2))
+    torch.testing.assert_close(
+        weighted_cross_entropy(LOGITS_1, LABELS, weights), weighted_cross_entropy(LOGITS_1, LABELS)
+    )
+
+
+def test_no_weights():
+    assert class_weights("none", [0, 1], ("negative", "positive")) is None
+
+
+@pytest.mark.parametrize(("setting", "message"), [({"posittive": 2}, "posittive"), ({"positive": 0}, "above 0")])
+def test_bad_weights_are_refused(setting, message):
+    with pytest.raises(InputError, match=message):
+        class_weights(setting, [0, 1], ("negative", "positive"))
