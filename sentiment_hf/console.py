@@ -6,14 +6,14 @@ import logging
 import sys
 from typing import Any
 
-PLAIN_WIDTH = 120
+PLAIN_WIDTH = 140
 
 
 def show(renderable: Any) -> None:
     """Print a rich table, or text as it is."""
     from rich.console import Console
 
-    # rich folds tables to 80 columns where there is no terminal, for example in a log of CI.
+    # rich squeezes tables into 80 columns where there is no terminal, for example in a log of CI.
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
     if isinstance(renderable, str):
         console.out(renderable, highlight=False)

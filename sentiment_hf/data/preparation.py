@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -66,7 +67,8 @@ def prepare_splits(
     for split, frame in mapped.items():
         blank = frame["text"].map(is_blank)
         if split == "train" and cleaning is not None:
-            blank |= [not clean(text, cleaning) if isinstance(text, str) else True for text in frame["text"]]
+            # Held-out rows that cleaning empties stay, so that scores keep their denominators.
+            blank = frame["text"].map(partial(_is_empty, cleaning=cleaning))
         if blank.any():
             logger.warning("%d rows of the %s split have no text and are left out", blank.sum(), split)
         if blank.all():
@@ -116,3 +118,7 @@ def check_classes(train: pd.DataFrame, task: Task) -> None:
     missing = [label for index, label in enumerate(task.labels) if index not in present]
     if missing:
         logger.warning("no training rows for %s: the model cannot learn to predict it", ", ".join(missing))
+
+
+def _is_empty(text: Any, cleaning: Cleaning) -> bool:
+    return is_blank(text) or not clean(text, cleaning)

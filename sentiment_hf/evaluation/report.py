@@ -58,7 +58,7 @@ def metrics_table(runs: Iterable[dict[str, Any]]) -> Table:
 
     table = Table(title="Scores on the held-out split, time with strings in and labels out")
     for column in ("run", "protocol", "split (rows)", "system", "trained on"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, overflow="fold")
     for column in ("accuracy", "macro-F1", "size MB", "ms/review"):
         table.add_column(column, justify="right", no_wrap=True)
     for metrics in runs:

@@ -80,18 +80,23 @@ class SentimentTrainingArguments(TrainingOptions, TrainingArguments):
                     "one setting of the precision", f"precision: {self.precision} and bf16 or fp16", remedy
                 )
             return
-        precision = self.precision
-        if precision == "auto":
-            if on_gpu:
-                precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-            else:
-                precision = "bf16" if cpu_runs_bf16_fast() else "fp32"
+        gpu_bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
+        precision = choose_precision(self.precision, on_gpu, gpu_bf16, cpu_runs_bf16_fast())
         if precision == "fp16" and not on_gpu:
             raise InputError("a GPU for precision: fp16", "none", "Use `precision: auto`, which asks the hardware.")
         self.precision = precision
         self.bf16, self.fp16 = precision == "bf16", precision == "fp16"
         # Without a GPU transformers refuses bf16 unless the CPU was asked for by name.
         self.use_cpu = self.use_cpu or not (on_gpu or torch.backends.mps.is_available())
+
+
+def choose_precision(wanted: str, on_gpu: bool, gpu_bf16: bool, cpu_bf16: bool) -> str:
+    """`auto` -> what the hardware does fast: bf16, else fp16 on a GPU and fp32 on a CPU; anything else as it is."""
+    if wanted != "auto":
+        return wanted
+    if on_gpu:
+        return "bf16" if gpu_bf16 else "fp16"
+    return "bf16" if cpu_bf16 else "fp32"
 
 
 @dataclass

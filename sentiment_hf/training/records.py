@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from sentiment_hf.hardware import cpu_name
 
@@ -56,7 +64,7 @@ def environment() -> dict[str, Any]:
 
 
 class LogCallback(TrainerCallback):
-    """Loss, learning rate and dev scores into the run's log, one line each time the trainer logs."""
+    """Loss, learning rate and dev scores as lines of the package's log, which goes to the screen and to the run."""
 
     def on_log(
         self,
@@ -68,4 +76,20 @@ class LogCallback(TrainerCallback):
     ) -> None:
         if state.is_world_process_zero and logs:
             line = " ".join(f"{name}={value:.6g}" for name, value in logs.items() if isinstance(value, int | float))
-            logger.debug("step %d: %s", state.global_step, line)
+            logger.info("step %d: %s", state.global_step, line)
+
+
+class BarOnly(ProgressCallback):
+    """transformers' progress bars without its dumps of raw dictionaries: `LogCallback` says the same in a line."""
+
+    def on_log(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+def log_in_lines(trainer: Trainer) -> None:
+    """Let `LogCallback` report in place of transformers' own printing; bars stay where they are wanted."""
+    trainer.add_callback(LogCallback())
+    for printing in (ProgressCallback, PrinterCallback):
+        trainer.remove_callback(printing)
+    if not trainer.args.disable_tqdm:
+        trainer.add_callback(BarOnly())

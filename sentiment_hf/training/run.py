@@ -35,7 +35,7 @@ from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
 from sentiment_hf.training.losses import class_weights
-from sentiment_hf.training.records import LogCallback, environment, log_to_file
+from sentiment_hf.training.records import environment, log_in_lines, log_to_file
 from sentiment_hf.training.scoring import score_run
 from sentiment_hf.training.trainer import SentimentTrainer
 
@@ -101,9 +101,6 @@ def train(args: RunArguments) -> FinishedRun:
         }
     with log_to_file(folder):
         log_facts(args, data, len(trainer_rows), model)
-        callbacks: list[Any] = [LogCallback()]
-        if args.training.early_stopping_patience is not None:
-            callbacks.append(EarlyStoppingCallback(args.training.early_stopping_patience))
         trainer = SentimentTrainer(
             model=model,
             args=args.training,
@@ -113,8 +110,10 @@ def train(args: RunArguments) -> FinishedRun:
             data_collator=ClassificationCollator(tokenizer, args.data.pad_to_multiple_of, args.data.max_length),
             processing_class=tokenizer,
             compute_metrics=metrics_for_trainer(data.task.labels),
-            callbacks=callbacks,
         )
+        log_in_lines(trainer)
+        if args.training.early_stopping_patience is not None:
+            trainer.add_callback(EarlyStoppingCallback(args.training.early_stopping_patience))
         started = time.perf_counter()
         trainer.train(resume_from_checkpoint=checkpoint)
         seconds = time.perf_counter() - started

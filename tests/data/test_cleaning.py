@@ -10,7 +10,10 @@ from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
 
 SWITCHES = list(Cleaning().to_dict())
-RAW = "＠某某 联系ａｂｃ@example.com或@小王：看https://example.com/a?b=1。房間&amp;nbsp;很　大<br/>\u200b！！！！！哈哈哈哈哈哈 10000000元"
+RAW = (
+    "＠某某 联系ａｂｃ@example.com或@小王：看https://example.com/a?b=1。房間&amp;nbsp;很　大<br/>\u200b"
+    "！！！！！哈哈哈哈哈哈 10000000元"
+)
 
 
 def only(*names):

@@ -49,7 +49,11 @@ def test_lone_surrogates_are_encoded(tokenizer):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"truncation": "middle"}, "head_tail"), ({"max_length": 2}, "at least 3"), ({"head_share": 1.0}, "between 0 and 1")],
+    [
+        ({"truncation": "middle"}, "head_tail"),
+        ({"max_length": 2}, "at least 3"),
+        ({"head_share": 1.0}, "between 0 and 1"),
+    ],
 )
 def test_bad_settings_are_refused(options, message):
     with pytest.raises(InputError, match=message):
@@ -62,7 +66,9 @@ def test_map_is_cached_and_knows_its_settings(tokenizer, tmp_path, monkeypatch):
     frame = pd.DataFrame({"doc_id": [7, 9], "text": ["房间很大", "早餐一塌糊涂"], "label": [1, 0]})
     calls = []
     encode_batch = module._encode_batch
-    monkeypatch.setattr(module, "_encode_batch", lambda *args, **kwargs: calls.append(1) or encode_batch(*args, **kwargs))
+    monkeypatch.setattr(
+        module, "_encode_batch", lambda *args, **kwargs: calls.append(1) or encode_batch(*args, **kwargs)
+    )
     first = tokenize_frame(frame, tokenizer, TextSettings(), "train", cache_dir=str(tmp_path))
     assert len(calls) == 1
     again = tokenize_frame(frame, tokenizer, TextSettings(), "train", cache_dir=str(tmp_path))

@@ -61,7 +61,9 @@ def weights_of(trainer) -> dict[str, torch.Tensor]:
 def assert_same_weights(first, second, **tolerance):
     assert first.keys() == second.keys()
     for name in first:
-        torch.testing.assert_close(first[name], second[name], msg=lambda text, name=name: f"{name}: {text}", **tolerance)
+        torch.testing.assert_close(
+            first[name], second[name], msg=lambda text, name=name: f"{name}: {text}", **tolerance
+        )
 
 
 def record_forwards(model) -> list[tuple[int, torch.Tensor]]:
@@ -91,7 +93,9 @@ def test_alpha_reaches_the_loss(trained):
     assert any(not torch.equal(weak[name], strong[name]) for name in weak)
 
 
-def test_alpha_zero_is_one_forward_and_plain_training_step_for_step(make_trainer, make_model, tokenizer, rows, tmp_path):
+def test_alpha_zero_is_one_forward_and_plain_training_step_for_step(
+    make_trainer, make_model, tokenizer, rows, tmp_path
+):
     ours = make_trainer(rdrop_alpha=0.0)
     seen = record_forwards(ours.model)
     order = list(ours.get_train_dataloader())

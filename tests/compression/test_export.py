@@ -1,0 +1,145 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
+
+from sentiment_hf.compression.export import export_model
+from sentiment_hf.compression.quantization import GateResult
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.hardware import native_int8_arch
+from sentiment_hf.modeling.onnx_session import INT8_FILES
+from sentiment_hf.serving.predictor import SentimentClassifier
+
+
+@pytest.fixture
+def dev(reviews) -> pd.DataFrame:
+    return pd.DataFrame({"text": reviews["text"], "label": (reviews["label"] == "positive").astype(int)})
+
+
+def test_files_agree_with_torch(model_folder, dev):
+    exported = export_model(model_folder, dev, quantize="dynamic", max_drop=100)
+    texts = dev["text"].tolist()
+    logits = {
+        backend: SentimentClassifier.from_pretrained(model_folder, backend).scorer.logits(texts)
+        for backend in ("torch", "onnx", "int8")
+    }
+    np.testing.assert_allclose(logits["onnx"], logits["torch"], atol=1e-5)
+    # The random model separates texts by logits of about 1; INT8 may move them by a fraction of that only.
+    assert np.abs(logits["int8"] - logits["torch"]).max() < 0.25 * np.ptp(logits["torch"])
+    assert (logits["int8"].argmax(1) == logits["torch"].argmax(1)).mean() > 0.95
+    assert exported.int8.name == INT8_FILES[native_int8_arch()]
+    assert exported.int8.stat().st_size < exported.fp32.stat().st_size
+    assert sorted(path.name for path in (model_folder / "onnx").iterdir()) == sorted(["model.onnx", exported.int8.name])
+
+
+@pytest.mark.parametrize("arch", ["avx2", "arm64"])
+def test_other_targets_are_named_in_the_file(model_folder, dev, arch):
+    assert export_model(model_folder, dev, "dynamic", arch, max_drop=100).int8.name == INT8_FILES[arch]
+
+
+def test_the_gate_refuses_and_writes_no_int8(model_folder, dev, monkeypatch):
+    stale = model_folder / "onnx" / INT8_FILES[native_int8_arch()]
+    export_model(model_folder, dev, "dynamic", max_drop=100)
+    assert stale.exists()
+    # Labels that agree with the FP32 model everywhere, so that any change of an answer is a loss.
+    classifier = SentimentClassifier.from_pretrained(model_folder)
+    agreed = dev.assign(label=classifier.scorer.logits(dev["text"].tolist()).argmax(axis=1))
+    monkeypatch.setattr("sentiment_hf.compression.export.quantize_dynamic", broken_quantizer)
+    exported = export_model(model_folder, agreed, "dynamic", max_drop=0.5)
+    assert exported.int8 is None
+    assert "drop of" in exported.refusal
+    assert [path.name for path in (model_folder / "onnx").iterdir()] == ["model.onnx"]
+
+
+def broken_quantizer(fp32_file, output, arch):
+    """A real ONNX file that answers wrongly: the exported one with its classifier's weights negated."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(str(fp32_file))
+    for tensor in model.graph.initializer:
+        if "classifier" in tensor.name:
+            tensor.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(tensor), tensor.name))
+    onnx.save(model, str(output / "broken.onnx"))
+    return output / "broken.onnx"
+
+
+def test_gate_is_about_points_and_allows_exactly_the_limit():
+    assert GateResult("macro_f1", 90.0, 89.5, 0.5).passed
+    assert GateResult("macro_f1", 90.3, 89.8, 0.5).passed
+    assert not GateResult("macro_f1", 90.0, 89.49, 0.5).passed
+    assert GateResult("macro_f1", 90.0, 91.0, 0.0).passed
+
+
+def test_int8_without_dev_rows_is_refused(model_folder):
+    with pytest.raises(InputError, match="--validation_file"):
+        export_model(model_folder, None, quantize="dynamic")
+    assert not (model_folder / "onnx").exists()
+
+
+def test_a_graph_that_disagrees_with_torch_is_refused(model_folder, dev, monkeypatch):
+    def exported_wrongly(folder, output):
+        return broken_quantizer(original(folder, output), output, "avx2")
+
+    import sentiment_hf.compression.export as module
+
+    original = module.export_fp32
+    monkeypatch.setattr(module, "export_fp32", exported_wrongly)
+    with pytest.raises(InputError, match="within 0.0001 of torch"):
+        export_model(model_folder, dev)
+    assert list((model_folder / "onnx").iterdir()) == []
+
+
+def test_prediction_from_onnx_imports_onnxruntime_alone(model_folder, dev):
+    export_model(model_folder, dev)
+    code = (
+        "import sys\n"
+        "sys.modules['optimum'] = None\n"
+        "sys.modules['torch'] = None\n"
+        "from sentiment_hf import SentimentClassifier\n"
+        f"print(SentimentClassifier.from_pretrained({str(model_folder)!r}, backend='onnx')('房间很吵').label)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == SentimentClassifier.from_pretrained(model_folder)("房间很吵").label
+
+
+def test_optimum_loads_the_files(model_folder, dev):
+    from optimum.onnxruntime import ORTModelForSequenceClassification
+
+    export_model(model_folder, dev)
+    loaded = ORTModelForSequenceClassification.from_pretrained(model_folder, subfolder="onnx", file_name="model.onnx")
+    assert loaded.config.id2label == {0: "negative", 1: "positive"}
+
+
+# Enough for the tiny model to learn the tiny reviews.
+LEARNS = ["--num_train_epochs=6", "--per_device_train_batch_size=8", "--learning_rate=5e-3"]
+
+
+def test_the_whole_job(tiny_arguments, tmp_path):
+    from sentiment_hf.job import main
+
+    assert main([*tiny_arguments, *LEARNS, "--quantize=dynamic", "--max_drop=100"]) == 0
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text(encoding="utf-8"))
+    for system in ("floor", "fp32", "onnx", "int8"):
+        assert metrics[system].keys() >= {"accuracy", "macro_f1", "size_mb", "ms_per_review"}
+        assert metrics[system]["ms_per_review"] > 0
+    assert metrics["onnx"]["accuracy"] == metrics["fp32"]["accuracy"] > 0.9
+    assert metrics["int8"]["size_mb"] < metrics["onnx"]["size_mb"]
+    assert "int8_refused" not in metrics
+
+
+def test_the_whole_job_when_the_gate_refuses(tiny_arguments, tmp_path, monkeypatch):
+    from sentiment_hf.job import main
+
+    monkeypatch.setattr("sentiment_hf.compression.export.quantize_dynamic", broken_quantizer)
+    assert main([*tiny_arguments, *LEARNS, "--quantize=dynamic"]) == 0
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text(encoding="utf-8"))
+    assert metrics["int8"] is None
+    assert "at most 0.5 are allowed" in metrics["int8_refused"]
+    assert [path.name for path in (tmp_path / "run/onnx").iterdir()] == ["model.onnx"]

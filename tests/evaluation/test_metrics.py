@@ -1,0 +1,104 @@
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+from sentiment_hf.evaluation.baseline import fit_floor, floor_logits, floor_scores
+from sentiment_hf.evaluation.metrics import METRIC_MODULE, classification_scores
+from sentiment_hf.evaluation.report import metrics_table, read_metrics, system_row
+from sentiment_hf.evaluation.timing import milliseconds_per_review
+from sentiment_hf.exceptions import InputError
+
+NAMES = ("a", "b", "c")
+
+
+def test_scores_by_hand():
+    logits = np.array([[2.0, 1, 0], [0, 2, 1], [0, 2, 1], [0, 1, 2]])
+    scores = classification_scores(logits, [0, 1, 2, 2], NAMES)
+    assert scores["accuracy"] == 0.75
+    assert scores["confusion_matrix"] == [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+    assert scores["per_class"]["b"] == pytest.approx({"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "support": 1})
+    assert scores["macro_f1"] == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
+    assert scores["micro_f1"] == pytest.approx(0.75)
+    assert scores["rows"] == 4
+
+
+def test_scores_agree_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    logits, truth = rng.normal(size=(200, 2)), rng.integers(0, 2, 200)
+    scores = classification_scores(logits, truth, ("negative", "positive"))
+    assert scores["macro_f1"] == pytest.approx(f1_score(truth, logits.argmax(1), average="macro"))
+    margin = logits[:, 1] - logits[:, 0]
+    assert scores["roc_auc"] == pytest.approx(roc_auc_score(truth, margin))
+    assert scores["pr_auc"] == pytest.approx(average_precision_score(truth, margin))
+
+
+def test_a_class_that_never_occurs_is_left_out_of_the_mean():
+    scores = classification_scores(np.array([[1.0, 0, 0], [0, 1.0, 0]]), [0, 1], NAMES)
+    assert scores["macro_f1"] == 1
+    assert scores["per_class"]["c"]["f1"] is None
+    assert classification_scores(np.array([[1.0, 0]]), [0], ("a", "b"))["roc_auc"] is None
+
+
+def test_the_module_loads_by_path_offline_and_alone():
+    """As someone who fetched the pushed module would load it: without this package."""
+    code = (
+        "import sys, evaluate\n"
+        f"metric = evaluate.load({str(METRIC_MODULE)!r})\n"
+        "print(metric.compute(predictions=[0, 1], references=[0, 0], label_names=['a', 'b'])['accuracy'])\n"
+        "assert 'sentiment_hf' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "0.5"
+
+
+def test_floor_learns_and_handles_missing_classes(reviews):
+    labels = (reviews["label"] == "positive").astype(int)
+    floor = fit_floor(reviews["text"][:300], labels[:300])
+    assert floor_scores(floor, reviews["text"][300:], labels[300:], ("negative", "positive"))["accuracy"] > 0.95
+    wide = floor_logits(fit_floor(["好", "坏", "好 好"], [0, 2, 0]), ["好"], 3)
+    assert wide.shape == (1, 3)
+    assert wide.argmax() == 0
+    assert wide.argmin() == 1
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("protocol", "published"), [("clean", 87.2), ("published", 92.7)])
+def test_floor_gives_the_published_figure(shared, protocol, published):
+    from sentiment_hf.data.preparation import prepare_splits
+    from sentiment_hf.data.sources import load_splits
+
+    paths = [str(shared / "data/chnsenticorp" / f"{split}.tsv") for split in ("train", "dev", "test")]
+    splits = prepare_splits(load_splits(None, None, *paths), "reviews", None, protocol).splits
+    floor = fit_floor(splits["train"]["text"], splits["train"]["label"])
+    accuracy = floor_scores(floor, splits["test"]["text"], splits["test"]["label"], ("negative", "positive"))[
+        "accuracy"
+    ]
+    assert accuracy * 100 == pytest.approx(published, abs=0.2)
+
+
+def test_predictors_are_timed_in_turns():
+    calls = []
+    predictors = {name: lambda texts, name=name: calls.append((name, len(texts))) for name in ("first", "second")}
+    times = milliseconds_per_review(predictors, ["很好"] * 3, rounds=2)
+    assert calls == [("first", 3), ("second", 3)] * 3
+    assert times.keys() == {"first", "second"}
+
+
+def test_report_shows_every_system_and_refusals(tmp_path):
+    from rich.console import Console
+
+    scores = {"accuracy": 0.9, "macro_f1": 0.8, "rows": 12}
+    metrics = {"name": "run", "protocol": "clean", "split": "test", "floor": system_row(scores, 1.5, 0.2, 1000)}
+    metrics |= {"fp32": system_row(scores, 2.5, 0.4, 500), "int8": None, "int8_refused": "lost too much"}
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(metrics_table([metrics]))
+    text = console.export_text()
+    for word in ("TF-IDF", "1,000", "500", "0.9000", "0.8000", "refused by the gate", "clean"):
+        assert word in text
+    with pytest.raises(InputError, match=r"no metrics\.json"):
+        read_metrics(Path(tmp_path))

@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.serving.predictor import SentimentClassifier
+
+# Text that the default cleaning leaves as it is, short enough to need no truncation.
+PLAIN = ["房间很吵", "早餐非常好", "电池一塌糊涂", "快递让人满意", "屏幕"]
+
+
+def test_one_and_many(model_folder):
+    classifier = SentimentClassifier.from_pretrained(model_folder)
+    one = classifier("房间很吵")
+    many = classifier(PLAIN)
+    assert one.label == many[0].label in ("negative", "positive")
+    assert one.probability == pytest.approx(many[0].probability, abs=1e-6)
+    assert [answer.text for answer in many] == PLAIN
+    assert one.top[0] == (one.label, one.probability)
+    assert sum(probability for _, probability in one.top) == pytest.approx(1)
+    assert classifier([]) == []
+    assert [len(answer.top) for answer in classifier(PLAIN, top_k=1)] == [1] * 5
+
+
+def test_order_and_batches_do_not_matter(model_folder, reviews):
+    classifier = SentimentClassifier.from_pretrained(model_folder)
+    texts = [text * (index % 4 + 1) for index, text in enumerate(reviews["text"][:101])]
+    together = classifier.scorer.logits(texts)
+    alone = np.concatenate([classifier.scorer.logits([text]) for text in texts])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_blank_texts_get_a_reason_and_the_others_an_answer(model_folder):
+    answers = SentimentClassifier.from_pretrained(model_folder)(
+        ["很好", None, float("nan"), "", " \n", "http://t.cn/x", 5]
+    )
+    assert [answer.label is None for answer in answers] == [False, True, True, True, True, True, False]
+    reasons = [answer.reason for answer in answers]
+    assert reasons == [
+        None,
+        "missing text",
+        "missing text",
+        "empty text",
+        "empty text",
+        "no text left after cleaning",
+        None,
+    ]
+    assert answers[1].to_dict() == {
+        "text": None,
+        "label": None,
+        "probability": None,
+        "top": [],
+        "reason": "missing text",
+    }
+
+
+def test_printed_form(model_folder):
+    text = str(SentimentClassifier.from_pretrained(model_folder)("这个电影太好看了！"))
+    first, second, third = text.split("\n")
+    assert first == "Text: 这个电影太好看了！"
+    assert second.startswith("Pred: ")
+    assert "(conf=" in second
+    assert third.startswith("Top-2: ")
+
+
+def test_the_checkpoint_is_stock(model_folder):
+    from transformers import AutoModelForSequenceClassification, pipeline
+
+    assert type(AutoModelForSequenceClassification.from_pretrained(model_folder)).__module__.startswith("transformers.")
+    stock = pipeline("text-classification", model=str(model_folder))(PLAIN)
+    ours = SentimentClassifier.from_pretrained(model_folder)(PLAIN)
+    assert [answer["label"] for answer in stock] == [answer.label for answer in ours]
+    np.testing.assert_allclose([a["score"] for a in stock], [a.probability for a in ours], atol=1e-5)
+
+
+def test_a_model_from_elsewhere_works(tmp_path, make_model, tokenizer):
+    make_model(labels=("坏", "中", "好")).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    classifier = SentimentClassifier.from_pretrained(tmp_path)
+    assert classifier("房间" * 500).label in ("坏", "中", "好")
+    assert classifier.scorer.settings.max_length <= 64
+    assert not any(classifier.scorer.settings.cleaning.to_dict().values())
+
+
+def test_providers_are_what_runs(model_folder):
+    assert SentimentClassifier.from_pretrained(model_folder).providers == ("cpu",)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "openvino"}, r"torch \| onnx \| int8"),
+        ({"provider": "tensorrt"}, "tensorrt runs ONNX files"),
+        ({"backend": "onnx"}, "sentiment-hf export"),
+        ({"backend": "int8"}, "--quantize dynamic"),
+    ],
+)
+def test_bad_choices_are_refused(model_folder, options, message):
+    with pytest.raises(InputError, match=message):
+        SentimentClassifier.from_pretrained(model_folder, **options)
+
+
+def test_a_folder_without_tokenizer_is_refused(model_folder):
+    for path in [*model_folder.glob("tokenizer*"), *model_folder.glob("vocab*")]:
+        path.unlink()
+    with pytest.raises(InputError, match="a tokenizer in"):
+        SentimentClassifier.from_pretrained(model_folder)
+
+
+def test_a_missing_model_is_refused(tmp_path):
+    with pytest.raises(InputError, match="nothing there"):
+        SentimentClassifier.from_pretrained(tmp_path / "none")
+    with pytest.raises(InputError, match="without access to the Hub"):
+        SentimentClassifier.from_pretrained("nobody/nothing")

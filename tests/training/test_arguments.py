@@ -1,0 +1,157 @@
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.training import arguments as module
+from sentiment_hf.training.arguments import parse_run_arguments
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted(path.relative_to(ROOT) for path in ROOT.glob("recipes/*/*.yaml"))
+# Keys stand in this order in every recipe, so that a diff of two shows the idea.
+KEY_ORDER = [
+    "task",
+    "labels",
+    "dataset",
+    "dataset_config",
+    "text_column",
+    "label_column",
+    "protocol",
+    "split_method",
+    "split_seed",
+    "max_train_rows",
+    "model",
+    "num_hidden_layers",
+    "config_overrides",
+    "attn_implementation",
+    "cleaning",
+    "max_length",
+    "truncation",
+    "head_share",
+    "class_weights",
+    "rdrop_alpha",
+    "label_smoothing_factor",
+    "precision",
+    "seed",
+    "num_train_epochs",
+    "learning_rate",
+    "weight_decay",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "early_stopping_patience",
+    "eval_strategy",
+    "save_strategy",
+    "dataloader_num_workers",
+    "dataloader_persistent_workers",
+    "torch_empty_cache_steps",
+    "quantize",
+    "arch",
+    "max_drop",
+]
+
+
+def write(tmp_path, text):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return [f"--config={path}", f"--output_dir={tmp_path / 'run'}"]
+
+
+def test_recipe_sets_defaults_and_the_command_line_overrides(tmp_path):
+    words = write(tmp_path, "rdrop_alpha: 4\nlearning_rate: 1e-4\ncleaning: {urls: false}\nclass_weights: balanced\n")
+    args = parse_run_arguments([*words, "--rdrop_alpha", "2", "--class_weights={positive: 3}"])
+    assert args.training.rdrop_alpha == 2
+    assert args.training.learning_rate == 1e-4
+    assert args.training.class_weights == {"positive": 3}
+    assert args.text_settings.cleaning.urls is False
+    assert args.text_settings.cleaning.nfkc is True
+    assert args.training.warmup_ratio == 0.06
+
+
+def test_a_run_writes_down_a_recipe_that_repeats_it(tmp_path):
+    words = write(
+        tmp_path, "task: reviews\nlabels: {0: bad, 1: good}\nmodel: scratch\nconfig_overrides: {vocab_size: 9}\n"
+    )
+    args = parse_run_arguments(words)
+    path = tmp_path / "again.yaml"
+    path.write_text(yaml.safe_dump(args.as_recipe(), allow_unicode=True), encoding="utf-8")
+    again = parse_run_arguments([f"--config={path}"])
+    assert again.as_recipe() == args.as_recipe()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rdrop_alfa: 1\n", "unknown key 'rdrop_alfa'. The nearest known key is 'rdrop_alpha'"),
+        ("max_length: many\n", "--max_length.*invalid int value: 'many'"),
+        ("learning_rate: fast\n", "invalid float value"),
+        ("precision: fp8\n", r"auto \| bf16 \| fp16 \| fp32, found 'fp8'"),
+        ("class_weights: heavy\n", r"none \| balanced"),
+        ("rdrop_alpha: -1\n", "at least 0"),
+        ("warmup_ratio: 6\n", "from 0 to 1"),
+        ("label_smoothing_factor: 1\n", "below 1"),
+        ("labels: positive\n", "a mapping or a list for labels"),
+        ("quantize: int4\n", r"none \| dynamic"),
+        ("max_drop: -1\n", "at least 0 points"),
+        ("truncation: both\n", "head_tail"),
+        ("cleaning: {emoji: true}\n", "'emoji'"),
+        ("- a\n- b\n", "key: value"),
+        ("a: [\n", "YAML in"),
+    ],
+)
+def test_bad_recipes_are_refused(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        _ = parse_run_arguments(write(tmp_path, text)).text_settings
+
+
+def test_bad_command_lines_are_refused(tmp_path):
+    words = [f"--output_dir={tmp_path}"]
+    with pytest.raises(InputError, match="'train_files'. The nearest known key is 'train_file'"):
+        parse_run_arguments([*words, "--train_files=a.csv"])
+    with pytest.raises(InputError, match="two dashes"):
+        parse_run_arguments([*words, "stray"])
+    with pytest.raises(InputError, match="nothing there"):
+        parse_run_arguments([*words, "--config=nowhere.yaml"])
+    with pytest.raises(InputError, match="output_dir"):
+        parse_run_arguments([])
+
+
+@pytest.mark.parametrize(
+    ("on_gpu", "gpu_bf16", "cpu_bf16", "expected"),
+    [
+        (True, True, False, ("bf16", True, False)),
+        (True, False, True, ("fp16", False, True)),
+        (False, False, True, ("bf16", True, False)),
+        (False, False, False, ("fp32", False, False)),
+    ],
+)
+def test_precision_follows_the_hardware(tmp_path, monkeypatch, on_gpu, gpu_bf16, cpu_bf16, expected):
+    chosen = module.choose_precision("auto", on_gpu, gpu_bf16, cpu_bf16)
+    assert (chosen, chosen == "bf16", chosen == "fp16") == expected
+
+
+def test_precision_can_be_overridden(tmp_path):
+    for name in ("fp32", "bf16"):
+        args = parse_run_arguments([f"--output_dir={tmp_path}", f"--precision={name}"]).training
+        assert (args.bf16, args.fp16) == (name == "bf16", False)
+    with pytest.raises(InputError, match="one setting of the precision"):
+        parse_run_arguments([f"--output_dir={tmp_path}", "--precision=fp32", "--bf16=true"])
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="a GPU for precision: fp16"):
+            parse_run_arguments([f"--output_dir={tmp_path}", "--precision=fp16"])
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=str)
+def test_every_recipe_parses(tmp_path, recipe):
+    text = (ROOT / recipe).read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 40
+    keys = list(yaml.safe_load(text))
+    order = [KEY_ORDER.index(key) for key in keys]
+    assert all(first < second for first, second in itertools.pairwise(order)), "keys out of the usual order"
+    # fp16 is for GPUs; everything else about such a recipe is checked here too.
+    words = [] if torch.cuda.is_available() or "precision: fp16" not in text else ["--precision=fp32"]
+    args = parse_run_arguments([f"--config={ROOT / recipe}", f"--output_dir={tmp_path}", *words])
+    assert args.model.model
+    assert args.text_settings
