@@ -5,10 +5,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RUN := runs/quickstart
 
-.PHONY: help quickstart test lint format clean
+VENV5 := .venv-transformers5
+
+.PHONY: help quickstart test test-transformers5 lint format clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or newer is needed, found {sys.version.split()[0]}: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -23,6 +25,14 @@ quickstart: $(INSTALLED) ## the main job on real reviews, about five minutes: ta
 test: $(INSTALLED) ## all tests
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
+$(VENV5)/.installed: setup.cfg pyproject.toml constraints-transformers5.txt
+	$(PYTHON) -m venv $(VENV5)
+	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-transformers5.txt -e '.[quickstart,dev]'
+	@touch $@
+
+test-transformers5: $(VENV5)/.installed ## the core's tests on transformers 5, in an environment of their own
+	HF_HUB_OFFLINE=1 $(VENV5)/bin/python -m pytest tests/data tests/modeling tests/training tests/evaluation tests/serving
+
 lint: $(INSTALLED) ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -33,4 +43,4 @@ format: $(INSTALLED) ## let ruff rewrite the code
 	$(BIN)/ruff format .
 
 clean: ## remove the environment, runs and caches
-	rm -rf $(VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV5) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

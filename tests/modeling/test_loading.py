@@ -1,0 +1,87 @@
+import pytest
+import torch
+
+from sentiment_hf.data.cleaning import Cleaning
+from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.classifier import classifier_config, load_classifier
+from sentiment_hf.modeling.loading import check_max_length, load_config, load_tokenizer, max_positions
+from sentiment_hf.modeling.saved import record_settings, recorded_settings, task_of
+from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
+from sentiment_hf.tasks import BUILT_IN_TASKS, resolve_task
+
+REVIEWS = BUILT_IN_TASKS["reviews"]
+
+
+def test_vocabulary_is_the_texts_own_and_the_same_every_time(reviews):
+    first = build_wordpiece_tokenizer(reviews["text"], vocab_size=400)
+    second = build_wordpiece_tokenizer(reviews["text"], vocab_size=400)
+    assert first.get_vocab() == second.get_vocab()
+    assert first.convert_ids_to_tokens(first("房间PC卡")["input_ids"])[:3] == ["[CLS]", "房", "间"]
+    assert first("龘")["input_ids"][1] == first.unk_token_id
+    small = build_wordpiece_tokenizer(reviews["text"], vocab_size=40)
+    assert 30 < len(small) <= 40
+    assert "房" not in build_wordpiece_tokenizer(["房间很好", "很好"], vocab_size=40).get_vocab()
+
+
+def test_first_layers_of_a_checkpoint(model_folder):
+    tokenizer = load_tokenizer(str(model_folder))
+    config = classifier_config(str(model_folder), REVIEWS, tokenizer, num_hidden_layers=1)
+    whole = load_classifier(str(model_folder), load_config(str(model_folder)))
+    shallow = load_classifier(str(model_folder), config)
+    assert len(shallow.bert.encoder.layer) == 1
+    query = "bert.encoder.layer.0.attention.self.query.weight"
+    assert torch.equal(shallow.state_dict()[query], whole.state_dict()[query])
+
+
+def test_weights_come_up_in_fp32_whatever_they_were_saved_in(model_folder, tmp_path):
+    load_classifier(str(model_folder), load_config(str(model_folder))).half().save_pretrained(tmp_path)
+    loaded = load_classifier(str(tmp_path), load_config(str(tmp_path)))
+    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_hidden_layers": 3}, "at most 2 layers"),
+        ({"config_overrides": {"hiden_size": 8}}, "hiden_size"),
+    ],
+)
+def test_configs_that_cannot_be_are_refused(model_folder, tokenizer, options, message):
+    with pytest.raises(InputError, match=message):
+        classifier_config(str(model_folder), REVIEWS, tokenizer, **options)
+
+
+def test_positions(model_folder):
+    from transformers import RobertaConfig
+
+    config = load_config(str(model_folder))
+    check_max_length(64, config, "it")
+    with pytest.raises(InputError, match="at most 64"):
+        check_max_length(65, config, "it")
+    # RoBERTa's table has two rows that hold no position.
+    assert max_positions(RobertaConfig(max_position_embeddings=514, pad_token_id=1)) == 512
+
+
+def test_settings_survive_saving(model_folder, tokenizer, tmp_path):
+    config = load_config(str(model_folder))
+    task = resolve_task("mine", {"差评": "negative", "好评": "positive"}, [])
+    settings = TextSettings(cleaning=Cleaning(urls=False, simplified=True), max_length=48, truncation="head_tail")
+    record_settings(config, tokenizer, task, settings)
+    config.save_pretrained(tmp_path)
+    loaded = load_config(str(tmp_path))
+    assert recorded_settings(loaded, tokenizer, "it") == settings
+    assert task_of(loaded).label_id("好评") == 1
+    assert task_of(loaded).name == "mine"
+
+
+@pytest.mark.shared
+def test_a_real_pretrained_encoder_loads_with_four_layers(shared):
+    path = str(shared / "models/e5-small-zh-29m")
+    tokenizer = load_tokenizer(path)
+    config = classifier_config(path, REVIEWS, tokenizer, num_hidden_layers=4)
+    model = load_classifier(path, config, attn_implementation="eager")
+    assert len(model.bert.encoder.layer) == 4
+    assert model.config.hidden_size == 384
+    assert model.dtype == torch.float32
+    assert len(tokenizer("这个酒店的房间很干净")["input_ids"]) < 12
