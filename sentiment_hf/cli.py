@@ -12,8 +12,6 @@ from sentiment_hf.exceptions import EXIT_STATUS, exits_cleanly
 
 Verb = Callable[[argparse.Namespace], int]
 
-INTERRUPTED_STATUS = 130
-
 
 class _Parser(argparse.ArgumentParser):
     """argparse that answers a wrong option in one line instead of a page."""
@@ -36,11 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 @exits_cleanly
 def _run_verb(args: argparse.Namespace) -> int:
     verb: Verb = args.verb
-    try:
-        return verb(args)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        return INTERRUPTED_STATUS
+    return verb(args)
 
 
 def _train(words: list[str]) -> int:

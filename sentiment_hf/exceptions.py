@@ -10,6 +10,8 @@ from typing import ParamSpec
 P = ParamSpec("P")
 
 EXIT_STATUS = 2
+# What shells report for a program that Ctrl-C ended.
+INTERRUPTED_STATUS = 130
 
 
 class InputError(ValueError):
@@ -34,7 +36,7 @@ class MissingExtraError(ImportError):
 
 
 def exits_cleanly(main: Callable[P, int]) -> Callable[P, int]:
-    """Turn an `InputError` into one sentence on standard error and exit status 2, for a program's `main`."""
+    """Let a program's `main` end in one sentence: an `InputError` with status 2, Ctrl-C with status 130."""
 
     @wraps(main)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> int:
@@ -43,5 +45,8 @@ def exits_cleanly(main: Callable[P, int]) -> Callable[P, int]:
         except (InputError, MissingExtraError) as error:
             sys.stderr.write(f"error: {error}\n")
             return EXIT_STATUS
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted\n")
+            return INTERRUPTED_STATUS
 
     return wrapper

@@ -154,6 +154,9 @@ class TrainingOptions:
         if not 0 <= self.warmup_ratio <= 1:
             raise InputError("warmup_ratio from 0 to 1", str(self.warmup_ratio), "0.06 is usual.")
         check_positive("early_stopping_patience", self.early_stopping_patience)
+        if self.early_stopping_patience is not None and not self.load_best_model_at_end:
+            found = "early_stopping_patience without it"
+            raise InputError("load_best_model_at_end: true", found, "Early stopping goes back to the best checkpoint.")
 
 
 def parse_value(value: Any, name: str, kinds: tuple[type, ...]) -> Any:

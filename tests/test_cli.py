@@ -43,6 +43,9 @@ def test_train_writes_a_whole_run(trained):
     assert names >= {"model.safetensors", "config.json", "tokenizer.json", "metrics.json", "audit.json", "recipe.yaml"}
     assert {path.name for path in (trained / "splits").iterdir()} == {"train.jsonl", "dev.jsonl", "test.jsonl"}
     assert not list(trained.glob("**/.staging-*")) + list(trained.glob("**/*.partial"))
+    audit = json.loads((trained / "audit.json").read_text(encoding="utf-8"))
+    assert audit["rows_of_this_run"]["train"]["rows"] == 344
+    assert audit["rows_of_this_run"]["train"]["cut_by_max_length"] == 0
     log = (trained / "train.log").read_text(encoding="utf-8")
     for word in ("seed 42", "'torch':", "'learning_rate': 0.002", "eval_macro_f1="):
         assert word in log

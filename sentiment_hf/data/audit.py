@@ -116,11 +116,16 @@ def _split_figures(
         "characters": _quantiles([len(text) for text in texts]),
     }
     if count_tokens is not None:
-        lengths = count_tokens(texts)
-        figures["tokens"] = _quantiles(lengths)
-        if max_length is not None:
-            figures["max_length"] = max_length
-            figures["cut_by_max_length"] = sum(length > max_length for length in lengths) / len(lengths)
+        figures |= token_figures(count_tokens(texts), max_length)
+    return figures
+
+
+def token_figures(lengths: list[int], max_length: int | None) -> dict[str, Any]:
+    """Quantiles of lengths in tokens and, with a limit, the share of texts that it cuts."""
+    figures: dict[str, Any] = {"tokens": _quantiles(lengths)}
+    if max_length is not None:
+        figures["max_length"] = max_length
+        figures["cut_by_max_length"] = sum(length > max_length for length in lengths) / len(lengths)
     return figures
 
 

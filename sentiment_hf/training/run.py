@@ -15,25 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from sklearn.pipeline import Pipeline
-from transformers import EarlyStoppingCallback, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import EarlyStoppingCallback, PreTrainedModel
 
 from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.data.cleaning import clean
 from sentiment_hf.data.collation import ClassificationCollator
-from sentiment_hf.data.preparation import PreparedData, prepare_splits
-from sentiment_hf.data.sources import load_splits
+from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.data.tokenization import tokenize_frame
 from sentiment_hf.evaluation.metrics import metrics_for_trainer
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.report import metrics_table, write_metrics
-from sentiment_hf.exceptions import InputError, exits_cleanly
+from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.files import write_json
-from sentiment_hf.modeling.classifier import SCRATCH, classifier_config, load_classifier, scratch_tokenizer
 from sentiment_hf.modeling.forward import torch_forward
-from sentiment_hf.modeling.loading import check_max_length, load_tokenizer
-from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
+from sentiment_hf.training.inputs import audit_tokens, load_data, load_model, sample_training_rows
 from sentiment_hf.training.losses import class_weights
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file
 from sentiment_hf.training.scoring import score_run
@@ -42,6 +38,7 @@ from sentiment_hf.training.trainer import SentimentTrainer
 logger = logging.getLogger(__name__)
 
 SPLITS_FOLDER = "splits"
+AUDIT_FILE = "audit.json"
 
 
 @dataclass
@@ -77,6 +74,7 @@ def train(args: RunArguments) -> FinishedRun:
     checkpoint = run_folder.newest_checkpoint(folder, resume)
     data = load_data(args)
     tokenizer, model = load_model(args, data)
+    data.audit["rows_of_this_run"] = audit_tokens(args, data, tokenizer)
     trainer_rows = sample_training_rows(args, data)
     class_weight = class_weights(
         args.training.class_weights,
@@ -136,67 +134,9 @@ def train(args: RunArguments) -> FinishedRun:
     return FinishedRun(folder, data, scorer, floor, metrics)
 
 
-def load_data(args: RunArguments) -> PreparedData:
-    """The rows of a run, labels mapped, cleaned by protocol, split."""
-    data = args.data
-    splits = load_splits(
-        data.dataset,
-        data.dataset_config,
-        data.train_file,
-        data.validation_file,
-        data.test_file,
-        data.text_column,
-        data.label_column,
-        data.encoding,
-    )
-    return prepare_splits(
-        splits,
-        args.task.task,
-        args.task.labels,  # type: ignore[arg-type]
-        data.protocol,
-        data.split_method,
-        data.validation_share,
-        data.test_share,
-        data.split_seed,
-        args.text_settings.cleaning,
-    )
-
-
-def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """Tokenizer and classifier that the recipe names, with task and text settings in the config."""
-    name = args.model.model
-    if name is None:
-        raise InputError("model", "none", "Name a Hub id or a folder with `model:`, or `scratch`.")
-    overrides: dict[str, Any] = args.model.config_overrides or {}  # type: ignore[assignment]
-    settings = args.text_settings
-    if name == SCRATCH:
-        train_texts = [clean(text, settings.cleaning) for text in data.splits["train"]["text"]]
-        tokenizer = scratch_tokenizer(train_texts, overrides)
-    else:
-        tokenizer = load_tokenizer(name, args.model.model_revision)
-    config = classifier_config(
-        name, data.task, tokenizer, args.model.num_hidden_layers, overrides, args.model.model_revision
-    )
-    check_max_length(settings.max_length, config, name)
-    record_settings(config, tokenizer, data.task, settings)
-    # The classification head is drawn at random, so the seed comes first.
-    set_seed(args.training.seed)
-    model = load_classifier(name, config, args.model.attn_implementation, args.model.model_revision)
-    return tokenizer, model
-
-
-def sample_training_rows(args: RunArguments, data: PreparedData) -> Any:
-    """The training rows, or a seeded sample of `max_train_rows` of them in their original order."""
-    rows = data.splits["train"]
-    limit = args.data.max_train_rows
-    if limit is None or limit >= len(rows):
-        return rows
-    return rows.sample(limit, random_state=args.data.split_seed).sort_index()
-
-
 def save_splits(folder: Path, data: PreparedData) -> None:
     """Audit and held-out rows beside the run; all splits where they were made here."""
-    write_json(folder / "audit.json", data.audit)
+    write_json(folder / AUDIT_FILE, data.audit)
     (folder / SPLITS_FOLDER).mkdir(exist_ok=True)
     for split, frame in data.splits.items():
         if split != "train" or data.made_splits:

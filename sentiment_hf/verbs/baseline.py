@@ -8,7 +8,8 @@ from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.evaluation.report import metrics_table, write_metrics
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.folder import check_free, claim
-from sentiment_hf.training.run import load_data, save_splits
+from sentiment_hf.training.inputs import load_data
+from sentiment_hf.training.run import save_splits
 from sentiment_hf.training.scoring import score_floor
 
 DEFAULT_FOLDER = "runs/baseline"

@@ -97,6 +97,7 @@ def test_a_run_writes_down_a_recipe_that_repeats_it(tmp_path):
         ("max_drop: -1\n", "at least 0 points"),
         ("truncation: both\n", "head_tail"),
         ("cleaning: {emoji: true}\n", "'emoji'"),
+        ("early_stopping_patience: 2\nload_best_model_at_end: false\n", "load_best_model_at_end"),
         ("- a\n- b\n", "key: value"),
         ("a: [\n", "YAML in"),
     ],

@@ -203,14 +203,16 @@ def test_loader_settings_arrive(make_trainer):
     assert sorted(id_ for batch in loader for id_ in batch["doc_id"].tolist()) == list(range(64))
 
 
-def test_non_blocking_copies_arrive_where_memory_is_pinned(tmp_path, monkeypatch):
-    # A GPU is only pretended while the arguments are made: what accelerate is told is what counts here.
-    args = SentimentTrainingArguments(output_dir=str(tmp_path), precision="fp32")
-    assert args.accelerator_config.non_blocking is False
-    asked = SentimentTrainingArguments(
-        output_dir=str(tmp_path), precision="fp32", accelerator_config={"non_blocking": True}
-    )
-    assert asked.accelerator_config.non_blocking is True
+def test_non_blocking_copies_and_pinned_memory_arrive(make_trainer):
+    trainer = make_trainer(accelerator_config={"non_blocking": True})
+    # transformers turns pinning off without a GPU; where it is on, the loader gets it.
+    trainer.args.dataloader_pin_memory = True
+    loader = trainer.get_train_dataloader()
+    assert loader.pin_memory is True
+    assert trainer.accelerator.non_blocking is True
+    assert loader._non_blocking is True
+    if not torch.cuda.is_available():
+        assert make_trainer().accelerator.non_blocking is False
 
 
 def test_epoch_order_groups_lengths_and_depends_on_epoch_and_seed_alone(make_trainer):

@@ -1,0 +1,89 @@
+"""What a run works on: its rows, tokenizer and model, as the recipe names them; nothing is written here."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+
+from sentiment_hf.data.audit import token_figures
+from sentiment_hf.data.cleaning import clean
+from sentiment_hf.data.preparation import PreparedData, prepare_splits
+from sentiment_hf.data.sources import load_splits
+from sentiment_hf.data.tokenization import encode
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.classifier import SCRATCH, classifier_config, load_classifier, scratch_tokenizer
+from sentiment_hf.modeling.loading import check_max_length, load_tokenizer
+from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.training.arguments import RunArguments
+
+
+def load_data(args: RunArguments) -> PreparedData:
+    """The rows of a run, labels mapped, cleaned by protocol, split."""
+    data = args.data
+    splits = load_splits(
+        data.dataset,
+        data.dataset_config,
+        data.train_file,
+        data.validation_file,
+        data.test_file,
+        data.text_column,
+        data.label_column,
+        data.encoding,
+    )
+    return prepare_splits(
+        splits,
+        args.task.task,
+        args.task.labels,  # type: ignore[arg-type]
+        data.protocol,
+        data.split_method,
+        data.validation_share,
+        data.test_share,
+        data.split_seed,
+        args.text_settings.cleaning,
+    )
+
+
+def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """Tokenizer and classifier that the recipe names, with task and text settings in the config."""
+    name = args.model.model
+    if name is None:
+        raise InputError("model", "none", "Name a Hub id or a folder with `model:`, or `scratch`.")
+    overrides: dict[str, Any] = args.model.config_overrides or {}  # type: ignore[assignment]
+    settings = args.text_settings
+    if name == SCRATCH:
+        train_texts = [clean(text, settings.cleaning) for text in data.splits["train"]["text"]]
+        tokenizer = scratch_tokenizer(train_texts, overrides)
+    else:
+        tokenizer = load_tokenizer(name, args.model.model_revision)
+    config = classifier_config(
+        name, data.task, tokenizer, args.model.num_hidden_layers, overrides, args.model.model_revision
+    )
+    check_max_length(settings.max_length, config, name)
+    record_settings(config, tokenizer, data.task, settings)
+    # The classification head is drawn at random, so the seed comes first.
+    set_seed(args.training.seed)
+    model = load_classifier(name, config, args.model.attn_implementation, args.model.model_revision)
+    return tokenizer, model
+
+
+def sample_training_rows(args: RunArguments, data: PreparedData) -> pd.DataFrame:
+    """The training rows, or a seeded sample of `max_train_rows` of them in their original order."""
+    rows = data.splits["train"]
+    limit = args.data.max_train_rows
+    if limit is None or limit >= len(rows):
+        return rows
+    return rows.sample(limit, random_state=args.data.split_seed).sort_index()
+
+
+def audit_tokens(args: RunArguments, data: PreparedData, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """Lengths in tokens of the rows that the run uses, after cleaning, and what share `max_length` cuts."""
+    uncut = replace(args.text_settings, max_length=sys.maxsize)
+    figures = {}
+    for split, frame in data.splits.items():
+        lengths = [len(ids) for ids in encode(tokenizer, frame["text"], uncut)["input_ids"]]
+        figures[split] = {"rows": len(frame), **token_figures(lengths, args.data.max_length)}
+    return figures
