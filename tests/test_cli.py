@@ -77,8 +77,9 @@ def test_a_folder_that_is_no_run_is_never_emptied(tiny_arguments, tmp_path, caps
     keep = tmp_path / "run" / "thesis.txt"
     keep.parent.mkdir()
     keep.write_text("mine")
-    assert main(["train", *tiny_arguments, "--overwrite_output_dir"]) == 2
-    assert "thesis.txt" in capsys.readouterr().err
+    for force in ("--overwrite_output_dir", "--resume_from_checkpoint=true"):
+        assert main(["train", *tiny_arguments, force]) == 2
+        assert "thesis.txt" in capsys.readouterr().err
     assert keep.read_text() == "mine"
 
 

@@ -25,13 +25,13 @@ def check_free(folder: Path, overwrite: bool, resume: bool) -> None:
     """Raises InputError where the folder holds something that this run may not replace."""
     if folder.is_file():
         raise InputError(f"a folder for the run at {folder}", "a file", "Choose another --output_dir.")
-    if resume or not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or not any(folder.iterdir()):
         return
-    is_run = (folder / RECIPE_FILE).is_file()
-    if not is_run:
+    # Whatever was asked for, only a run is ever replaced or gone on with.
+    if not (folder / RECIPE_FILE).is_file():
         found = ", ".join(sorted(item.name for item in folder.iterdir())[:5])
         raise InputError(f"an empty folder or a run at {folder}", found, "Choose another --output_dir.")
-    if not overwrite:
+    if not (overwrite or resume):
         remedy = "Choose another --output_dir, replace it with --overwrite_output_dir, or go on with it: "
         remedy += "--resume_from_checkpoint true."
         raise InputError(f"an empty folder at {folder}", "another run", remedy)

@@ -10,6 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,9 @@ def train(args: RunArguments) -> FinishedRun:
     """
     folder = args.training.folder
     resume = args.training.resume_from_checkpoint
-    run_folder.check_free(folder, args.training.overwrite_output_dir, resume is not None)
+    is_main = args.training.process_index == 0
+    if is_main:
+        run_folder.check_free(folder, args.training.overwrite_output_dir, resume is not None)
     checkpoint = run_folder.newest_checkpoint(folder, resume)
     data = load_data(args)
     tokenizer, model = load_model(args, data)
@@ -81,7 +84,6 @@ def train(args: RunArguments) -> FinishedRun:
         trainer_rows["label"].tolist(),
         data.task.labels,
     )
-    is_main = args.training.process_index == 0
     if is_main:
         run_folder.claim(folder, args.as_recipe(), checkpoint is not None)
         save_splits(folder, data)
@@ -97,7 +99,7 @@ def train(args: RunArguments) -> FinishedRun:
             )
             for split in ("train", "dev")
         }
-    with log_to_file(folder):
+    with log_to_file(folder) if is_main else nullcontext():
         log_facts(args, data, len(trainer_rows), model)
         trainer = SentimentTrainer(
             model=model,
@@ -157,8 +159,8 @@ def log_facts(args: RunArguments, data: PreparedData, trained_on: int, model: Pr
 @exits_cleanly
 def main(argv: Sequence[str] | None = None) -> int:
     """Train by the arguments of the command line and show the table."""
-    log_to_stderr()
     args = parse_run_arguments(sys.argv[1:] if argv is None else argv)
+    log_to_stderr(logging.INFO if args.training.process_index == 0 else logging.WARNING)
     finished = train(args)
     if finished.metrics:
         show(metrics_table([finished.metrics]))

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
@@ -36,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
     folder = _folder(args)
     metrics: dict[str, Any] = {"name": Path(args.model).name, "task": classifier.task.name, "split": str(args.data)}
-    metrics |= {"blank_rows_left_out": int(blank.sum())}
+    metrics |= {"blank_rows_left_out": int(blank.sum()), "rows_fingerprint": _fingerprint(rows)}
     # Another backend on the same file joins what is there, so that the two can be compared.
     if (folder / METRICS_FILE).is_file():
         before = read_metrics(folder)
@@ -47,6 +50,12 @@ def run(args: argparse.Namespace) -> int:
     show(metrics_table([metrics]))
     show(f"Written to {path}")
     return 0
+
+
+def _fingerprint(rows: pd.DataFrame) -> str:
+    """Tells whether two evaluations saw the same rows."""
+    content = rows[["text", "label"]].to_json(orient="values")
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def _folder(args: argparse.Namespace) -> Path:
