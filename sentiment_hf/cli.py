@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
 
 from sentiment_hf.exceptions import EXIT_STATUS, exits_cleanly
 
-Verb = Callable[[argparse.Namespace], int]
+# Verbs whose options are recipe keys, and the module whose `main` takes them.
+RECIPE_VERBS = {
+    "run": "sentiment_hf.job",
+    "train": "sentiment_hf.training.run",
+    "baseline": "sentiment_hf.verbs.baseline",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -26,69 +32,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     # A recipe's keys are parsed by the recipe's own parser, which knows hundreds of them.
     if words and words[0] in RECIPE_VERBS and not {"-h", "--help"} & set(words[1:]):
-        return RECIPE_VERBS[words[0]](words[1:])
-    args = _build_parser().parse_args(words)
-    return _run_verb(args)
+        status: int = import_module(RECIPE_VERBS[words[0]]).main(words[1:])
+        return status
+    return _run_verb(_build_parser().parse_args(words))
 
 
 @exits_cleanly
 def _run_verb(args: argparse.Namespace) -> int:
-    verb: Verb = args.verb
-    return verb(args)
-
-
-def _train(words: list[str]) -> int:
-    from sentiment_hf.training.run import main as run
-
-    return run(words)
-
-
-def _run(words: list[str]) -> int:
-    from sentiment_hf.job import main as run
-
-    return run(words)
-
-
-@exits_cleanly
-def _baseline(words: list[str]) -> int:
-    from sentiment_hf.verbs.baseline import run
-
-    return run(words)
-
-
-RECIPE_VERBS: dict[str, Callable[[list[str]], int]] = {"run": _run, "train": _train, "baseline": _baseline}
-
-
-def _audit(args: argparse.Namespace) -> int:
-    from sentiment_hf.verbs.audit import run
-
-    return run(args)
-
-
-def _evaluate(args: argparse.Namespace) -> int:
-    from sentiment_hf.verbs.evaluate import run
-
-    return run(args)
-
-
-def _export(args: argparse.Namespace) -> int:
-    from sentiment_hf.verbs.export import run
-
-    return run(args)
-
-
-def _predict(args: argparse.Namespace) -> int:
-    from sentiment_hf.verbs.predict import run
-
-    return run(args)
-
-
-def _report(args: argparse.Namespace) -> int:
-    from sentiment_hf.console import show
-    from sentiment_hf.evaluation.report import metrics_table, read_metrics
-
-    show(metrics_table([read_metrics(run) for run in args.runs]))
-    return 0
+    status: int = import_module(f"sentiment_hf.verbs.{args.verb}").run(args)
+    return status
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -128,7 +80,7 @@ def _add_data_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
     )
     audit.add_argument("--write_clean", metavar="FOLDER", help="write the splits, training rows cleaned, as jsonl")
     audit.add_argument("--json", action="store_true", help="print JSON in place of the table")
-    audit.set_defaults(verb=_audit)
+    audit.set_defaults(verb="audit")
 
 
 def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
@@ -140,7 +92,7 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
         "--output_dir", metavar="FOLDER", help="for metrics.json; default: MODEL/evaluation/NAME_OF_DATA"
     )
     _add_column_options(evaluate)
-    evaluate.set_defaults(verb=_evaluate)
+    evaluate.set_defaults(verb="evaluate")
 
     text = "ONNX files of a model, FP32 and INT8 side by side; INT8 only if it passes the gate on dev"
     export = verbs.add_parser("export", help=text, description=text)
@@ -157,7 +109,7 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
     )
     export.add_argument("--output_dir", metavar="FOLDER", help="for the files; default: MODEL/onnx")
     _add_column_options(export)
-    export.set_defaults(verb=_export)
+    export.set_defaults(verb="export")
 
     text = "classify texts, a file, or what you type"
     predict = verbs.add_parser("predict", help=text, description=text)
@@ -169,12 +121,12 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
     predict.add_argument("--encoding", default="auto", metavar="NAME", help="auto, utf-8, utf-8-sig or gb18030")
     predict.add_argument("--top_k", type=int, default=3, metavar="K", help="labels listed under top (3)")
     predict.add_argument("--json", action="store_true", help="one JSON object a line: text, label, probability, top")
-    predict.set_defaults(verb=_predict)
+    predict.set_defaults(verb="predict")
 
     text = "the table of finished runs, for example of both protocols"
     report = verbs.add_parser("report", help=text, description=text)
     report.add_argument("runs", nargs="+", metavar="RUN", help="folder with a metrics.json")
-    report.set_defaults(verb=_report)
+    report.set_defaults(verb="report")
 
 
 def _add_model_options(parser: argparse.ArgumentParser) -> None:

@@ -21,6 +21,7 @@ from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, read_met
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.files import size_mb
+from sentiment_hf.modeling.onnx_session import INT8_FILES, resolve_arch
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import Task
 from sentiment_hf.training.arguments import parse_run_arguments
@@ -47,8 +48,14 @@ def score_exported(folder: Path, exported: Exported, floor: Pipeline | None = No
         The metrics, as written.
     """
     metrics = read_metrics(folder)
-    backends = ["torch", "onnx"] + (["int8"] if exported.int8 else [])
-    classifiers = {backend: SentimentClassifier.from_pretrained(folder, backend) for backend in backends}
+    files = {"onnx": exported.fp32}
+    if exported.int8 is None:
+        metrics["int8"] = None
+    elif exported.int8.name == INT8_FILES[resolve_arch("auto")]:
+        files["int8"] = exported.int8
+    else:
+        logger.info("%s is for another processor: not scored here", exported.int8.name)
+    classifiers = {backend: SentimentClassifier.from_pretrained(folder, backend) for backend in ("torch", *files)}
     task = classifiers["torch"].task
     held_out, dev = saved_split(folder, metrics["split"], task), saved_split(folder, "dev", task)
     if held_out is None or dev is None:
@@ -65,10 +72,7 @@ def score_exported(folder: Path, exported: Exported, floor: Pipeline | None = No
     for system in ("floor", "fp32"):
         if system in times:
             metrics[system]["ms_per_review"] = times[system]
-    for system, file in (("onnx", exported.fp32), ("int8", exported.int8)):
-        if file is None:
-            metrics[system] = None
-            continue
+    for system, file in files.items():
         scorer = classifiers[system].scorer
         scores, on_dev = (
             classification_scores(scorer.logits(rows["text"]), rows["label"], task.labels) for rows in (held_out, dev)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.evaluation.report import metrics_table, write_metrics
+from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.folder import check_free, claim
 from sentiment_hf.training.inputs import load_data
@@ -15,7 +16,8 @@ from sentiment_hf.training.scoring import score_floor
 DEFAULT_FOLDER = "runs/baseline"
 
 
-def run(words: Sequence[str]) -> int:
+@exits_cleanly
+def main(words: Sequence[str]) -> int:
     log_to_stderr()
     args = parse_run_arguments([f"--output_dir={DEFAULT_FOLDER}", *words])
     folder = args.training.folder

@@ -134,6 +134,23 @@ def test_the_whole_job(tiny_arguments, tmp_path):
     assert "int8_refused" not in metrics
 
 
+def test_export_of_a_run_for_another_processor(tiny_arguments, tmp_path, capsys):
+    from sentiment_hf.cli import main
+
+    run = tmp_path / "run"
+    assert main(["train", *tiny_arguments, "--floor=false"]) == 0
+    other = "avx2" if native_int8_arch() == "arm64" else "arm64"
+    words = ["export", "--model", str(run), "--quantize=dynamic", "--max_drop=100"]
+    assert main([*words, f"--arch={other}"]) == 0
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["onnx"]["accuracy"] == metrics["fp32"]["accuracy"]
+    assert "int8" not in metrics
+    assert main(words) == 0
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["int8"]["file"] == INT8_FILES[native_int8_arch()]
+    assert len(list((run / "onnx").iterdir())) == 3
+
+
 def test_the_whole_job_when_the_gate_refuses(tiny_arguments, tmp_path, monkeypatch):
     from sentiment_hf.job import main
 
