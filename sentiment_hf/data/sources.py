@@ -16,8 +16,20 @@ import pandas as pd
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.exceptions import InputError
 
-TEXT_COLUMNS = ("text", "text_a", "review", "reviewbody", "sentence", "content", "document")
-LABEL_COLUMNS = ("label", "labels", "sentiment", "category", "target")
+TEXT_COLUMNS = (
+    "text",
+    "text_a",
+    "review",
+    "reviewbody",
+    "sentence",
+    "content",
+    "document",
+    "文本",
+    "评论",
+    "内容",
+    "正文",
+)
+LABEL_COLUMNS = ("label", "labels", "sentiment", "category", "target", "标签", "类别", "情感")
 PACKAGE_PREFIX = "package:"
 
 # The Hub's and people's names for the three splits.
