@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import BertTokenizerFast, PreTrainedTokenizerFast
 
 SPECIAL_TOKENS = {
@@ -20,36 +20,24 @@ SPECIAL_TOKENS = {
 def build_wordpiece_tokenizer(
     texts: Iterable[str], vocab_size: int, min_frequency: int = 2, max_length: int = 512
 ) -> PreTrainedTokenizerFast:
-    """A BERT tokenizer (Han characters apart, WordPiece for the rest) with a vocabulary of the texts' own pieces.
+    """A BERT tokenizer (Han characters apart, WordPiece for the rest) with the texts' own characters and words.
 
     Args:
         texts: cleaned training texts; held-out texts have no business here.
         vocab_size: upper bound, special tokens included.
-        min_frequency: characters and pieces rarer than this become `[UNK]`: nothing could be learned about them.
+        min_frequency: characters rarer than this become `[UNK]`: nothing could be learned about them.
         max_length: recorded as the tokenizer's `model_max_length`.
     """
-    lowered = [text.lower() for text in texts]
-    counts = Counter(char for text in lowered for char in text)
-    rare = {ord(char): None for char, count in counts.items() if count < min_frequency}
-    common = [text.translate(rare) for text in lowered]
-    tokenizer = Tokenizer(models.WordPiece(unk_token=SPECIAL_TOKENS["unk_token"]))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
+    splitter = pre_tokenizers.BertPreTokenizer()
+    words: Counter[str] = Counter()
+    for text in texts:
+        words.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    pieces = _pieces(words, vocab_size - len(SPECIAL_TOKENS), min_frequency)
+    vocabulary = {piece: index for index, piece in enumerate([*SPECIAL_TOKENS.values(), *pieces])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIAL_TOKENS["unk_token"]))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
     tokenizer.decoder = decoders.WordPiece()
-    # The trainer keeps every character, and every letter a second time as a continuation, whatever the size asked for;
-    # so the alphabet shrinks until all of it fits.
-    alphabet = excess = vocab_size - len(SPECIAL_TOKENS)
-    while excess > 0:
-        trainer = trainers.WordPieceTrainer(
-            vocab_size=vocab_size,
-            min_frequency=min_frequency,
-            limit_alphabet=alphabet,
-            special_tokens=list(SPECIAL_TOKENS.values()),
-            show_progress=False,
-        )
-        tokenizer.train_from_iterator(common, trainer)
-        excess = tokenizer.get_vocab_size() - vocab_size
-        alphabet -= max(excess, 0)
     cls, sep = SPECIAL_TOKENS["cls_token"], SPECIAL_TOKENS["sep_token"]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{cls} $A {sep}",
@@ -63,3 +51,21 @@ def build_wordpiece_tokenizer(
         strip_accents=False,
         **SPECIAL_TOKENS,
     )
+
+
+def _pieces(words: Counter[str], limit: int, min_frequency: int) -> list[str]:
+    """Characters first, so that every word can be spelled, then whole words, the most frequent first.
+
+    Counted here because the trainer of `tokenizers` breaks ties by the order of a hash table: its vocabulary, and with
+    it the model, differs from run to run.
+    """
+    characters: Counter[str] = Counter()
+    for word, count in words.items():
+        for place, char in enumerate(word):
+            characters[char if place == 0 else f"##{char}"] += count
+    longer = Counter({word: count for word, count in words.items() if len(word) > 1})
+    ranked = []
+    for counted in (characters, longer):
+        frequent = [piece for piece, count in counted.items() if count >= min_frequency]
+        ranked += sorted(sorted(frequent), key=counted.__getitem__, reverse=True)
+    return ranked[:limit]

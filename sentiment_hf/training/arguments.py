@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,9 @@ class SentimentTrainingArguments(TrainingOptions, TrainingArguments):
             raise InputError("a GPU for precision: fp16", "none", "Use `precision: auto`, which asks the hardware.")
         self.precision = precision
         self.bf16, self.fp16 = precision == "bf16", precision == "fp16"
+        # transformers leaves its choice in the environment and reads it back, so that fp32 after bf16 in one process
+        # would be bf16 again.
+        os.environ["ACCELERATE_MIXED_PRECISION"] = {"fp32": "no"}.get(precision, precision)
         # Without a GPU transformers refuses bf16 unless the CPU was asked for by name.
         self.use_cpu = self.use_cpu or not (on_gpu or torch.backends.mps.is_available())
 

@@ -1,3 +1,7 @@
+import json
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -17,10 +21,19 @@ def test_vocabulary_is_the_texts_own_and_the_same_every_time(reviews):
     first = build_wordpiece_tokenizer(reviews["text"], vocab_size=400)
     second = build_wordpiece_tokenizer(reviews["text"], vocab_size=400)
     assert first.get_vocab() == second.get_vocab()
+    # In another process too, where hashing is seeded differently.
+    code = (
+        "import sys, hashlib, json; from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer as build\n"
+        "vocabulary = build(json.load(sys.stdin), vocab_size=400).get_vocab()\n"
+        "print(json.dumps(sorted(vocabulary.items())))"
+    )
+    texts = json.dumps(reviews["text"].tolist())
+    done = subprocess.run([sys.executable, "-c", code], input=texts, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [list(item) for item in sorted(first.get_vocab().items())]
     assert first.convert_ids_to_tokens(first("房间PC卡")["input_ids"])[:3] == ["[CLS]", "房", "间"]
     assert first("龘")["input_ids"][1] == first.unk_token_id
     small = build_wordpiece_tokenizer(reviews["text"], vocab_size=40)
-    assert 30 < len(small) <= 40
+    assert len(small) == 40
     assert "房" not in build_wordpiece_tokenizer(["房间很好", "很好"], vocab_size=40).get_vocab()
 
 

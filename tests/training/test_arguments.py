@@ -133,6 +133,16 @@ def test_precision_follows_the_hardware(tmp_path, monkeypatch, on_gpu, gpu_bf16,
     assert (chosen, chosen == "bf16", chosen == "fp16") == expected
 
 
+def test_precision_is_not_that_of_the_run_before(tmp_path):
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    for name, mixed in (("bf16", "bf16"), ("fp32", "no")):
+        parse_run_arguments([f"--output_dir={tmp_path}", f"--precision={name}"])
+        AcceleratorState._reset_state()
+        assert Accelerator(cpu=True).mixed_precision == mixed
+
+
 def test_precision_can_be_overridden(tmp_path):
     for name in ("fp32", "bf16"):
         args = parse_run_arguments([f"--output_dir={tmp_path}", f"--precision={name}"]).training
