@@ -85,13 +85,18 @@ def _predict_to_file(
     output = Path(args.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(output.name + ".partial")
-    first = True
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        for block, answers in _blocks(classifier, table, column, args.top_k):
-            # One write a block, so that an interrupted file ends with a whole row.
-            file.write(_as_text(block, answers, output.suffix, header=first))
-            file.flush()
-            first = False
+    with partial.open("wb", buffering=0) as file:
+        whole = 0
+        try:
+            for block, answers in _blocks(classifier, table, column, args.top_k):
+                rest = memoryview(_as_text(block, answers, output.suffix, header=whole == 0).encode("utf-8", "replace"))
+                while rest:
+                    rest = rest[file.write(rest) :]
+                whole = file.tell()
+        except BaseException:
+            # Ctrl-C may come in the middle of a write; the file is to end with a whole row.
+            file.truncate(whole)
+            raise
     os.replace(partial, output)
     show(f"{len(table):,} rows written to {output}")
 
