@@ -79,12 +79,14 @@ def check_max_length(max_length: int, config: PretrainedConfig, model: str) -> N
 
 
 def check_folder(model: str) -> None:
+    """Raises InputError for what looks like a path and is no folder; the Hub would only call it a bad id."""
     looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
     if looks_like_path and not Path(model).is_dir():
         raise InputError(f"a model folder at {model}", "nothing there", "Check the path.")
 
 
 def not_loadable(what: str, model: str, error: Exception) -> InputError:
+    """The first line of what transformers or the Hub said, as our error."""
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     remedy = "Check the name; without access to the Hub, give a folder that holds the model."
     return InputError(f"{what} that loads from {model}", first_line, remedy)

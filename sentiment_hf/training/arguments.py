@@ -134,6 +134,17 @@ class RunArguments:
         return {name: _plain(value) for name, value in keys.items() if value is not None}
 
 
+# Fields of transformers' class, of one major or the other, that would change nothing here, and what does.
+REPLACED_KEYS = {
+    "group_by_length": "Use `length_grouping`, which also knows how to resume.",
+    "train_sampling_strategy": "Use `length_grouping`, which also knows how to resume.",
+    "length_column_name": "Lengths are in the column `length`.",
+    "remove_unused_columns": "The data pipeline drops columns itself and needs `doc_id`.",
+    "label_names": "Name the labels with `labels`.",
+    "logging_dir": "The log is in `output_dir`; TensorBoard takes its folder from TENSORBOARD_LOGGING_DIR.",
+}
+
+
 class _Parser(HfArgumentParser):
     """argparse's complaint about a value, as our error instead of a page of usage."""
 
@@ -163,6 +174,9 @@ def parse_run_arguments(argv: Sequence[str]) -> RunArguments:
             [word.lstrip("-").partition("=")[0] for word in rest if word.startswith("-")], known, "the command line"
         )
         raise InputError("--key value pairs", " ".join(rest), "Write two dashes before a key.")
+    for name in [word[2:].partition("=")[0].replace("-", "_") for word in [*keys, *words] if word.startswith("--")]:
+        if name in REPLACED_KEYS:
+            raise InputError("keys that change something", repr(name), REPLACED_KEYS[name])
     values = vars(namespace)
     parts = []
     for part in (TaskArguments, DataArguments, ModelArguments, ExportArguments, SentimentTrainingArguments):
