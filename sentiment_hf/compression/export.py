@@ -105,9 +105,10 @@ def export_model(
                 points[name] = classification_scores(logits, dev["label"], task.labels)[task.metric] * 100
             gate = GateResult(task.metric, points["fp32"], points["int8"], max_drop)
             logger.info("gate %s: %s", "passed" if gate.passed else "refused", gate)
-        os.replace(fp32, output / FP32_FILE)
-        # Whatever an earlier export left for this target belongs to other weights or to another gate.
+        # Whatever an earlier export left for this target belongs to other weights or to another gate; it goes first, so
+        # that it never stands beside a newer FP32 file.
         (output / target_name).unlink(missing_ok=True)
+        os.replace(fp32, output / FP32_FILE)
         if gate is not None and gate.passed:
             os.replace(int8, output / target_name)
             return Exported(output / FP32_FILE, output / target_name, gate)

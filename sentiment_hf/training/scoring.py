@@ -20,17 +20,24 @@ from sentiment_hf.training.arguments import RunArguments
 logger = logging.getLogger(__name__)
 
 
-def score_floor(args: RunArguments, data: PreparedData) -> tuple[Pipeline, dict[str, Any]]:
-    """Fit the floor on all training rows and score it on dev and test."""
+def score_floor(
+    args: RunArguments, data: PreparedData, beside: dict[str, Any] | None = None
+) -> tuple[Pipeline, dict[str, Any], dict[str, float]]:
+    """Fit the floor on all training rows, score it on dev and test, and time it beside other predictors.
+
+    Returns:
+        The fitted floor, the metrics so far, and the milliseconds a review of the floor and of the others.
+    """
     train_rows, dev, held_out = data.splits["train"], data.splits["dev"], data.splits[_scored_split(data)]
     names = data.task.labels
     logger.info("fitting the floor on %d rows", len(train_rows))
     floor = fit_floor(train_rows["text"], train_rows["label"])
-    times = milliseconds_per_review({"floor": partial(floor_logits, floor, num_classes=len(names))}, held_out["text"])
+    predictors = {"floor": partial(floor_logits, floor, num_classes=len(names)), **(beside or {})}
+    times = milliseconds_per_review(predictors, held_out["text"])
     scores = floor_scores(floor, held_out["text"], held_out["label"], names)
     row = system_row(scores, floor_size_mb(floor), times["floor"], len(train_rows))
     row["dev"] = _dev(floor_scores(floor, dev["text"], dev["label"], names))
-    return floor, _metrics_head(args, data) | {"floor": row}
+    return floor, _metrics_head(args, data) | {"floor": row}, times
 
 
 def score_run(
@@ -39,17 +46,16 @@ def score_run(
     """Score the model and the floor on dev and test, and time both side by side."""
     dev, held_out = data.splits["dev"], data.splits[_scored_split(data)]
     names = data.task.labels
-    floor, metrics = score_floor(args, data) if args.training.floor else (None, _metrics_head(args, data))
-    predictors: dict[str, Any] = {"fp32": scorer.logits}
-    if floor is not None:
-        predictors["floor"] = partial(floor_logits, floor, num_classes=len(names))
-    times = milliseconds_per_review(predictors, held_out["text"])
+    predictors = {"fp32": scorer.logits}
+    floor = None
+    if args.training.floor:
+        floor, metrics, times = score_floor(args, data, predictors)
+    else:
+        metrics, times = _metrics_head(args, data), milliseconds_per_review(predictors, held_out["text"])
     scores = classification_scores(scorer.logits(held_out["text"]), held_out["label"], names)
     weights = args.training.folder / "model.safetensors"
     metrics["fp32"] = system_row(scores, size_mb(weights), times["fp32"], trained_on)
     metrics["fp32"]["dev"] = _dev(classification_scores(scorer.logits(dev["text"]), dev["label"], names))
-    if floor is not None:
-        metrics["floor"]["ms_per_review"] = times["floor"]
     return floor, metrics
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -82,7 +81,8 @@ class SentimentTrainer(Trainer):
         args = self.args
         rows_per_batch = args.train_batch_size * args.world_size
         lengths = self.train_dataset["length"][:] if args.length_grouping else None
-        sampler = EpochSampler(len(self.train_dataset), rows_per_batch, args.data_seed or args.seed, lengths)
+        seed = args.seed if args.data_seed is None else args.data_seed
+        sampler = EpochSampler(len(self.train_dataset), rows_per_batch, seed, lengths)
         workers = args.dataloader_num_workers
         loader = torch.utils.data.DataLoader(
             self.train_dataset,
@@ -94,15 +94,11 @@ class SentimentTrainer(Trainer):
             pin_memory=args.dataloader_pin_memory,
             persistent_workers=args.dataloader_persistent_workers and workers > 0,
             prefetch_factor=args.dataloader_prefetch_factor if workers else None,
-            worker_init_fn=_seed_worker_from(args.seed) if workers else None,
+            worker_init_fn=partial(_seed_worker, args.seed) if workers else None,
             # Without a generator of its own the loader draws from the global one that dropout uses.
             generator=torch.Generator().manual_seed(args.seed),
         )
         return self.accelerator.prepare(loader)
-
-
-def _seed_worker_from(seed: int) -> Callable[[int], None]:
-    return partial(_seed_worker, seed)
 
 
 def _seed_worker(seed: int, worker_id: int) -> None:

@@ -23,7 +23,7 @@ def main(words: Sequence[str]) -> int:
     folder = args.training.folder
     check_free(folder, args.training.overwrite_output_dir, resume=False)
     data = load_data(args)
-    _, metrics = score_floor(args, data)
+    _, metrics, _ = score_floor(args, data)
     claim(folder, args.as_recipe(), resume=False)
     save_splits(folder, data)
     write_metrics(folder, metrics)
