@@ -124,25 +124,37 @@ class TrainingOptions:
     max_grad_norm: float = option(1.0, "gradients are clipped to this norm")
     optim: str = option("adamw_torch_fused", "optimizer")
     per_device_train_batch_size: int = option(32, "rows of a batch in training")
-    per_device_eval_batch_size: int = option(64, "rows of a batch in evaluation")
     gradient_accumulation_steps: int = option(1, "batches of one optimizer step")
     precision: str = option("auto", "auto (what the hardware does fast), bf16, fp16 or fp32")
-    rdrop_alpha: float = option(0.0, "weight of R-Drop's divergence; 0: plain training with one forward")
-    class_weights: str = option("none", "none, balanced, or a mapping {label: weight}")
-    label_smoothing_factor: float = option(0.0, "share of the target spread over all classes")
     length_grouping: bool = option(True, "rows of similar length share a batch")
-    early_stopping_patience: int | None = option(None, "stop after so many evaluations without a better metric")
     non_blocking: bool = option(True, "copy pinned batches to the GPU while it computes")
-    eval_strategy: str = option("epoch", "when to evaluate on dev: epoch or steps")
     save_strategy: str = option("epoch", "when to save a checkpoint: epoch or steps")
     save_total_limit: int | None = option(2, "checkpoints kept")
-    load_best_model_at_end: bool = option(True, "end with the checkpoint that is best on dev")
     logging_steps: float = option(25, "steps between two lines of the log")
     report_to: str = option("none", "tensorboard, wandb, all or none")
-    floor: bool = option(True, "fit the TF-IDF floor on all training rows and report it beside the model")
 
     def __post_init__(self) -> None:
         check_choice("precision", self.precision, PRECISIONS)
+        if not 0 <= self.warmup_ratio <= 1:
+            raise InputError("warmup_ratio from 0 to 1", str(self.warmup_ratio), "0.06 is usual.")
+
+
+@dataclass(kw_only=True)
+class FineTuningOptions(TrainingOptions):
+    """Fine-tuning. Every other field of transformers' TrainingArguments is a key as well."""
+
+    per_device_eval_batch_size: int = option(64, "rows of a batch in evaluation")
+    rdrop_alpha: float = option(0.0, "weight of R-Drop's divergence; 0: plain training with one forward")
+    class_weights: str = option("none", "none, balanced, or a mapping {label: weight}")
+    label_smoothing_factor: float = option(0.0, "share of the target spread over all classes")
+    early_stopping_patience: int | None = option(None, "stop after so many evaluations without a better metric")
+    eval_strategy: str = option("epoch", "when to evaluate on dev: epoch or steps")
+    load_best_model_at_end: bool = option(True, "end with the checkpoint that is best on dev")
+    floor: bool = option(True, "fit the TF-IDF floor on all training rows and report it beside the model")
+
+    def __post_init__(self) -> None:
+        # By name: mixed with transformers' class, `super()` would be that.
+        TrainingOptions.__post_init__(self)
         self.class_weights = parse_value(self.class_weights, "class_weights", (dict, str))
         if isinstance(self.class_weights, str):
             check_choice("class_weights", self.class_weights, ("none", "balanced"))
@@ -151,12 +163,13 @@ class TrainingOptions:
         if not 0 <= self.label_smoothing_factor < 1:
             found = str(self.label_smoothing_factor)
             raise InputError("label_smoothing_factor from 0 to below 1", found, "0.1 is usual.")
-        if not 0 <= self.warmup_ratio <= 1:
-            raise InputError("warmup_ratio from 0 to 1", str(self.warmup_ratio), "0.06 is usual.")
         check_positive("early_stopping_patience", self.early_stopping_patience)
         if self.early_stopping_patience is not None and not self.load_best_model_at_end:
             found = "early_stopping_patience without it"
             raise InputError("load_best_model_at_end: true", found, "Early stopping goes back to the best checkpoint.")
+
+
+FINE_TUNING_PARTS = (TaskArguments, DataArguments, ModelArguments, FineTuningOptions, ExportArguments)
 
 
 def parse_value(value: Any, name: str, kinds: tuple[type, ...]) -> Any:
@@ -168,7 +181,8 @@ def parse_value(value: Any, name: str, kinds: tuple[type, ...]) -> Any:
             raise InputError(f"YAML or JSON for {name}", repr(value), "Quote it as '{name: value}'.") from None
     if value is not None and not isinstance(value, kinds):
         names = " or ".join({"dict": "a mapping", "list": "a list", "str": "a word"}[kind.__name__] for kind in kinds)
-        raise InputError(f"{names} for {name}", repr(value), "Write it as {name: value}.")
+        example = "[value, value]" if kinds == (list,) else "{name: value}"
+        raise InputError(f"{names} for {name}", repr(value), f"Write it as {example}.")
     return value
 
 
@@ -226,10 +240,10 @@ def as_command_line(keys: dict[str, Any]) -> list[str]:
     return words
 
 
-def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+def add_recipe_options(parser: argparse.ArgumentParser, parts: Iterable[Any] = FINE_TUNING_PARTS) -> None:
     """Describe the project's own keys in a parser's help; `sentiment_hf.training.arguments` does the parsing."""
     parser.add_argument("--config", metavar="RECIPE.yaml", help="recipe file")
-    for part in (TaskArguments, DataArguments, ModelArguments, TrainingOptions, ExportArguments):
+    for part in parts:
         group = parser.add_argument_group((part.__doc__ or "").splitlines()[0].rstrip("."))
         for item in dataclasses.fields(part):
             default = "" if item.default is None else f" (default: {item.default})"

@@ -106,7 +106,7 @@ def load_package(name: str) -> pd.DataFrame:
 
 
 def load_hub_dataset(
-    name: str, config: str | None, text_column: str | None, label_column: str | None
+    name: str, config: str | None, text_column: str | None, label_column: str | None, labelled: bool = True
 ) -> dict[str, pd.DataFrame]:
     """The splits of a dataset on the Hub (parquet, csv or json there; loading scripts no longer run)."""
     import datasets
@@ -123,7 +123,7 @@ def load_hub_dataset(
         for candidate in names:
             if candidate in loaded:
                 frame = loaded[candidate].to_pandas()
-                splits[split] = select_columns(frame, f"{name}[{candidate}]", text_column, label_column, True)
+                splits[split] = select_columns(frame, f"{name}[{candidate}]", text_column, label_column, labelled)
                 break
     return splits
 

@@ -20,6 +20,7 @@ from sentiment_hf.hardware import cpu_runs_bf16_fast
 from sentiment_hf.recipe import (
     DataArguments,
     ExportArguments,
+    FineTuningOptions,
     ModelArguments,
     TaskArguments,
     TrainingOptions,
@@ -30,7 +31,7 @@ from sentiment_hf.recipe import (
 
 
 @dataclass
-class SentimentTrainingArguments(TrainingOptions, TrainingArguments):
+class RecipeTrainingArguments(TrainingOptions, TrainingArguments):
     """transformers' `TrainingArguments` with the keys and defaults of `TrainingOptions`.
 
     The added keys mean the same on transformers 4.57 and 5, which renamed or dropped some of their own.
@@ -38,6 +39,9 @@ class SentimentTrainingArguments(TrainingOptions, TrainingArguments):
 
     def __post_init__(self) -> None:
         TrainingOptions.__post_init__(self)
+        self._finish()
+
+    def _finish(self) -> None:
         if self.output_dir is None:
             raise InputError("output_dir", "none", "Give --output_dir, the folder of the run.")
         self._choose_precision()
@@ -48,8 +52,6 @@ class SentimentTrainingArguments(TrainingOptions, TrainingArguments):
             # Without pinned memory, and so without a GPU, there is nothing to overlap.
             pinned = self.dataloader_pin_memory and not self.use_cpu
             self.accelerator_config = {"non_blocking": self.non_blocking and pinned}
-        if self.load_best_model_at_end and self.metric_for_best_model is None:
-            self.metric_for_best_model = "macro_f1"
         try:
             TrainingArguments.__post_init__(self)
         except (ValueError, ImportError) as error:
@@ -94,6 +96,17 @@ class SentimentTrainingArguments(TrainingOptions, TrainingArguments):
         self.use_cpu = self.use_cpu or not (on_gpu or torch.backends.mps.is_available())
 
 
+@dataclass
+class SentimentTrainingArguments(FineTuningOptions, RecipeTrainingArguments):
+    """The training arguments of a classifier, with the keys and defaults of `FineTuningOptions`."""
+
+    def __post_init__(self) -> None:
+        FineTuningOptions.__post_init__(self)
+        if self.load_best_model_at_end and self.metric_for_best_model is None:
+            self.metric_for_best_model = "macro_f1"
+        self._finish()
+
+
 def choose_precision(wanted: str, on_gpu: bool, gpu_bf16: bool, cpu_bf16: bool) -> str:
     """`auto` -> what the hardware does fast: bf16, else fp16 on a GPU and fp32 on a CPU; anything else as it is."""
     if wanted != "auto":
@@ -124,14 +137,21 @@ class RunArguments:
 
     def as_recipe(self) -> dict[str, Any]:
         """The keys of the project's own that this run uses, as a recipe that would repeat it."""
-        keys: dict[str, Any] = {}
-        for part in (self.task, self.data, self.model, self.export):
-            keys |= dataclasses.asdict(part)
-        keys |= {item.name: getattr(self.training, item.name) for item in dataclasses.fields(TrainingOptions)}
-        keys.pop("overwrite_output_dir")
-        # transformers spells "none" as an empty list.
-        keys["report_to"] = ",".join(self.training.report_to) or "none"
-        return {name: _plain(value) for name, value in keys.items() if value is not None}
+        return recorded_keys((self.task, self.data, self.model, self.export), self.training, FineTuningOptions)
+
+
+def recorded_keys(
+    parts: Sequence[Any], training: RecipeTrainingArguments, options: type[TrainingOptions]
+) -> dict[str, Any]:
+    """The project's own keys and their values, as a recipe that would repeat the run."""
+    keys: dict[str, Any] = {}
+    for part in parts:
+        keys |= dataclasses.asdict(part)
+    keys |= {item.name: getattr(training, item.name) for item in dataclasses.fields(options)}
+    keys.pop("overwrite_output_dir")
+    # transformers spells "none" as an empty list.
+    keys["report_to"] = ",".join(training.report_to) or "none"
+    return {name: _plain(value) for name, value in keys.items() if value is not None}
 
 
 # Fields of transformers' class, of one major or the other, that would change nothing here, and what does.
@@ -153,16 +173,18 @@ class _Parser(HfArgumentParser):
 
 
 def parse_run_arguments(argv: Sequence[str]) -> RunArguments:
-    """`--config recipe.yaml --key value …` -> arguments; the recipe sets defaults, the command line overrides.
+    """`--config recipe.yaml --key value …` -> arguments of a fine-tuning run; see `parse_recipe`."""
+    parts = (TaskArguments, DataArguments, ModelArguments, ExportArguments, SentimentTrainingArguments)
+    return RunArguments(*parse_recipe(argv, parts))
+
+
+def parse_recipe(argv: Sequence[str], parts: Sequence[type[Any]]) -> list[Any]:
+    """`--config recipe.yaml --key value …` -> one object a dataclass; the command line overrides the recipe.
 
     Raises:
         InputError: an unknown key (the nearest known one is named), a value of the wrong kind, or one out of range.
     """
-    parser = _Parser(
-        (TaskArguments, DataArguments, ModelArguments, ExportArguments, SentimentTrainingArguments),
-        allow_abbrev=False,
-        add_help=False,
-    )
+    parser = _Parser(parts, allow_abbrev=False, add_help=False)
     parser.add_argument("--config")
     known = {action.dest for action in parser._actions} - {"config"}
     words = list(argv)
@@ -178,10 +200,7 @@ def parse_run_arguments(argv: Sequence[str]) -> RunArguments:
         if name in REPLACED_KEYS:
             raise InputError("keys that change something", repr(name), REPLACED_KEYS[name])
     values = vars(namespace)
-    parts = []
-    for part in (TaskArguments, DataArguments, ModelArguments, ExportArguments, SentimentTrainingArguments):
-        parts.append(part(**{item.name: values[item.name] for item in dataclasses.fields(part) if item.init}))
-    return RunArguments(*parts)  # type: ignore[arg-type]
+    return [part(**{item.name: values[item.name] for item in dataclasses.fields(part) if item.init}) for part in parts]
 
 
 def _plain(value: Any) -> Any:

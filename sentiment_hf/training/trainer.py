@@ -1,23 +1,21 @@
-"""`SentimentTrainer`: R-Drop, class weights and a resumable order of rows, as overrides of public hooks."""
+"""`SentimentTrainer`: R-Drop and class weights, as an override of a public hook."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from transformers import Trainer, set_seed
 
-from sentiment_hf.data.sampling import EpochSampler
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.losses import rdrop_loss, weighted_cross_entropy
+from sentiment_hf.training.order import OrderedTrainer
 
 # What the data pipeline carries along with a row and the model's forward does not take.
 ROW_FIELDS = ("doc_id", "length")
 
 
-class SentimentTrainer(Trainer):
+class SentimentTrainer(OrderedTrainer):
     """A `Trainer` for classifiers of text.
 
     The training loss is taken from the logits: cross-entropy with optional class weights and label smoothing and, with
@@ -73,33 +71,3 @@ class SentimentTrainer(Trainer):
         # Distributed training averages gradients over processes; where the rows of all of them were counted, the
         # average of these shares is short by that factor.
         return loss * self.accelerator.num_processes if self.args.average_tokens_across_devices else loss
-
-    def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
-        """Batches in an order that is a pure function of seed and epoch, grouped by length on request."""
-        if self.train_dataset is None:
-            raise ValueError("Trainer: training requires a train_dataset.")
-        args = self.args
-        rows_per_batch = args.train_batch_size * args.world_size
-        lengths = self.train_dataset["length"][:] if args.length_grouping else None
-        seed = args.seed if args.data_seed is None else args.data_seed
-        sampler = EpochSampler(len(self.train_dataset), rows_per_batch, seed, lengths)
-        workers = args.dataloader_num_workers
-        loader = torch.utils.data.DataLoader(
-            self.train_dataset,
-            batch_size=args.train_batch_size,
-            sampler=sampler,
-            collate_fn=self.data_collator,
-            drop_last=args.dataloader_drop_last,
-            num_workers=workers,
-            pin_memory=args.dataloader_pin_memory,
-            persistent_workers=args.dataloader_persistent_workers and workers > 0,
-            prefetch_factor=args.dataloader_prefetch_factor if workers else None,
-            worker_init_fn=partial(_seed_worker, args.seed) if workers else None,
-            # Without a generator of its own the loader draws from the global one that dropout uses.
-            generator=torch.Generator().manual_seed(args.seed),
-        )
-        return self.accelerator.prepare(loader)
-
-
-def _seed_worker(seed: int, worker_id: int) -> None:
-    set_seed(seed + worker_id)

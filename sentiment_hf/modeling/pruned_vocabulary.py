@@ -1,0 +1,123 @@
+"""A tokenizer cut to the pieces that a corpus uses, and the embedding rows that go with it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from sentiment_hf.exceptions import InputError
+
+_TEXTS_AT_A_TIME = 1000
+
+
+def choose_pieces(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], vocab_size: int, min_character_count: int = 2
+) -> list[int]:
+    """Which pieces a smaller vocabulary keeps: special ones, single characters, then the pieces used most.
+
+    A character comes before longer pieces because it spells whatever was dropped; without it the text has a hole.
+
+    Args:
+        tokenizer: a fast Unigram or WordPiece tokenizer.
+        texts: the corpus.
+        vocab_size: pieces to keep at most.
+        min_character_count: a character that the corpus has less often is kept only as a piece that is used.
+
+    Returns:
+        Ids of the kept pieces, ascending.
+
+    Raises:
+        InputError: `vocab_size` has no room for special pieces and characters.
+    """
+    backend = tokenizer.backend_tokenizer
+    used: Counter[int] = Counter()
+    characters: Counter[str] = Counter()
+    for start in range(0, len(texts), _TEXTS_AT_A_TIME):
+        block = list(texts[start : start + _TEXTS_AT_A_TIME])
+        for encoding in backend.encode_batch(block, add_special_tokens=False):
+            used.update(encoding.ids)
+        for text in block:
+            characters.update(backend.normalizer.normalize_str(text) if backend.normalizer else text)
+    vocabulary = backend.get_vocab(with_added_tokens=True)
+    kept = {vocabulary[token] for token in tokenizer.all_special_tokens}
+    # ▁ is Metaspace's sign for a space: without it every text would begin with an unknown piece.
+    kept |= {vocabulary[mark] for mark in ("▁",) if mark in vocabulary}
+    for character, count in characters.items():
+        # WordPiece has a second piece for a character inside a word.
+        for piece in (character, f"##{character}"):
+            if count >= min_character_count and piece in vocabulary:
+                kept.add(vocabulary[piece])
+    if len(kept) > vocab_size:
+        found = f"vocab_size {vocab_size}"
+        remedy = "Raise it, or raise min_character_count."
+        raise InputError(f"room for {len(kept)} special pieces and characters", found, remedy)
+    # Ties go to the smaller id, so that two runs keep the same pieces.
+    for piece, _ in sorted(used.items(), key=lambda item: (-item[1], item[0])):
+        if len(kept) == vocab_size:
+            break
+        kept.add(piece)
+    return sorted(kept)
+
+
+def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, kept: Sequence[int]) -> PreTrainedTokenizerFast:
+    """The tokenizer with the kept pieces alone; piece `kept[i]` gets id `i`.
+
+    Texts that use kept pieces only are cut as before; others are cut into the kept pieces.
+
+    Raises:
+        InputError: a kind of tokenizer other than Unigram and WordPiece.
+    """
+    state: dict[str, Any] = json.loads(tokenizer.backend_tokenizer.to_str())
+    new_id = {old: new for new, old in enumerate(kept)}
+    model = state["model"]
+    if model["type"] == "Unigram":
+        model["vocab"] = [model["vocab"][old] for old in kept]
+        model["unk_id"] = new_id[model["unk_id"]]
+    elif model["type"] == "WordPiece":
+        model["vocab"] = {piece: new_id[old] for piece, old in model["vocab"].items() if old in new_id}
+    else:
+        raise InputError("a Unigram or WordPiece tokenizer", model["type"], "Leave `vocab_size` out.")
+    state["added_tokens"] = [
+        token | {"id": new_id[token["id"]]} for token in state["added_tokens"] if token["id"] in new_id
+    ]
+    _renumber(state["post_processor"], new_id)
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
+        model_max_length=tokenizer.model_max_length,
+        model_input_names=tokenizer.model_input_names,
+        clean_up_tokenization_spaces=False,
+        **special,
+    )
+
+
+def _renumber(post_processor: dict[str, Any] | None, new_id: dict[int, int]) -> None:
+    """Ids of the special tokens that the post-processor inserts."""
+    if post_processor is None:
+        return
+    if isinstance(post_processor.get("special_tokens"), dict):
+        for token in post_processor["special_tokens"].values():
+            token["ids"] = [new_id[old] for old in token["ids"]]
+    for name in ("cls", "sep"):
+        if name in post_processor:
+            piece, old = post_processor[name]
+            post_processor[name] = [piece, new_id[old]]
+    for part in post_processor.get("processors", ()):
+        _renumber(part, new_id)
+
+
+def prune_embeddings(model: PreTrainedModel, kept: Iterable[int], pad_token_id: int | None) -> None:
+    """Keep the embedding rows of the kept pieces, in place; `pad_token_id` is the new one."""
+    embeddings = model.get_input_embeddings()
+    rows = embeddings.weight.data[torch.as_tensor(list(kept))].clone()
+    smaller = torch.nn.Embedding(len(rows), rows.shape[1], padding_idx=pad_token_id, dtype=rows.dtype)
+    smaller.weight.data = rows
+    model.set_input_embeddings(smaller)
+    model.config.vocab_size = len(rows)
+    model.config.pad_token_id = pad_token_id
