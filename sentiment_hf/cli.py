@@ -16,6 +16,7 @@ RECIPE_VERBS = {
     "run": "sentiment_hf.job",
     "train": "sentiment_hf.training.run",
     "baseline": "sentiment_hf.verbs.baseline",
+    "distill": "sentiment_hf.distillation.run",
 }
 
 
@@ -54,15 +55,18 @@ def _build_parser() -> argparse.ArgumentParser:
 
 
 def _add_recipe_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    from sentiment_hf.distillation.options import DISTILLATION_PARTS
     from sentiment_hf.recipe import add_recipe_options
 
+    epilog = "The command line overrides the recipe. Fields of transformers' TrainingArguments are keys as well."
     for name, text in (
         ("run", "the whole job of a recipe: train, score beside the floor, export, INT8 behind the gate, report"),
         ("train", "fine-tune by a recipe and score beside the floor"),
         ("baseline", "fit and score the TF-IDF floor alone, with a recipe's data keys"),
     ):
-        epilog = "The command line overrides the recipe. Fields of transformers' TrainingArguments are keys as well."
         add_recipe_options(verbs.add_parser(name, help=text, description=text, epilog=epilog))
+    text = "make a small encoder out of a large one, on unlabelled text"
+    add_recipe_options(verbs.add_parser("distill", help=text, description=text, epilog=epilog), DISTILLATION_PARTS)
 
 
 def _add_data_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
@@ -113,7 +117,7 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
 
     text = "classify texts, a file, or what you type"
     predict = verbs.add_parser("predict", help=text, description=text)
-    _add_model_options(predict)
+    _add_model_options(predict, required=False)
     predict.add_argument("texts", nargs="*", metavar="TEXT", help="none and no --file: an interactive prompt")
     predict.add_argument("--file", metavar="FILE", help="csv, tsv, json, jsonl or parquet, also .gz")
     predict.add_argument("--output", metavar="FILE", help="csv, tsv or jsonl for the answers to --file")
@@ -129,9 +133,11 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
     report.set_defaults(verb="report")
 
 
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="PATH_OR_ID")
-    parser.add_argument("--backend", choices=("torch", "onnx", "int8"), default="torch", help="which file runs (torch)")
+def _add_model_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    text = None if required else "default: the classifier of reviews that comes with the package"
+    parser.add_argument("--model", required=required, metavar="PATH_OR_ID", help=text)
+    text = "which file runs; auto (the default): the first of torch, int8 and onnx that the model has"
+    parser.add_argument("--backend", choices=("auto", "torch", "onnx", "int8"), default="auto", help=text)
     parser.add_argument("--provider", choices=("cpu", "cuda", "tensorrt"), default="cpu", help="where it runs (cpu)")
 
 

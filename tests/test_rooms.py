@@ -15,6 +15,7 @@ FLOORS = [
     {"modeling"},
     {"evaluation"},
     {"training"},
+    {"distillation"},
     {"compression"},
     {"serving"},
     {"job"},

@@ -16,6 +16,7 @@ from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import staging_folder
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.onnx_session import (
     FP32_FILE,
     INT8_FILES,
@@ -78,7 +79,8 @@ def export_model(
     from sentiment_hf.modeling.forward import torch_forward
 
     target_name = INT8_FILES[resolve_arch(arch)]
-    config, tokenizer = load_config(str(model)), load_tokenizer(str(model))
+    model = resolve_model(str(model))
+    config, tokenizer = load_config(model), load_tokenizer(model)
     if quantize != "none" and (dev is None or dev.empty):
         remedy = "Give labelled rows with --validation_file; test rows would not do."
         raise InputError("dev rows for the INT8 gate", f"none beside {model}", remedy)

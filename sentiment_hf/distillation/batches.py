@@ -30,7 +30,7 @@ def tokenize_passages(
 
     def encode_batch(batch: dict[str, list[str]]) -> dict[str, list[Any]]:
         ids = encode(tokenizer, batch["text"], settings)["input_ids"]
-        columns = {"input_ids": ids, "length": [len(row) for row in ids]}
+        columns: dict[str, list[Any]] = {"input_ids": ids, "length": [len(row) for row in ids]}
         if teacher_tokenizer is not None:
             columns[f"{TEACHER_PREFIX}input_ids"] = encode(teacher_tokenizer, batch["text"], settings)["input_ids"]
         return columns

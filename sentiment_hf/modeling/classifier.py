@@ -16,6 +16,7 @@ from transformers import (
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.loading import load_config, not_loadable
+from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
 from sentiment_hf.tasks import Task
 
@@ -43,7 +44,7 @@ def classifier_config(
     """The config of the classifier to train.
 
     Args:
-        model: Hub id, folder, or `scratch`: a BERT with random weights, shaped by the overrides.
+        model: Hub id, folder, `starter`, or `scratch`: a BERT with random weights, shaped by the overrides.
         task: gives the labels.
         tokenizer: gives `scratch` its vocabulary size and padding id.
         num_hidden_layers: keep the first so many layers.
@@ -87,7 +88,7 @@ def load_classifier(
     try:
         # Without the dtype transformers 5 would train in whatever precision the checkpoint was stored in.
         return AutoModelForSequenceClassification.from_pretrained(
-            model,
+            resolve_model(model),
             config=config,
             revision=revision,
             dtype=torch.float32,

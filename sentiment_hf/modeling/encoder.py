@@ -11,6 +11,7 @@ from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.loading import not_loadable
+from sentiment_hf.modeling.names import resolve_model
 
 # BERT and its relatives (RoBERTa, ELECTRA, XLM-R, …) number their layers so.
 _LAYER = re.compile(r"^(encoder\.layer\.)(\d+)\.")
@@ -26,7 +27,7 @@ def load_encoder(
     """
     try:
         encoder: PreTrainedModel = AutoModel.from_pretrained(
-            model, config=config, dtype=torch.float32, attn_implementation=attn_implementation
+            resolve_model(model), config=config, dtype=torch.float32, attn_implementation=attn_implementation
         )
     except (OSError, ValueError) as error:
         raise not_loadable("weights", model, error) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.names import resolve_model
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -21,11 +22,12 @@ _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet
 
 
 def load_config(model: str, revision: str | None = None) -> PretrainedConfig:
-    """The config of a Hub id or folder.
+    """The config of a Hub id, a folder, or a model that comes with the package.
 
     Raises:
         InputError: there is none, or the Hub cannot be reached.
     """
+    model = resolve_model(model)
     check_folder(model)
     try:
         return AutoConfig.from_pretrained(model, revision=revision)
@@ -34,11 +36,12 @@ def load_config(model: str, revision: str | None = None) -> PretrainedConfig:
 
 
 def load_tokenizer(model: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The fast tokenizer of a Hub id or folder.
+    """The fast tokenizer of a Hub id, a folder, or a model that comes with the package.
 
     Raises:
         InputError: the folder has no tokenizer, or the Hub cannot be reached.
     """
+    model = resolve_model(model)
     check_folder(model)
     folder = Path(model)
     if folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZER_FILES):

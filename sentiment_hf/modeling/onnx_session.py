@@ -20,6 +20,9 @@ INT8_FILES = {
     "arm64": "model_qint8_arm64.onnx",
 }
 
+# Unsigned weights need no VNNI to come out right, so this file runs on every processor, if not at full speed.
+PORTABLE_ARCH = "avx2"
+
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",

@@ -58,10 +58,10 @@ def choose_pieces(
         remedy = "Raise it, or raise min_character_count."
         raise InputError(f"room for {len(kept)} special pieces and characters", found, remedy)
     # Ties go to the smaller id, so that two runs keep the same pieces.
-    for piece, _ in sorted(used.items(), key=lambda item: (-item[1], item[0])):
+    for piece_id, _ in sorted(used.items(), key=lambda item: (-item[1], item[0])):
         if len(kept) == vocab_size:
             break
-        kept.add(piece)
+        kept.add(piece_id)
     return sorted(kept)
 
 

@@ -12,6 +12,7 @@ from sentiment_hf.modeling.onnx_session import (
     FP32_FILE,
     INT8_FILES,
     ONNX_FOLDER,
+    PORTABLE_ARCH,
     onnx_forward,
     open_session,
     resolve_arch,
@@ -20,7 +21,7 @@ from sentiment_hf.modeling.onnx_session import (
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-BACKENDS = ("torch", "onnx", "int8")
+BACKENDS = ("auto", "torch", "onnx", "int8")
 # In small batches of sorted texts next to nothing is padding; torch has more overhead a call.
 BATCH_SIZES = {"torch": 32, "onnx": 8, "int8": 8}
 
@@ -29,6 +30,7 @@ BATCH_SIZES = {"torch": 32, "onnx": 8, "int8": 8}
 class OpenBackend:
     """A model that is ready to run."""
 
+    name: str
     forward: Forward
     providers: tuple[str, ...]
     batch_size: int
@@ -41,11 +43,14 @@ def open_backend(
     """Open the file that `backend` names on `provider`; see `SentimentClassifier.from_pretrained`."""
     if backend not in BACKENDS:
         raise InputError(f"backend {' | '.join(BACKENDS)}", repr(backend), "Use one of these names.")
+    if backend == "auto":
+        backend = _first_there(model)
     if backend == "torch":
         return _open_torch(model, config, provider, revision)
-    path = _model_file(model, FP32_FILE if backend == "onnx" else INT8_FILES[resolve_arch("auto")], revision)
+    files = [FP32_FILE] if backend == "onnx" else [INT8_FILES[resolve_arch("auto")], INT8_FILES[PORTABLE_ARCH]]
+    path = _model_file(model, files, revision)
     session = open_session(path, provider)
-    return OpenBackend(onnx_forward(session), tuple(session.get_providers()), BATCH_SIZES[backend], path)
+    return OpenBackend(backend, onnx_forward(session), tuple(session.get_providers()), BATCH_SIZES[backend], path)
 
 
 def _open_torch(model: str, config: PretrainedConfig, provider: str, revision: str | None) -> OpenBackend:
@@ -63,25 +68,39 @@ def _open_torch(model: str, config: PretrainedConfig, provider: str, revision: s
     classifier = load_classifier(model, config, revision=revision).to(provider)
     weights = Path(model) / "model.safetensors"
     return OpenBackend(
-        torch_forward(classifier), (provider,), BATCH_SIZES["torch"], weights if weights.is_file() else None
+        "torch", torch_forward(classifier), (provider,), BATCH_SIZES["torch"], weights if weights.is_file() else None
     )
 
 
-def _model_file(model: str, file: str, revision: str | None) -> Path:
+def _first_there(model: str) -> str:
+    """What `auto` means: the checkpoint where there is one, else INT8, else FP32 ONNX."""
     folder = Path(model)
-    name = f"{ONNX_FOLDER}/{file}"
+    if not folder.is_dir() or any(folder.glob("*.safetensors")) or not any(folder.glob(f"{ONNX_FOLDER}/*.onnx")):
+        return "torch"
+    return "onnx" if (folder / ONNX_FOLDER / FP32_FILE).is_file() and not _int8_files(folder) else "int8"
+
+
+def _int8_files(folder: Path) -> list[Path]:
+    return [folder / ONNX_FOLDER / file for file in INT8_FILES.values() if (folder / ONNX_FOLDER / file).is_file()]
+
+
+def _model_file(model: str, files: list[str], revision: str | None) -> Path:
+    """The first of these files that the model has."""
+    folder = Path(model)
     if folder.is_dir():
-        if not (folder / name).is_file():
-            found = (
-                ", ".join(sorted(str(item.relative_to(folder)) for item in folder.glob("onnx/*"))) or "no ONNX files"
-            )
-            quantize = "" if file == FP32_FILE else " --quantize dynamic"
-            raise InputError(f"{name} in {model}", found, f"Make it: sentiment-hf export --model {model}{quantize}")
-        return folder / name
+        for file in files:
+            if (folder / ONNX_FOLDER / file).is_file():
+                return folder / ONNX_FOLDER / file
+        found = ", ".join(sorted(str(item.relative_to(folder)) for item in folder.glob("onnx/*"))) or "no ONNX files"
+        quantize = "" if files == [FP32_FILE] else " --quantize dynamic"
+        expected = f"{ONNX_FOLDER}/{files[0]} in {model}"
+        raise InputError(expected, found, f"Make it: sentiment-hf export --model {model}{quantize}")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    try:
-        return Path(hf_hub_download(model, name, revision=revision))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(f"{name} in {model} on the Hub", str(error).splitlines()[0], "Use backend torch.") from error
+    for file in files:
+        try:
+            return Path(hf_hub_download(model, f"{ONNX_FOLDER}/{file}", revision=revision))
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            reason = str(error).splitlines()[0]
+    raise InputError(f"{ONNX_FOLDER}/{files[0]} in {model} on the Hub", reason, "Use backend torch.")

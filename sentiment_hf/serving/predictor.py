@@ -14,6 +14,7 @@ from sentiment_hf.data.sources import as_text
 from sentiment_hf.evaluation.prediction import TextScorer, softmax
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.names import STARTER_REVIEWS, resolve_model
 from sentiment_hf.modeling.saved import recorded_settings, task_of
 from sentiment_hf.serving.backends import open_backend
 
@@ -76,14 +77,20 @@ class SentimentClassifier:
 
     @classmethod
     def from_pretrained(
-        cls, model: str | Path, backend: str = "torch", provider: str = "cpu", revision: str | None = None
+        cls,
+        model: str | Path = STARTER_REVIEWS,
+        backend: str = "auto",
+        provider: str = "cpu",
+        revision: str | None = None,
     ) -> SentimentClassifier:
         """Load a classifier.
 
         Args:
             model: folder or Hub id of a sequence classifier; one from this package brings its text settings along.
-            backend: which file: `torch` (the checkpoint), `onnx` (`onnx/model.onnx`) or `int8` (the quantized file for
-                this processor).
+                Unless told, the classifier of reviews that comes with the package.
+            backend: which file: `torch` (the checkpoint), `onnx` (`onnx/model.onnx`), `int8` (the quantized file for
+                this processor, else the one that runs on any), or `auto`: the first of torch, int8 and onnx that the
+                model has.
             provider: where it runs: `cpu`, `cuda` or `tensorrt` (ONNX files only).
             revision: branch, tag or commit of a Hub id.
 
@@ -91,13 +98,13 @@ class SentimentClassifier:
             InputError: no such model, tokenizer or file, or a provider that this machine does not have.
             MissingExtraError: onnxruntime is needed and not installed.
         """
-        name = str(model)
+        name = resolve_model(str(model))
         config, tokenizer = load_config(name, revision), load_tokenizer(name, revision)
         opened = open_backend(name, config, backend, provider, revision)
         scorer = TextScorer(
             tokenizer, recorded_settings(config, tokenizer, name), opened.forward, batch_size=opened.batch_size
         )
-        return cls(task_of(config), scorer, backend, opened.providers, opened.file)
+        return cls(task_of(config), scorer, opened.name, opened.providers, opened.file)
 
     @overload
     def __call__(self, texts: str, top_k: int = TOP_K) -> Prediction: ...

@@ -21,6 +21,7 @@ from sentiment_hf.recipe import (
     DataArguments,
     ExportArguments,
     FineTuningOptions,
+    HeldOutArguments,
     ModelArguments,
     TaskArguments,
     TrainingOptions,
@@ -122,6 +123,7 @@ class RunArguments:
 
     task: TaskArguments
     data: DataArguments
+    held_out: HeldOutArguments
     model: ModelArguments
     export: ExportArguments
     training: SentimentTrainingArguments
@@ -137,7 +139,9 @@ class RunArguments:
 
     def as_recipe(self) -> dict[str, Any]:
         """The keys of the project's own that this run uses, as a recipe that would repeat it."""
-        return recorded_keys((self.task, self.data, self.model, self.export), self.training, FineTuningOptions)
+        return recorded_keys(
+            (self.task, self.data, self.held_out, self.model, self.export), self.training, FineTuningOptions
+        )
 
 
 def recorded_keys(
@@ -174,7 +178,14 @@ class _Parser(HfArgumentParser):
 
 def parse_run_arguments(argv: Sequence[str]) -> RunArguments:
     """`--config recipe.yaml --key value …` -> arguments of a fine-tuning run; see `parse_recipe`."""
-    parts = (TaskArguments, DataArguments, ModelArguments, ExportArguments, SentimentTrainingArguments)
+    parts = (
+        TaskArguments,
+        DataArguments,
+        HeldOutArguments,
+        ModelArguments,
+        ExportArguments,
+        SentimentTrainingArguments,
+    )
     return RunArguments(*parse_recipe(argv, parts))
 
 

@@ -11,6 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from sentiment_hf.data.audit import token_figures
 from sentiment_hf.data.cleaning import clean
+from sentiment_hf.data.held_out import held_out_texts
 from sentiment_hf.data.preparation import PreparedData, prepare_splits
 from sentiment_hf.data.sources import load_splits
 from sentiment_hf.data.tokenization import encode
@@ -33,7 +34,11 @@ def load_data(args: RunArguments) -> PreparedData:
         data.text_column,
         data.label_column,
         data.encoding,
+        data.data_dir,
     )
+    held_out = None
+    if args.held_out.held_out or args.held_out.held_out_packages:
+        held_out = held_out_texts(args.held_out, data.data_dir, args.text_settings.cleaning)
     return prepare_splits(
         splits,
         args.task.task,
@@ -44,6 +49,7 @@ def load_data(args: RunArguments) -> PreparedData:
         data.test_share,
         data.split_seed,
         args.text_settings.cleaning,
+        held_out,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.losses import rdrop_loss, weighted_cross_entropy
 from sentiment_hf.training.order import OrderedTrainer
@@ -33,6 +34,10 @@ class SentimentTrainer(OrderedTrainer):
     def __init__(self, *, class_weight: torch.Tensor | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.class_weight = class_weight
+        if self.args.rdrop_alpha > 0 and not _has_dropout(self.model):
+            found = f"rdrop_alpha {self.args.rdrop_alpha:g} and no dropout"
+            remedy = "Set hidden_dropout_prob: 0.1 in `config_overrides`, or rdrop_alpha to 0."
+            raise InputError("dropout for R-Drop, whose two forwards differ in nothing else", found, remedy)
         # Trainer then counts the rows of an optimizer step and leaves the scaling of the loss to compute_loss.
         self.model_accepts_loss_kwargs = True
 
@@ -71,3 +76,7 @@ class SentimentTrainer(OrderedTrainer):
         # Distributed training averages gradients over processes; where the rows of all of them were counted, the
         # average of these shares is short by that factor.
         return loss * self.accelerator.num_processes if self.args.average_tokens_across_devices else loss
+
+
+def _has_dropout(model: torch.nn.Module) -> bool:
+    return any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules())

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     scores = classification_scores(classifier.scorer.logits(rows["text"]), rows["label"], classifier.task.labels)
     times = milliseconds_per_review({"it": classifier}, rows["text"])
     row = system_row(scores, size_mb(classifier.file) if classifier.file else 0.0, times["it"], None)
-    row |= {"backend": args.backend, "providers": list(classifier.providers)}
+    row |= {"backend": classifier.backend, "providers": list(classifier.providers)}
 
     folder = _folder(args)
     metrics: dict[str, Any] = {"name": Path(args.model).name, "task": classifier.task.name, "split": str(args.data)}
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         before = read_metrics(folder)
         if all(before.get(key) == value for key, value in metrics.items()):
             metrics = before
-    metrics[SYSTEMS[args.backend]] = row
+    metrics[SYSTEMS[classifier.backend]] = row
     path = write_metrics(folder, metrics)
     show(metrics_table([metrics]))
     show(f"Written to {path}")
@@ -63,5 +63,6 @@ def _folder(args: argparse.Namespace) -> Path:
         return Path(args.output_dir)
     name = Path(args.data).name.partition(".")[0]
     model = Path(args.model)
+    # Not into the package, where a packaged model lives.
     home = model if model.is_dir() else Path("runs") / args.model.replace("/", "--")
     return home / "evaluation" / name

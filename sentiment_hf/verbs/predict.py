@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,10 @@ from sentiment_hf.console import show
 from sentiment_hf.data.sources import TEXT_COLUMNS, pick_column
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.names import STARTER_REVIEWS
 from sentiment_hf.serving.predictor import Prediction, SentimentClassifier
+
+logger = logging.getLogger(__name__)
 
 ROWS_PER_BLOCK = 256
 OUTPUT_KINDS = (".csv", ".tsv", ".jsonl")
@@ -34,7 +38,10 @@ def run(args: argparse.Namespace) -> int:
     # The input is checked before the model is loaded, which takes longer.
     table = read_table(args.file, args.encoding) if args.file else None
     column = pick_column(table, args.text_column, TEXT_COLUMNS, "text", args.file) if table is not None else ""
-    classifier = SentimentClassifier.from_pretrained(args.model, args.backend, args.provider)
+    if args.model is None:
+        # The command has its first answer without a model of one's own; which one answers is said.
+        logger.warning("no --model: %s, the classifier of reviews that comes with the package", STARTER_REVIEWS)
+    classifier = SentimentClassifier.from_pretrained(args.model or STARTER_REVIEWS, args.backend, args.provider)
     if table is not None:
         if args.output:
             _predict_to_file(classifier, table, column, args)
