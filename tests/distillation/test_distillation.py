@@ -1,0 +1,236 @@
+import json
+import re
+import shutil
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
+
+from sentiment_hf.distillation import losses
+from sentiment_hf.distillation.batches import DistillationCollator, tokenize_passages
+from sentiment_hf.distillation.run import distill, main, parse_distillation_arguments
+from sentiment_hf.distillation.trainer import DistillationTrainer, StudentWithHeads
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.encoder import copy_layers, student_config
+from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
+from sentiment_hf.training.arguments import RecipeTrainingArguments
+
+
+def tiny_encoder(vocab_size: int, seed: int = 0, layers: int = 4, width: int = 32) -> BertModel:
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        pad_token_id=0,
+    )
+    config.initializer_range = 0.2
+    return BertModel(config)
+
+
+@pytest.fixture(scope="module")
+def teacher_folder(tmp_path_factory, tokenizer):
+    folder = tmp_path_factory.mktemp("teacher")
+    tiny_encoder(len(tokenizer)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def words(tmp_path, reviews, teacher_folder):
+    """Arguments of a distillation that takes seconds."""
+    reviews[["text"]].to_csv(tmp_path / "texts.csv", index=False)
+    reviews[["text"]].iloc[:30].to_csv(tmp_path / "dev.csv", index=False)
+    return [
+        f"--teacher={teacher_folder}",
+        "--layers=[0, 3]",
+        f"--data_dir={tmp_path}",
+        "--texts=[texts.csv]",
+        "--held_out=[dev.csv]",
+        "--max_length=32",
+        f"--output_dir={tmp_path / 'student'}",
+        "--num_train_epochs=1",
+        "--learning_rate=1e-3",
+        "--precision=fp32",
+        "--logging_steps=2",
+        "--disable_tqdm=true",
+    ]
+
+
+def refused(words, match):
+    with pytest.raises(InputError, match=match):
+        distill(parse_distillation_arguments(words))
+
+
+def test_losses_are_the_formulas():
+    student, teacher = torch.randn(5, 8), torch.randn(5, 8)
+    cosine = [1 - float(s @ t / (s.norm() * t.norm())) for s, t in zip(student, teacher, strict=True)]
+    assert losses.hidden_cosine(student, teacher).item() == pytest.approx(sum(cosine) / 5, abs=1e-6)
+    relative = ((student - teacher) ** 2).mean() / (teacher**2).mean()
+    assert losses.hidden_mse(student, teacher).item() == pytest.approx(relative.item())
+    assert losses.hidden_mse(torch.zeros(5, 8), teacher).item() == pytest.approx(1)
+    hidden = torch.tensor([[[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]]])
+    assert losses.mean_pool(hidden, torch.tensor([[1, 1, 0]])).tolist() == [[2.0, 3.0]]
+    assert losses.masked_cross_entropy(torch.zeros(0, 7), torch.zeros(0, dtype=torch.long)).item() == 0
+
+
+def test_a_copy_of_all_layers_is_the_teacher(tokenizer):
+    teacher = tiny_encoder(len(tokenizer)).eval()
+    same = copy_layers(teacher, range(4), student_config(teacher.config, 4, {})).eval()
+    ids = tokenizer("房间非常好。", return_tensors="pt")["input_ids"]
+    with torch.no_grad():
+        assert torch.equal(same(ids).last_hidden_state, teacher(ids).last_hidden_state)
+    chosen = copy_layers(teacher, [1, 3], student_config(teacher.config, 2, {}))
+    assert torch.equal(chosen.encoder.layer[1].output.dense.weight, teacher.encoder.layer[3].output.dense.weight)
+
+
+def test_a_run_from_recipe_to_encoder(words, teacher_folder, tmp_path, tokenizer):
+    folder = distill(parse_distillation_arguments([*words, "--pooler_cosine=1", "--mlm=0.5"]))
+    weights = load_file(folder / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
+    student = AutoModel.from_pretrained(folder, dtype=torch.float32)
+    assert student.config.num_hidden_layers == 2
+    # Dropout was off while it learned; who fine-tunes gets the teacher's.
+    assert student.config.hidden_dropout_prob == 0.1
+    start = tiny_encoder(len(tokenizer))
+    for name, tensor in student.state_dict().items():
+        assert not torch.equal(tensor, torch.zeros_like(tensor)) or "bias" in name
+    assert not torch.allclose(student.encoder.layer[1].output.dense.weight, start.encoder.layer[3].output.dense.weight)
+    corpus = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+    # Thirty rows are held out, and whatever shares thirteen characters with one of them.
+    assert corpus["sources"]["texts.csv"]["equal"] == 30
+    assert corpus["passages"] == corpus["sources"]["texts.csv"]["kept"] > 300
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert record["tokens_per_second"] > 0
+    first = next(line for line in record["history"] if "hidden_cosine" in line)
+    assert {"hidden_mse", "sentence_cosine", "pooler_cosine", "mlm", "tokens_per_second"} <= first.keys()
+    assert AutoTokenizer.from_pretrained(folder)("房间")["input_ids"] == tokenizer("房间")["input_ids"]
+
+
+def test_the_student_comes_nearer_to_its_teacher(words):
+    folder = distill(parse_distillation_arguments([*words, "--num_train_epochs=3", "--vocab_size=130"]))
+    history = json.loads((folder / "run.json").read_text(encoding="utf-8"))["history"]
+    steps = [line for line in history if "hidden_mse" in line]
+    for name in ("hidden_cosine", "hidden_mse", "sentence_cosine"):
+        assert steps[-1][name] < 0.7 * steps[0][name]
+    assert AutoModel.from_pretrained(folder).config.vocab_size <= 130
+
+
+def test_a_stopped_run_goes_on_to_the_same_weights(words, tmp_path):
+    whole = [*words, "--save_strategy=steps", "--save_steps=4", "--save_total_limit=9"]
+    distill(parse_distillation_arguments(whole))
+    expected = load_file(tmp_path / "student" / "model.safetensors")
+    shutil.copytree(tmp_path / "student", tmp_path / "stopped")
+    for name in ("model.safetensors", "config.json", "run.json"):
+        (tmp_path / "stopped" / name).unlink()
+    for path in (tmp_path / "stopped").glob("checkpoint-*"):
+        if path.name != "checkpoint-4":
+            shutil.rmtree(path)
+    again = [*whole, f"--output_dir={tmp_path / 'stopped'}", "--resume_from_checkpoint=true"]
+    distill(parse_distillation_arguments(again))
+    found = load_file(tmp_path / "stopped" / "model.safetensors")
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_a_student_with_its_own_tokenizer_learns_from_sentences(words, tmp_path, reviews):
+    other = build_wordpiece_tokenizer(reviews["text"][:9], vocab_size=90, max_length=64)
+    tiny_encoder(len(other), layers=2, width=16).save_pretrained(tmp_path / "other")
+    other.save_pretrained(tmp_path / "other")
+    own = [*words, f"--student={tmp_path / 'other'}"]
+    refused(own, "one tokenizer for losses on pieces, found two tokenizers and hidden_cosine, hidden_mse.*work with")
+    folder = distill(parse_distillation_arguments([*own, "--hidden_cosine=0", "--hidden_mse=0", "--pooler_cosine=1"]))
+    assert AutoModel.from_pretrained(folder).config.hidden_size == 16
+
+
+def test_a_narrower_student_of_the_same_pieces_is_mapped_to_its_teacher(words):
+    narrow = "--config_overrides={hidden_size: 16, intermediate_size: 32}"
+    refused([*words, narrow], "a student of the teacher's shape, but for its depth.*student: random")
+    folder = distill(parse_distillation_arguments([*words, narrow, "--student=random"]))
+    assert AutoModel.from_pretrained(folder).config.hidden_size == 16
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--layers=[0, 1, 2, 3, 3]"], "at most the teacher's 4 layers, found a student with 5"),
+        (["--layers=[0, 4]"], "rising layers from 0 to 3, found"),
+        (["--layers=[3, 0]"], "rising layers from 0 to 3, found"),
+        (["--layers=[]"], "layers of the teacher, counted from 0"),
+        (["--max_length=65"], "max_length of at most 64"),
+        (["--texts=[dev.csv]"], "text to learn from, found none left after removal"),
+        (["--texts=[gone.csv]"], "a data file at .*gone.csv, found nothing there"),
+        (["--hidden_cosine=0", "--hidden_mse=0", "--sentence_cosine=0"], "a loss, found all weights 0"),
+        (["--hidden_mse=-1"], "hidden_mse of at least 0"),
+        (["--config_overrides={hiden_size: 3}"], "config_overrides that bert has, found hiden_size"),
+        (["--vocab_size=9"], "room for .* special pieces and characters"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_nothing_is_written(words, tmp_path, capsys, extra, message):
+    assert main([*words, *extra]) == 2
+
+    assert re.search(message, capsys.readouterr().err)
+    assert not (tmp_path / "student").exists()
+
+
+def test_masking_leaves_special_pieces_and_padding_alone(tokenizer, reviews):
+    torch.manual_seed(0)
+    rows = tokenize_passages(reviews["text"].tolist(), tokenizer, None, 32)
+    plain = DistillationCollator(tokenizer)([rows[i] for i in range(len(rows))])
+    masked = DistillationCollator(tokenizer, mlm_probability=0.3)([rows[i] for i in range(len(rows))])
+    chosen = masked["labels"] != -100
+    assert torch.equal(masked["labels"][chosen], plain["input_ids"][chosen])
+    assert torch.equal(masked["input_ids"][~chosen], plain["input_ids"][~chosen])
+    special = torch.isin(plain["input_ids"], torch.tensor(tokenizer.all_special_ids))
+    assert not (chosen & special).any()
+    share = chosen.sum() / (~special).sum()
+    assert share.item() == pytest.approx(0.3, abs=0.03)
+    to_mask = (masked["input_ids"][chosen] == tokenizer.mask_token_id).float().mean().item()
+    assert to_mask == pytest.approx(0.8, abs=0.05)
+
+
+def test_the_loss_is_the_weighted_sum_and_the_teacher_does_not_move(tokenizer, reviews, tmp_path):
+    teacher = tiny_encoder(len(tokenizer), seed=1)
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    student = copy_layers(teacher, [1, 3], student_config(teacher.config, 2, {"hidden_dropout_prob": 0.0})).eval()
+    heads = StudentWithHeads(student, 32, 2, mlm=False)
+    rows = tokenize_passages(reviews["text"].tolist()[:8], tokenizer, None, 32)
+    collator = DistillationCollator(tokenizer)
+    weights = {"hidden_mse": 2.0, "sentence_cosine": 0.5}
+    trainer = DistillationTrainer(
+        model=heads,
+        args=RecipeTrainingArguments(output_dir=str(tmp_path), precision="fp32", use_cpu=True),
+        teacher=teacher,
+        layers=[1, 3],
+        weights=weights,
+        train_dataset=rows,
+        data_collator=collator,
+    )
+    batch = collator([rows[i] for i in range(8)])
+    loss = trainer.compute_loss(heads, batch)
+    loss.backward()
+    mask = batch["attention_mask"].bool()
+    mine = student(**batch, output_hidden_states=True).hidden_states
+    theirs = teacher(**batch, output_hidden_states=True).hidden_states
+    pairs = [losses.hidden_mse(mine[1][mask], theirs[2][mask]), losses.hidden_mse(mine[2][mask], theirs[4][mask])]
+    sentences = [losses.mean_pool(states[-1], mask) for states in (mine, theirs)]
+    expected = 2.0 * sum(pairs) / 2 + 0.5 * losses.sentence_cosine(*sentences)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_planted_row_is_counted_in_the_run(words, tmp_path):
+    frame = pd.read_csv(tmp_path / "texts.csv")
+    planted = pd.DataFrame({"text": ["ＡＣ坏了，没人来修！大厅里一直在施工，睡不着"]})
+    held_out = pd.DataFrame({"text": ["AC坏了没人来修,大厅里一直在施工.睡不着"]})
+    pd.concat([frame, planted]).to_csv(tmp_path / "texts.csv", index=False)
+    held_out.to_csv(tmp_path / "dev.csv", index=False)
+    folder = distill(parse_distillation_arguments(words))
+    counts = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))["sources"]["texts.csv"]
+    assert (counts["equal"], counts["near"], counts["kept"]) == (1, 0, len(frame))
