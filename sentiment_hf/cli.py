@@ -130,6 +130,9 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
     text = "the table of finished runs, for example of both protocols"
     report = verbs.add_parser("report", help=text, description=text)
     report.add_argument("runs", nargs="+", metavar="RUN", help="folder with a metrics.json")
+    report.add_argument(
+        "--over_seeds", action="store_true", help="mean and standard deviation of runs that differ in the seed alone"
+    )
     report.set_defaults(verb="report")
 
 

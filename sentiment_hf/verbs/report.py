@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 from sentiment_hf.console import show
 from sentiment_hf.evaluation.report import metrics_table, read_metrics
+from sentiment_hf.evaluation.seeds import seeds_table
+from sentiment_hf.exceptions import InputError
 
 
 def run(args: argparse.Namespace) -> int:
-    show(metrics_table([read_metrics(run) for run in args.runs]))
+    metrics = [read_metrics(run) for run in args.runs]
+    if args.over_seeds:
+        show(seeds_table([(_recipe(run), scores) for run, scores in zip(args.runs, metrics, strict=True)]))
+    else:
+        show(metrics_table(metrics))
     return 0
+
+
+def _recipe(run: str) -> dict[str, Any]:
+    import yaml
+
+    path = Path(run) / "recipe.yaml"
+    if not path.is_file():
+        raise InputError(f"a run of a recipe at {run}", "no recipe.yaml", "Leave --over_seeds out.")
+    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -1,0 +1,66 @@
+"""Several runs of one recipe under different seeds: mean and standard deviation, since one run is no result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os.path import commonprefix
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+from sentiment_hf.evaluation.report import SYSTEMS
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+# What may differ between runs that are one recipe.
+PER_RUN_KEYS = ("seed", "output_dir")
+
+
+def group_by_recipe(
+    runs: Sequence[tuple[dict[str, Any], dict[str, Any]]],
+) -> list[list[tuple[dict[str, Any], dict[str, Any]]]]:
+    """Runs, each as recipe and metrics, in groups whose recipes differ in the seed alone, in the order they came."""
+    groups: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
+    for recipe, metrics in runs:
+        key = repr(sorted((name, repr(value)) for name, value in recipe.items() if name not in PER_RUN_KEYS))
+        groups.setdefault(key, []).append((recipe, metrics))
+    return list(groups.values())
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean and sample standard deviation in percent, for example `90.12 ± 0.30`; one value stands alone."""
+    if len(values) == 1:
+        return f"{values[0] * 100:.2f}"
+    return f"{mean(values) * 100:.2f} ± {stdev(values) * 100:.2f}"
+
+
+def _common_name(names: Sequence[str]) -> str:
+    """`plain-clean` of `plain-clean-42`, `plain-clean-43`, …; one name stays as it is."""
+    return names[0] if len(names) == 1 else commonprefix(names).rstrip("-_.0123456789") or names[0]
+
+
+def seeds_table(runs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Table:
+    """One line a recipe and system: dev and test (or whatever was held out), mean and deviation over seeds."""
+    from rich.table import Table
+
+    table = Table(title="Percent, mean ± standard deviation over seeds")
+    for column in ("runs", "seeds", "protocol", "system"):
+        table.add_column(column, overflow="fold")
+    for column in ("dev accuracy", "accuracy", "dev macro-F1", "macro-F1"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for group in group_by_recipe(runs):
+        first, name = group[0][1], _common_name([metrics["name"] for _, metrics in group])
+        seeds = ", ".join(str(recipe["seed"]) for recipe, _ in group)
+        for system, label in SYSTEMS.items():
+            rows = [metrics[system] for _, metrics in group if metrics.get(system)]
+            if rows:
+                figures = [
+                    spread([part[score] for part in parts])
+                    for score in ("accuracy", "macro_f1")
+                    for parts in ([row["dev"] for row in rows], rows)
+                ]
+                # A gate may have refused some of them.
+                counted = label if len(rows) == len(group) else f"{label}, {len(rows)} of {len(group)}"
+                table.add_row(name, seeds, first.get("protocol", "–"), counted, *figures)
+        table.add_section()
+    return table
