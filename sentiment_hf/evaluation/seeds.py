@@ -36,7 +36,8 @@ def spread(values: Sequence[float]) -> str:
 
 def _common_name(names: Sequence[str]) -> str:
     """`plain-clean` of `plain-clean-42`, `plain-clean-43`, …; one name stays as it is."""
-    return names[0] if len(names) == 1 else commonprefix(names).rstrip("-_.0123456789") or names[0]
+    prefix = commonprefix(names)  # noqa: RUF071 characters are meant, not parts of a path
+    return names[0] if len(names) == 1 else prefix.rstrip("-_.0123456789") or names[0]
 
 
 def seeds_table(runs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Table:

@@ -96,4 +96,6 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
     with staging_folder(folder) as staging:
         model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
+        # As transformers writes it, half of the file is white space.
+        write_text(staging / "tokenizer.json", tokenizer.backend_tokenizer.to_str())
         move_files(staging, folder, last="config.json")

@@ -1,6 +1,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,6 +17,8 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.encoder import copy_layers, student_config
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
 from sentiment_hf.training.arguments import RecipeTrainingArguments
+
+ROOT = Path(__file__).parents[2]
 
 
 def tiny_encoder(vocab_size: int, seed: int = 0, layers: int = 4, width: int = 32) -> BertModel:
@@ -234,3 +237,15 @@ def test_planted_row_is_counted_in_the_run(words, tmp_path):
     folder = distill(parse_distillation_arguments(words))
     counts = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))["sources"]["texts.csv"]
     assert (counts["equal"], counts["near"], counts["kept"]) == (1, 0, len(frame))
+
+
+def test_the_recipe_of_the_starter_parses(tmp_path):
+    recipe = ROOT / "recipes" / "starter" / "distill.yaml"
+    assert len(recipe.read_text(encoding="utf-8").splitlines()) <= 40
+    args = parse_distillation_arguments([f"--config={recipe}", f"--output_dir={tmp_path}"])
+    assert args.student.layers == [0, 4, 8, 11]
+    measured_on = {"chnsenticorp/dev.tsv", "chnsenticorp/test.tsv", "ewect/virus/test.jsonl", "ewect/usual/test.jsonl"}
+    assert measured_on <= set(args.held_out.held_out)
+    assert not any("aic18" in source for source in args.texts.texts)
+    again = parse_distillation_arguments([f"--{key}={json.dumps(value)}" for key, value in args.as_recipe().items()])
+    assert again.as_recipe() == args.as_recipe()
