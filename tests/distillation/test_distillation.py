@@ -16,6 +16,7 @@ from sentiment_hf.distillation.trainer import DistillationTrainer, StudentWithHe
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.encoder import copy_layers, student_config
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
+from sentiment_hf.recipe import as_command_line
 from sentiment_hf.training.arguments import RecipeTrainingArguments
 
 ROOT = Path(__file__).parents[2]
@@ -247,5 +248,5 @@ def test_the_recipe_of_the_starter_parses(tmp_path):
     measured_on = {"chnsenticorp/dev.tsv", "chnsenticorp/test.tsv", "ewect/virus/test.jsonl", "ewect/usual/test.jsonl"}
     assert measured_on <= set(args.held_out.held_out)
     assert not any("aic18" in source for source in args.texts.texts)
-    again = parse_distillation_arguments([f"--{key}={json.dumps(value)}" for key, value in args.as_recipe().items()])
+    again = parse_distillation_arguments(as_command_line(args.as_recipe()))
     assert again.as_recipe() == args.as_recipe()
