@@ -9,7 +9,7 @@ from sentiment_hf.data.cleaning import Cleaning, clean
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_texts
 from sentiment_hf.data.splits import held_out_split
-from sentiment_hf.recipe import HeldOutArguments
+from sentiment_hf.options import HeldOutArguments
 
 SHINGLE_LENGTH = 13
 # What recipes hold out of a package's text when they split it by hash: see recipes/reviews/quickstart.yaml.

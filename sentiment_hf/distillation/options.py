@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.recipe import HeldOutArguments, TrainingOptions, check_positive, option, parse_value
+from sentiment_hf.options import HeldOutArguments, TrainingOptions, check_positive, option, parse_value
 
 TEACHER_LAYERS = "teacher_layers"
 RANDOM = "random"

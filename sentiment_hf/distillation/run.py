@@ -31,7 +31,7 @@ from sentiment_hf.distillation.student import check_pair, load_pair, restore_dro
 from sentiment_hf.distillation.trainer import DistillationTrainer, StudentWithHeads
 from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.files import write_json
-from sentiment_hf.recipe import HeldOutArguments, TrainingOptions
+from sentiment_hf.options import HeldOutArguments, TrainingOptions
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RecipeTrainingArguments, parse_recipe, recorded_keys
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file

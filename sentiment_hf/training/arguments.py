@@ -17,7 +17,7 @@ from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.hardware import cpu_runs_bf16_fast
-from sentiment_hf.recipe import (
+from sentiment_hf.options import (
     DataArguments,
     ExportArguments,
     FineTuningOptions,
@@ -25,10 +25,8 @@ from sentiment_hf.recipe import (
     ModelArguments,
     TaskArguments,
     TrainingOptions,
-    as_command_line,
-    check_known,
-    read_recipe,
 )
+from sentiment_hf.recipe import as_command_line, check_known, read_recipe
 
 
 @dataclass

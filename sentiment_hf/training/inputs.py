@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pandas as pd
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from sentiment_hf.data.audit import token_figures
@@ -73,6 +74,10 @@ def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokeni
     # The classification head is drawn at random, so the seed comes first.
     set_seed(args.training.seed)
     model = load_classifier(name, config, args.model.attn_implementation, args.model.model_revision)
+    alpha = args.training.rdrop_alpha
+    if alpha > 0 and not any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules()):
+        remedy = "Set hidden_dropout_prob: 0.1 in `config_overrides`, or rdrop_alpha: 0."
+        raise InputError("dropout for R-Drop, whose two forwards differ in nothing else", "none", remedy)
     return tokenizer, model
 
 

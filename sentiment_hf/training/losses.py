@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from sentiment_hf.exceptions import InputError
+
+# The paper's choice for data of this size.
+EFFECTIVE_NUMBER_BETA = 0.999
 
 
 def weighted_cross_entropy(
@@ -33,6 +37,51 @@ def weighted_cross_entropy(
     return losses if weight is None else losses * weight.to(losses)[labels]
 
 
+def focal_loss(
+    logits: torch.Tensor, labels: torch.Tensor, gamma: float, weight: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Cross-entropy of each row times `(1 - p) ** gamma`, p being the label's probability: easy rows count less.
+
+    Lin et al. 2017, "Focal Loss for Dense Object Detection". `gamma = 0` is cross-entropy.
+
+    Args:
+        logits: `[batch, classes]`.
+        labels: `[batch]`.
+        gamma: at least 0; 2 is the paper's.
+        weight: `[classes]`, the paper's alpha, or None.
+
+    Returns:
+        `[batch]`.
+    """
+    log_p = F.log_softmax(logits, dim=-1).gather(-1, labels.unsqueeze(-1)).squeeze(-1)
+    losses = -((1 - log_p.exp()) ** gamma) * log_p
+    return losses if weight is None else losses * weight.to(losses)[labels]
+
+
+@dataclass(frozen=True)
+class RowLoss:
+    """The loss of single rows, as a recipe composes it; calling it gives `[batch]`.
+
+    Attributes:
+        weight: `[classes]`, see `class_weights`.
+        label_smoothing: see `weighted_cross_entropy`; not together with focal, whose factor knows one label only.
+        focal_gamma: 0 for cross-entropy.
+        adjustment: `[classes]`, added to the logits before the loss (`logit_adjustment`), or None.
+    """
+
+    weight: torch.Tensor | None = None
+    label_smoothing: float = 0.0
+    focal_gamma: float = 0.0
+    adjustment: torch.Tensor | None = None
+
+    def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        if self.adjustment is not None:
+            logits = logits + self.adjustment.to(logits)
+        if self.focal_gamma > 0:
+            return focal_loss(logits, labels, self.focal_gamma, self.weight)
+        return weighted_cross_entropy(logits, labels, self.weight, self.label_smoothing)
+
+
 def symmetric_kl(logits_1: torch.Tensor, logits_2: torch.Tensor) -> torch.Tensor:
     """`KL(p1 || p2) + KL(p2 || p1)` of each row: `[batch, classes]` twice -> `[batch]`."""
     log_p1, log_p2 = F.log_softmax(logits_1, dim=-1), F.log_softmax(logits_2, dim=-1)
@@ -44,33 +93,30 @@ def rdrop_loss(
     logits_2: torch.Tensor,
     labels: torch.Tensor,
     alpha: float,
-    weight: torch.Tensor | None = None,
-    label_smoothing: float = 0.0,
+    row_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = weighted_cross_entropy,
 ) -> torch.Tensor:
-    """R-Drop of each row: mean cross-entropy of two forwards plus `alpha` times half their symmetric divergence.
+    """R-Drop of each row: mean loss of two forwards plus `alpha` times half their symmetric divergence.
 
-    Wu et al. 2021, "R-Drop: Regularized Dropout for Neural Networks", with the mean of the two cross-entropies in the
-    place of their sum, so that `alpha = 0` is plain training at the same learning rate. Class weights scale the
-    cross-entropy only: the divergence asks for agreement, whatever the label.
+    Wu et al. 2021, "R-Drop: Regularized Dropout for Neural Networks", with the mean of the two losses in the place of
+    their sum, so that `alpha = 0` is plain training at the same learning rate. Class weights, focal factors and logit
+    adjustment belong to the loss of the label; the divergence asks for agreement, whatever the label.
 
     Args:
         logits_1: `[batch, classes]` under one dropout mask.
         logits_2: `[batch, classes]` of the same rows under another.
         labels: `[batch]`.
         alpha: weight of the divergence.
-        weight: `[classes]` or None.
-        label_smoothing: see `weighted_cross_entropy`.
+        row_loss: logits and labels -> `[batch]`.
 
     Returns:
         `[batch]`.
     """
-    cross_entropy = weighted_cross_entropy(logits_1, labels, weight, label_smoothing)
-    cross_entropy = (cross_entropy + weighted_cross_entropy(logits_2, labels, weight, label_smoothing)) / 2
-    return cross_entropy + alpha * symmetric_kl(logits_1, logits_2) / 2
+    losses = (row_loss(logits_1, labels) + row_loss(logits_2, labels)) / 2
+    return losses + alpha * symmetric_kl(logits_1, logits_2) / 2
 
 
 def class_weights(
-    setting: str | Mapping[str, float], labels: Sequence[int], names: Sequence[str]
+    setting: str | Mapping[str, float], labels: Sequence[int], names: Sequence[str], beta: float = EFFECTIVE_NUMBER_BETA
 ) -> torch.Tensor | None:
     """Weights of the classes, from the counts of the training rows.
 
@@ -78,9 +124,12 @@ def class_weights(
     the learning rate, does not depend on them.
 
     Args:
-        setting: `none`; `balanced` (inverse to a class's count); or label name -> weight (1 where left out).
+        setting: `none`; `balanced` (inverse to a class's count); `effective_number` (inverse to `1 - beta ** count`,
+            which grows more slowly where rows repeat each other; Cui et al. 2019, "Class-Balanced Loss Based on
+            Effective Number of Samples"); or label name -> weight (1 where left out).
         labels: label ids of the training rows.
         names: label names in the order of their ids.
+        beta: of `effective_number`, from 0 (no weights) to below 1 (towards `balanced`).
 
     Returns:
         `[classes]`, or None for `none`.
@@ -101,6 +150,23 @@ def class_weights(
         weights = torch.tensor([float(setting.get(name, 1.0)) for name in names], dtype=torch.float64)
     else:
         # A class without training rows has no loss to weigh; 1 keeps the division finite.
-        weights = 1 / counts.clamp(min=1)
+        counted = counts.clamp(min=1)
+        weights = 1 / (counted if setting == "balanced" else (1 - beta**counted))
     mean = (weights * counts).sum() / counts.sum()
     return (weights / mean).float()
+
+
+def log_prior(labels: Sequence[int], names: Sequence[str]) -> torch.Tensor:
+    """Logarithms of the classes' shares in the training rows, `[classes]`, for logit adjustment.
+
+    Menon et al. 2021, "Long-Tail Learning via Logit Adjustment": `logits + tau * log_prior` in the training loss, or
+    `logits - tau * log_prior` at prediction.
+
+    Raises:
+        InputError: a class without training rows, whose prior is 0.
+    """
+    counts = torch.bincount(torch.as_tensor(labels), minlength=len(names)).double()
+    if (counts == 0).any():
+        found = f"none for {', '.join(name for name, count in zip(names, counts, strict=True) if count == 0)}"
+        raise InputError("training rows of every class for logit adjustment", found, "Use class weights instead.")
+    return (counts / counts.sum()).log().float()

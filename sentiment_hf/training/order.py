@@ -19,6 +19,8 @@ class OrderedTrainer(Trainer):
     """
 
     args: RecipeTrainingArguments
+    # One of `sentiment_hf.data.sampling.SAMPLERS`; the others need a `labels` column.
+    sampler = "none"
 
     def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
         """Batches in an order that is a pure function of seed and epoch, grouped by length on request."""
@@ -28,7 +30,8 @@ class OrderedTrainer(Trainer):
         rows_per_batch = args.train_batch_size * args.world_size
         lengths = self.train_dataset["length"][:] if args.length_grouping else None
         seed = args.seed if args.data_seed is None else args.data_seed
-        sampler = EpochSampler(len(self.train_dataset), rows_per_batch, seed, lengths)
+        labels = None if self.sampler == "none" else self.train_dataset["labels"][:]
+        sampler = EpochSampler(len(self.train_dataset), rows_per_batch, seed, lengths, labels, self.sampler)
         workers = args.dataloader_num_workers
         loader = torch.utils.data.DataLoader(
             self.train_dataset,

@@ -31,10 +31,10 @@ from sentiment_hf.modeling.forward import torch_forward
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
 from sentiment_hf.training.inputs import audit_tokens, load_data, load_model, sample_training_rows
-from sentiment_hf.training.losses import class_weights
+from sentiment_hf.training.losses import class_weights, log_prior
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file
 from sentiment_hf.training.scoring import score_run
-from sentiment_hf.training.trainer import SentimentTrainer
+from sentiment_hf.training.trainer import SentimentTrainer, shift_output_bias
 
 logger = logging.getLogger(__name__)
 
@@ -79,11 +79,9 @@ def train(args: RunArguments) -> FinishedRun:
     tokenizer, model = load_model(args, data)
     data.audit["rows_of_this_run"] = audit_tokens(args, data, tokenizer)
     trainer_rows = sample_training_rows(args, data)
-    class_weight = class_weights(
-        args.training.class_weights,
-        trainer_rows["label"].tolist(),
-        data.task.labels,
-    )
+    labels, names = trainer_rows["label"].tolist(), data.task.labels
+    class_weight = class_weights(args.training.class_weights, labels, names, args.training.effective_number_beta)
+    prior = log_prior(labels, names) if args.training.logit_adjustment > 0 else None
     if is_main:
         run_folder.claim(folder, args.as_recipe(), checkpoint is not None)
         save_splits(folder, data)
@@ -105,6 +103,7 @@ def train(args: RunArguments) -> FinishedRun:
             model=model,
             args=args.training,
             class_weight=class_weight,
+            log_prior=prior,
             train_dataset=tokenized["train"],
             eval_dataset=tokenized["dev"],
             data_collator=ClassificationCollator(tokenizer, args.data.pad_to_multiple_of, args.data.max_length),
@@ -117,6 +116,8 @@ def train(args: RunArguments) -> FinishedRun:
         started = time.perf_counter()
         trainer.train(resume_from_checkpoint=checkpoint)
         seconds = time.perf_counter() - started
+        if trainer.prediction_shift is not None:
+            shift_output_bias(trainer.model, trainer.prediction_shift)
         scorer = TextScorer(tokenizer, args.text_settings, torch_forward(trainer.model))
         if not is_main:
             return FinishedRun(folder, data, scorer, None, {})

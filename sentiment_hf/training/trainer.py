@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from transformers import PreTrainedModel
 
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.arguments import SentimentTrainingArguments
-from sentiment_hf.training.losses import rdrop_loss, weighted_cross_entropy
+from sentiment_hf.training.losses import RowLoss, rdrop_loss
 from sentiment_hf.training.order import OrderedTrainer
 
 # What the data pipeline carries along with a row and the model's forward does not take.
@@ -19,25 +19,36 @@ ROW_FIELDS = ("doc_id", "length")
 class SentimentTrainer(OrderedTrainer):
     """A `Trainer` for classifiers of text.
 
-    The training loss is taken from the logits: cross-entropy with optional class weights and label smoothing and, with
-    `rdrop_alpha` above 0, R-Drop over one forward of the batch concatenated with itself. It is divided by the number of
-    rows in the whole optimizer step over all processes, so that cutting a step into micro-batches changes nothing.
-    Evaluation is plain cross-entropy: `eval_loss` can be compared between all these settings.
+    The training loss is taken from the logits: cross-entropy or focal loss, with optional class weights, label
+    smoothing and logit adjustment, and, with `rdrop_alpha` above 0, R-Drop over one forward of the batch concatenated
+    with itself. It is divided by the number of rows in the whole optimizer step over all processes, so that cutting a
+    step into micro-batches changes nothing.
+    Evaluation is plain cross-entropy: `eval_loss` can be compared between all these settings. Where logits are to be
+    adjusted at prediction, evaluation sees them adjusted.
 
     Args:
         class_weight: `[classes]` or None, see `sentiment_hf.training.losses.class_weights`.
+        log_prior: `[classes]`, see `sentiment_hf.training.losses.log_prior`; needed by `logit_adjustment`.
         kwargs: as for `Trainer`. `train_dataset` has a `length` column where `length_grouping` is on.
     """
 
     args: SentimentTrainingArguments
 
-    def __init__(self, *, class_weight: torch.Tensor | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, class_weight: torch.Tensor | None = None, log_prior: torch.Tensor | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.class_weight = class_weight
-        if self.args.rdrop_alpha > 0 and not _has_dropout(self.model):
-            found = f"rdrop_alpha {self.args.rdrop_alpha:g} and no dropout"
-            remedy = "Set hidden_dropout_prob: 0.1 in `config_overrides`, or rdrop_alpha to 0."
-            raise InputError("dropout for R-Drop, whose two forwards differ in nothing else", found, remedy)
+        args = self.args
+        if args.logit_adjustment > 0 and log_prior is None:
+            raise ValueError("logit_adjustment needs log_prior")
+        adjustment = None if log_prior is None else args.logit_adjustment * log_prior
+        in_loss = args.logit_adjustment_at == "training"
+        self.row_loss = RowLoss(
+            class_weight, args.label_smoothing_factor, args.focal_gamma, adjustment if in_loss else None
+        )
+        self.sampler = args.sampler
+        # What is added to the logits wherever answers are read off them.
+        self.prediction_shift = None if in_loss or adjustment is None else -adjustment
         # Trainer then counts the rows of an optimizer step and leaves the scaling of the loss to compute_loss.
         self.model_accepts_loss_kwargs = True
 
@@ -52,20 +63,22 @@ class SentimentTrainer(OrderedTrainer):
         labels = inputs["labels"]
         features = {name: value for name, value in inputs.items() if name not in ("labels", *ROW_FIELDS)}
         if not model.training:
-            outputs = model(**features)
-            loss = F.cross_entropy(outputs.logits.float(), labels)
-            return (loss, {"loss": loss, "logits": outputs.logits}) if return_outputs else loss
+            logits = model(**features).logits
+            if self.prediction_shift is not None:
+                logits = logits + self.prediction_shift.to(logits)
+            loss = F.cross_entropy(logits.float(), labels)
+            return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
 
-        alpha, smoothing = self.args.rdrop_alpha, self.args.label_smoothing_factor
+        alpha = self.args.rdrop_alpha
         if alpha > 0:
             # One forward over both halves: dropout draws its masks element by element, so they differ.
             features = {name: torch.cat([value, value]) for name, value in features.items()}
             outputs = model(**features)
             logits_1, logits_2 = outputs.logits.float().chunk(2)
-            losses = rdrop_loss(logits_1, logits_2, labels, alpha, self.class_weight, smoothing)
+            losses = rdrop_loss(logits_1, logits_2, labels, alpha, self.row_loss)
         else:
             outputs = model(**features)
-            losses = weighted_cross_entropy(outputs.logits.float(), labels, self.class_weight, smoothing)
+            losses = self.row_loss(outputs.logits.float(), labels)
         loss = self._share_of_step(losses, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
@@ -78,5 +91,17 @@ class SentimentTrainer(OrderedTrainer):
         return loss * self.accelerator.num_processes if self.args.average_tokens_across_devices else loss
 
 
-def _has_dropout(model: torch.nn.Module) -> bool:
-    return any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules())
+def shift_output_bias(model: PreTrainedModel, shift: torch.Tensor) -> None:
+    """Add to the bias of a classifier's last layer, in place: an adjustment of its logits that any loader keeps.
+
+    Args:
+        model: a sequence classifier.
+        shift: `[classes]`.
+    """
+    outputs = [
+        module
+        for module in model.modules()
+        if isinstance(module, torch.nn.Linear) and module.out_features == model.config.num_labels
+    ]
+    with torch.no_grad():
+        outputs[-1].bias.add_(shift.to(outputs[-1].bias))

@@ -8,7 +8,7 @@ from sentiment_hf.data.preparation import prepare_splits
 from sentiment_hf.data.sources import load_package
 from sentiment_hf.data.splits import split_rows
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.recipe import HeldOutArguments
+from sentiment_hf.options import HeldOutArguments
 
 REVIEW = "房间在18楼,窗外是一条安静的小河,早餐品种不多但是新鲜"
 

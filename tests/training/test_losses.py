@@ -5,7 +5,15 @@ import torch
 import torch.nn.functional as F
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.training.losses import class_weights, rdrop_loss, symmetric_kl, weighted_cross_entropy
+from sentiment_hf.training.losses import (
+    RowLoss,
+    class_weights,
+    focal_loss,
+    log_prior,
+    rdrop_loss,
+    symmetric_kl,
+    weighted_cross_entropy,
+)
 
 LOGITS_1 = torch.tensor([[2.0, -1.0], [0.5, 0.0]])
 LOGITS_2 = torch.tensor([[1.0, 0.0], [-0.5, 1.0]])
@@ -85,3 +93,45 @@ def test_no_weights():
 def test_bad_weights_are_refused(setting, message):
     with pytest.raises(InputError, match=message):
         class_weights(setting, [0, 1], ("negative", "positive"))
+
+
+def test_focal_loss_equals_the_formula():
+    # p of the label: softmax([2, -1])[0] = 1 / (1 + e^-3), softmax([0.5, 0])[1] = 1 / (1 + e^0.5).
+    p = [1 / (1 + math.exp(-3)), 1 / (1 + math.exp(0.5))]
+    expected = torch.tensor([-((1 - value) ** 2) * math.log(value) for value in p])
+    torch.testing.assert_close(focal_loss(LOGITS_1, LABELS, 2.0), expected)
+    torch.testing.assert_close(
+        focal_loss(LOGITS_1, LABELS, 2.0, torch.tensor([1.0, 3.0])), expected * torch.tensor([1.0, 3.0])
+    )
+    torch.testing.assert_close(focal_loss(LOGITS_1, LABELS, 0.0), weighted_cross_entropy(LOGITS_1, LABELS))
+
+
+def test_logit_adjustment_equals_the_formula():
+    prior = log_prior([0, 0, 0, 1], ("often", "rare"))
+    torch.testing.assert_close(prior, torch.tensor([math.log(0.75), math.log(0.25)]))
+    losses = RowLoss(adjustment=2 * prior)(LOGITS_1, LABELS)
+    expected = []
+    for row, label in zip(LOGITS_1.tolist(), LABELS.tolist(), strict=True):
+        shifted = [row[0] + 2 * math.log(0.75), row[1] + 2 * math.log(0.25)]
+        expected.append(math.log(sum(map(math.exp, shifted))) - shifted[label])
+    torch.testing.assert_close(losses, torch.tensor(expected))
+
+
+def test_a_class_without_rows_has_no_prior():
+    with pytest.raises(InputError, match="training rows of every class for logit adjustment, found none for c"):
+        log_prior([0, 1, 1], ("a", "b", "c"))
+
+
+def test_effective_number_weights_equal_the_formula():
+    weights = class_weights("effective_number", [0] * 9 + [1], ("a", "b"), beta=0.9)
+    raw = [1 / (1 - 0.9**9), 1 / (1 - 0.9)]
+    mean = (9 * raw[0] + raw[1]) / 10
+    torch.testing.assert_close(weights, torch.tensor([value / mean for value in raw]))
+    torch.testing.assert_close(class_weights("effective_number", [0, 0, 1], ("a", "b"), beta=0.0), torch.ones(2))
+
+
+def test_rdrop_works_on_any_row_loss():
+    focal = RowLoss(focal_gamma=2.0, weight=torch.tensor([1.0, 3.0]))
+    losses = rdrop_loss(LOGITS_1, LOGITS_2, LABELS, 4.0, focal)
+    expected = (focal(LOGITS_1, LABELS) + focal(LOGITS_2, LABELS)) / 2 + 2 * symmetric_kl(LOGITS_1, LOGITS_2)
+    torch.testing.assert_close(losses, expected)

