@@ -60,7 +60,9 @@ class DataArguments:
     split_seed: int = option(42, "seed of splits that are made")
     max_train_rows: int | None = option(None, "fine-tune on a seeded sample of so many training rows")
     cleaning: str | None = option(
-        None, "switches {nfkc, html, urls, emails, mentions, whitespace, repeats, simplified: true/false}"
+        None,
+        "switches {nfkc, html, urls, emails, mentions, whitespace, repeats, simplified, short_links: true/false, "
+        "retweets: keep/cut/own_first, topics, emoji: keep/words/remove}",
     )
     max_length: int = option(128, "tokens kept, special ones included")
     truncation: str = option("right", "right, left or head_tail")

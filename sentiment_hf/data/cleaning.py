@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Any
 
+from sentiment_hf.data import weibo
 from sentiment_hf.exceptions import InputError
 
 _NESTED_AMPERSAND = re.compile(r"&(?:amp;)+")
@@ -26,6 +27,8 @@ _KEEP_FORMAT = "\u200d"
 _REPEAT = re.compile(r"([^\w\s])\1{3,}|([^\W\d])\2{3,}")
 
 _MAX_PASSES = 20
+# Switches with more than two positions.
+CHOICES = {"retweets": weibo.RETWEETS, "topics": weibo.TOPICS, "emoji": weibo.EMOJI}
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class Cleaning:
         whitespace: runs of white space become one space; control and invisible characters are removed.
         repeats: a letter or mark that stands more than three times in a row stands three times; digits stay.
         simplified: traditional characters become simplified ones (OpenCC, t2s).
+        retweets: Weibo's `//@user:` chains: `keep`, `cut` (own words only), `own_first` (then the others').
+        topics: Weibo's `#topic#`: `keep`, `words` (without the marks) or `remove`.
+        emoji: `[泪]` and Unicode emoji: `keep`, `words` (as Chinese words) or `remove`.
+        short_links: Weibo's `t.cn` links are removed, also those without http.
     """
 
     nfkc: bool = True
@@ -51,28 +58,37 @@ class Cleaning:
     whitespace: bool = True
     repeats: bool = True
     simplified: bool = False
+    retweets: str = "keep"
+    topics: str = "keep"
+    emoji: str = "keep"
+    short_links: bool = False
 
     @classmethod
     def from_dict(cls, switches: dict[str, Any] | None) -> Cleaning:
         """Switches from a recipe or a saved config; those left out keep their default.
 
         Raises:
-            InputError: an unknown switch or a value that is not true or false.
+            InputError: an unknown switch, or a value that it does not have.
         """
         known = [field.name for field in fields(cls)]
         for name, value in (switches or {}).items():
             if name not in known:
                 raise InputError(f"cleaning switches {', '.join(known)}", repr(name), "Remove or rename it.")
-            if not isinstance(value, bool):
+            if name in CHOICES:
+                if value not in CHOICES[name]:
+                    expected = f"cleaning.{name} {' | '.join(CHOICES[name])}"
+                    raise InputError(expected, repr(value), "Use one of these.")
+            elif not isinstance(value, bool):
                 raise InputError(f"true or false for cleaning.{name}", repr(value), "Write true or false.")
         return cls(**(switches or {}))
 
     @classmethod
     def none(cls) -> Cleaning:
         """Every switch off: what a model that records no cleaning gets."""
-        return cls(**{field.name: False for field in fields(cls)})
+        off: dict[str, Any] = {field.name: False for field in fields(cls) if field.name not in CHOICES}
+        return cls(**off)
 
-    def to_dict(self) -> dict[str, bool]:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
@@ -93,6 +109,10 @@ def clean(text: str, switches: Cleaning) -> str:
 def _clean_once(text: str, switches: Cleaning) -> str:
     if switches.nfkc:
         text = unicodedata.normalize("NFKC", text)
+    if switches.short_links:
+        text = weibo.short_links(text)
+    # Before mentions are removed: a chain is told by them.
+    text = weibo.topics(weibo.unchain(text, switches.retweets), switches.topics)
     if switches.html:
         text = _TAG.sub(" ", html.unescape(_NESTED_AMPERSAND.sub("&", text)))
     if switches.urls:
@@ -101,6 +121,7 @@ def _clean_once(text: str, switches: Cleaning) -> str:
         text = _EMAIL.sub(" ", text)
     if switches.mentions:
         text = _MENTION.sub(" ", text)
+    text = weibo.emoji(text, switches.emoji)
     if switches.whitespace:
         text = "".join(char for char in _SPACE.sub(" ", text) if _is_visible(char)).strip()
         text = _SPACE.sub(" ", text)

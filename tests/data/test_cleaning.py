@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentiment_hf.data.cleaning import Cleaning, clean
+from sentiment_hf.data.cleaning import CHOICES, Cleaning, clean
 from sentiment_hf.data.tokenization import TextSettings, encode, tokenize_frame
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
 
-SWITCHES = list(Cleaning().to_dict())
+SWITCHES = [name for name in Cleaning().to_dict() if name not in CHOICES]
 RAW = (
     "＠某某 联系ａｂｃ@example.com或@小王：看https://example.com/a?b=1。房間&amp;nbsp;很　大<br/>\u200b"
     "！！！！！哈哈哈哈哈哈 10000000元"
@@ -31,6 +31,7 @@ def only(*names):
         ("whitespace", " 很\t大\r\n\u200b的 房间\x07 ", "很 大 的 房间"),
         ("repeats", "太好了！！！！！！哈哈哈哈哈哈 10000", "太好了！！！哈哈哈 10000"),
         ("simplified", "這個房間很髒", "这个房间很脏"),
+        ("short_links", "看看http://t.cn/A6xQ好 //t.cn/Rb9 t.cn/zz网页链接", "看看 好     "),
     ],
 )
 def test_each_switch_does_its_own_step_only(switch, raw, cleaned):
@@ -38,14 +39,47 @@ def test_each_switch_does_its_own_step_only(switch, raw, cleaned):
     assert clean(raw, Cleaning.none()) == raw
 
 
+POST = "愿大家平安[心]//@小A:#武汉加油# 一定要平安😂//@小B：转发微博//@小C_1: 加油"
+
+
+@pytest.mark.parametrize(
+    ("choices", "raw", "cleaned"),
+    [
+        ({"retweets": "cut"}, POST, "愿大家平安[心]"),
+        ({"retweets": "own_first"}, POST, "愿大家平安[心] #武汉加油# 一定要平安😂 加油"),
+        ({"retweets": "cut"}, "//@小A:好消息//@小B:转发", "好消息"),
+        ({"retweets": "cut"}, "转发微博//@小A:好消息", "好消息"),
+        ({"retweets": "cut"}, "转发微博//@小A:", "转发微博"),
+        ({"retweets": "cut"}, "网址//example.com/@me 不是转发", "网址//example.com/@me 不是转发"),
+        ({"topics": "words"}, "#武汉加油#一定会好", "武汉加油 一定会好"),
+        ({"topics": "remove"}, "#武汉加油#一定会好", " 一定会好"),
+        ({"topics": "words"}, "C# 和 F 井号", "C# 和 F 井号"),
+        ({"emoji": "words"}, "[泪]再见[good]😂❤️", "泪再见good笑哭了红心"),
+        ({"emoji": "remove"}, "[泪]再见😂", " 再见 "),
+        ({"emoji": "words"}, "[图片说明比较长的不是表情]", "[图片说明比较长的不是表情]"),
+    ],
+)
+def test_weibo_switches(choices, raw, cleaned):
+    assert clean(raw, Cleaning(**{**Cleaning.none().to_dict(), **choices})) == cleaned
+    assert clean(raw, Cleaning.none()) == raw
+
+
+def test_reviews_are_cleaned_as_before():
+    assert clean(POST, Cleaning()) == "愿大家平安[心]// #武汉加油# 一定要平安😂// 转发微博// 加油"
+
+
 def test_emoji_sequences_survive():
     assert clean("好吃👨‍👩‍👧😀", Cleaning()) == "好吃👨‍👩‍👧😀"
 
 
 @settings(max_examples=200, deadline=None)
-@given(text=st.text(max_size=200), off=st.sampled_from([None, *SWITCHES]))
-def test_cleaning_twice_is_cleaning_once(text, off):
-    switches = Cleaning(**{name: name != off for name in SWITCHES})
+@given(
+    text=st.text(max_size=200) | st.text(alphabet="//@a:：#[泪心]😂❤\ufe0f转发 。t.cn", max_size=60),
+    off=st.sampled_from([None, *SWITCHES]),
+    choices=st.fixed_dictionaries({name: st.sampled_from(values) for name, values in CHOICES.items()}),
+)
+def test_cleaning_twice_is_cleaning_once(text, off, choices):
+    switches = Cleaning(**{name: name != off for name in SWITCHES}, **choices)
     once = clean(text, switches)
     assert clean(once, switches) == once
 
@@ -95,7 +129,15 @@ def test_every_switch_changes_what_the_model_sees(tokenizer):
         assert encode(tokenizer, [RAW], TextSettings(cleaning=switches))["input_ids"] != full, name
 
 
-@pytest.mark.parametrize(("switches", "message"), [({"url": True}, "'url'"), ({"urls": "yes"}, "true or false")])
+@pytest.mark.parametrize(
+    ("switches", "message"),
+    [
+        ({"url": True}, "'url'"),
+        ({"urls": "yes"}, "true or false"),
+        ({"retweets": True}, r"cleaning.retweets keep \| cut \| own_first, found True"),
+        ({"emoji": "wrods"}, r"cleaning.emoji keep \| words \| remove"),
+    ],
+)
 def test_bad_switches_are_refused(switches, message):
     with pytest.raises(InputError, match=message):
         Cleaning.from_dict(switches)
