@@ -101,8 +101,10 @@ class ModelArguments:
     num_hidden_layers: int | None = option(None, "keep the first so many layers")
     config_overrides: str | None = option(None, "other fields of the model's config, {name: value}")
     attn_implementation: str | None = option(None, "eager or sdpa; none: transformers' choice")
+    peft: str | None = option(None, "LoRA in place of full fine-tuning, {r, alpha, dropout, target_modules: [names]}")
 
     def __post_init__(self) -> None:
+        self.peft = parse_value(self.peft, "peft", (dict,))
         self.config_overrides = parse_value(self.config_overrides, "config_overrides", (dict,))
         check_positive("num_hidden_layers", self.num_hidden_layers)
 
@@ -164,6 +166,8 @@ class FineTuningOptions(TrainingOptions):
     logit_adjustment: float = option(0.0, "tau: how far logits are adjusted by the classes' shares; 0: not at all")
     logit_adjustment_at: str = option("training", "training (in the loss) or prediction (in the classifier's bias)")
     sampler: str = option("none", "none, weighted (rare classes more often) or downsample (frequent ones less)")
+    layerwise_lr_decay: float = option(1.0, "factor of the learning rate from each layer to the one below; 1: the same")
+    fgm_epsilon: float = option(0.0, "length of an adversarial step on the embeddings; 0: none")
     label_smoothing_factor: float = option(0.0, "share of the target spread over all classes")
     early_stopping_patience: int | None = option(None, "stop after so many evaluations without a better metric")
     eval_strategy: str = option("epoch", "when to evaluate on dev: epoch or steps")
@@ -182,6 +186,11 @@ class FineTuningOptions(TrainingOptions):
             found = str(self.label_smoothing_factor)
             raise InputError("label_smoothing_factor from 0 to below 1", found, "0.1 is usual.")
         self._check_imbalance()
+        if not 0 < self.layerwise_lr_decay <= 1:
+            found = str(self.layerwise_lr_decay)
+            raise InputError("layerwise_lr_decay above 0 and at most 1", found, "0.9 is usual.")
+        if self.fgm_epsilon < 0:
+            raise InputError("fgm_epsilon of at least 0", str(self.fgm_epsilon), "1.0 is usual, 0 turns it off.")
         check_positive("early_stopping_patience", self.early_stopping_patience)
         if self.early_stopping_patience is not None and not self.load_best_model_at_end:
             found = "early_stopping_patience without it"

@@ -19,6 +19,7 @@ from sentiment_hf.data.tokenization import encode
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import SCRATCH, classifier_config, load_classifier, scratch_tokenizer
 from sentiment_hf.modeling.loading import check_max_length, load_tokenizer
+from sentiment_hf.modeling.lora import add_adapters
 from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.training.arguments import RunArguments
 
@@ -74,6 +75,12 @@ def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokeni
     # The classification head is drawn at random, so the seed comes first.
     set_seed(args.training.seed)
     model = load_classifier(name, config, args.model.attn_implementation, args.model.model_revision)
+    if args.model.peft is not None:
+        if args.training.fgm_epsilon > 0:
+            raise InputError(
+                "embeddings that learn, for fgm_epsilon", "peft, which freezes them", "Use one of the two."
+            )
+        model = add_adapters(model, args.model.peft)  # type: ignore[arg-type]
     alpha = args.training.rdrop_alpha
     if alpha > 0 and not any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules()):
         remedy = "Set hidden_dropout_prob: 0.1 in `config_overrides`, or rdrop_alpha: 0."

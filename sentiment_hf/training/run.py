@@ -28,6 +28,7 @@ from sentiment_hf.evaluation.report import metrics_table, write_metrics
 from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.files import write_json
 from sentiment_hf.modeling.forward import torch_forward
+from sentiment_hf.modeling.lora import merge_adapters
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
 from sentiment_hf.training.inputs import audit_tokens, load_data, load_model, sample_training_rows
@@ -116,12 +117,13 @@ def train(args: RunArguments) -> FinishedRun:
         started = time.perf_counter()
         trainer.train(resume_from_checkpoint=checkpoint)
         seconds = time.perf_counter() - started
+        trained = trainer.model if args.model.peft is None else merge_adapters(trainer.model)
         if trainer.prediction_shift is not None:
-            shift_output_bias(trainer.model, trainer.prediction_shift)
-        scorer = TextScorer(tokenizer, args.text_settings, torch_forward(trainer.model))
+            shift_output_bias(trained, trainer.prediction_shift)
+        scorer = TextScorer(tokenizer, args.text_settings, torch_forward(trained))
         if not is_main:
             return FinishedRun(folder, data, scorer, None, {})
-        run_folder.save_model(folder, trainer.model, tokenizer)
+        run_folder.save_model(folder, trained, tokenizer)
         logger.info("trained in %.0f s; best checkpoint saved in %s", seconds, folder)
         floor, metrics = score_run(args, data, scorer, len(trainer_rows))
         record = {

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.losses import RowLoss, rdrop_loss
+from sentiment_hf.training.optimization import adversarial_embeddings, layerwise_groups
 from sentiment_hf.training.order import OrderedTrainer
 
 # What the data pipeline carries along with a row and the model's forward does not take.
@@ -81,6 +82,32 @@ class SentimentTrainer(OrderedTrainer):
             losses = self.row_loss(outputs.logits.float(), labels)
         loss = self._share_of_step(losses, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
+
+    def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any) -> torch.Tensor:
+        """Forward and backward and, with `fgm_epsilon` above 0, both once more on adversarial embeddings."""
+        if self.args.fgm_epsilon == 0:
+            return super().training_step(model, inputs, *args)
+        embeddings = self.accelerator.unwrap_model(model).get_input_embeddings()
+        # With gradient accumulation the gradient of the micro-batches before is in there already.
+        before = 0.0 if embeddings.weight.grad is None else embeddings.weight.grad.clone()
+        loss = super().training_step(model, dict(inputs), *args)
+        with adversarial_embeddings(embeddings, self.args.fgm_epsilon, embeddings.weight.grad - before):
+            super().training_step(model, dict(inputs), *args)
+        return loss
+
+    def create_optimizer(self, *args: Any) -> torch.optim.Optimizer:
+        """As transformers does it, with a learning rate for each layer where `layerwise_lr_decay` is below 1."""
+        if self.optimizer is None and self.args.layerwise_lr_decay < 1:
+            groups = layerwise_groups(
+                self.model,
+                self.args.learning_rate,
+                self.args.layerwise_lr_decay,
+                self.args.weight_decay,
+                self.get_decay_parameter_names(self.model),
+            )
+            optimizer, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            self.optimizer = optimizer(groups, **options)
+        return super().create_optimizer(*args)
 
     def _share_of_step(self, losses: torch.Tensor, rows_in_step: torch.Tensor | int | None) -> torch.Tensor:
         if rows_in_step is None:

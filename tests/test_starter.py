@@ -1,0 +1,114 @@
+"""The models that come with the package: what they are, and that they work without anything else."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from sentiment_hf import SentimentClassifier
+from sentiment_hf.cli import main
+from sentiment_hf.modeling.encoder import load_encoder
+from sentiment_hf.modeling.loading import load_tokenizer
+from sentiment_hf.modeling.names import STARTER_FOLDER
+from sentiment_hf.training.arguments import parse_run_arguments
+from sentiment_hf.training.run import train
+
+ROOT = Path(__file__).parents[1]
+REVIEWS = STARTER_FOLDER / "reviews"
+
+
+def megabytes(*paths: Path) -> float:
+    return sum(path.stat().st_size for path in paths) / 1e6
+
+
+def test_the_starter_is_what_its_page_says():
+    weights = load_file(STARTER_FOLDER / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
+    assert sum(tensor.numel() for tensor in weights.values()) == 11_278_848
+    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+    assert megabytes(STARTER_FOLDER / "model.safetensors") < 23.5
+    config = json.loads((STARTER_FOLDER / "config.json").read_text(encoding="utf-8"))
+    assert (config["num_hidden_layers"], config["hidden_size"], config["vocab_size"]) == (4, 384, 9984)
+    assert config["hidden_dropout_prob"] == 0.1
+
+
+def test_its_tokenizer_reads_chinese():
+    tokenizer = load_tokenizer("starter")
+    text = "酒店的位置很好，早餐也不错，就是隔音差了点。"
+    ids = tokenizer(text)["input_ids"]
+    assert tokenizer.unk_token_id not in ids
+    assert len(ids) < len(text)
+    assert tokenizer.decode(ids, skip_special_tokens=True).replace(" ", "") == text.replace("，", ",")
+
+
+def test_texts_that_mean_the_same_are_near_each_other():
+    encoder, tokenizer = load_encoder("starter").eval(), load_tokenizer("starter")
+    texts = ["房间很吵，睡不着", "夜里噪音太大，没法休息", "这本书的印刷质量很好"]
+    batch = tokenizer(texts, padding=True, return_tensors="pt", return_token_type_ids=False)
+    with torch.no_grad():
+        hidden = encoder(**batch).last_hidden_state
+    mask = batch["attention_mask"].unsqueeze(-1)
+    sentences = torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=-1)
+    assert sentences[0] @ sentences[1] > sentences[0] @ sentences[2]
+
+
+def test_a_recipe_fine_tunes_it(train_file, tmp_path):
+    words = ["--model=starter", f"--train_file={train_file}", f"--output_dir={tmp_path / 'run'}", "--task=reviews"]
+    words += ["--max_length=32", "--num_train_epochs=1", "--learning_rate=1e-4", "--floor=false", "--precision=fp32"]
+    metrics = train(parse_run_arguments([*words, f"--cache_dir={tmp_path}", "--disable_tqdm=true"])).metrics
+    # A dozen steps: random weights would stay near 0.5.
+    assert metrics["fp32"]["accuracy"] > 0.9
+
+
+def test_the_command_answers_without_a_model_of_ones_own(capsys):
+    pytest.importorskip("onnxruntime")
+    assert main(["predict", "--json", "房间很吵，再也不来了", "物流很快，孩子很喜欢"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["label"] for answer in answers] == ["negative", "positive"]
+
+
+def test_the_ready_classifier_is_one_small_file_for_every_processor():
+    pytest.importorskip("onnxruntime")
+    classifier = SentimentClassifier.from_pretrained()
+    assert classifier.backend == "int8"
+    assert classifier.file == REVIEWS / "onnx" / "model_quint8_avx2.onnx"
+    assert classifier.task.labels == ("negative", "positive")
+    assert megabytes(*(path for path in REVIEWS.rglob("*") if path.is_file())) < 12
+    assert "/" not in json.loads((REVIEWS / "config.json").read_text(encoding="utf-8")).get("_name_or_path", "")
+
+
+@pytest.mark.shared
+def test_the_ready_classifier_knows_reviews_that_it_never_saw(shared):
+    pytest.importorskip("onnxruntime")
+    from sentiment_hf.data.sources import load_file as load_rows
+
+    rows = load_rows(shared / "chnsenticorp" / "test.tsv").head(400)
+    answers = SentimentClassifier.from_pretrained()(rows["text"])
+    right = [
+        answer.label == ("positive" if label == "1" else "negative")
+        for answer, label in zip(answers, rows["label"], strict=True)
+    ]
+    assert sum(right) / len(right) > 0.88
+
+
+def test_the_wheel_holds_the_models(tmp_path):
+    words = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(tmp_path)]
+    # Built from a copy: building leaves files beside the sources.
+    tracked = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    for name in tracked.stdout.splitlines():
+        if name.startswith(("sentiment_hf/", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")):
+            target = tmp_path / "source" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes((ROOT / name).read_bytes())
+    subprocess.run([*words, str(tmp_path / "source")], check=True, capture_output=True)
+    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    wanted = ["starter/model.safetensors", "starter/tokenizer.json", "starter/README.md", "starter/config.json"]
+    wanted += ["starter/reviews/config.json", "starter/reviews/tokenizer.json"]
+    wanted += ["starter/reviews/onnx/model_quint8_avx2.onnx", "evaluation/sentiment_metrics/sentiment_metrics.py"]
+    assert {f"sentiment_hf/{name}" for name in wanted} <= set(names)
+    assert not any("runs/" in name or name.startswith("tests/") for name in names)
