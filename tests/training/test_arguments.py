@@ -123,7 +123,7 @@ def test_a_run_writes_down_a_recipe_that_repeats_it(tmp_path):
         ("quantize: int4\n", r"none \| dynamic"),
         ("max_drop: -1\n", "at least 0 points"),
         ("truncation: both\n", "head_tail"),
-        ("cleaning: {emoji: true}\n", "'emoji'"),
+        ("cleaning: {emojis: true}\n", "'emojis'"),
         ("early_stopping_patience: 2\nload_best_model_at_end: false\n", "load_best_model_at_end"),
         ("- a\n- b\n", "key: value"),
         ("a: [\n", "YAML in"),
