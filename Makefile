@@ -19,7 +19,7 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[onnx,peft,quickstart,dev]'
 	@touch $@
 
-quickstart: $(INSTALLED) ## the main job on real reviews, about five minutes: table and three predictions
+quickstart: $(INSTALLED) ## the main job on real reviews, about six minutes: table and three predictions
 	HF_HUB_OFFLINE=1 $(BIN)/sentiment-hf run --config recipes/reviews/quickstart.yaml --output_dir $(RUN) --overwrite_output_dir
 	@$(BIN)/sentiment-hf predict --model $(RUN) --backend onnx "房间干净，服务也很热情，下次还住这里" "房间很吵，再也不来了" "物流很快，东西很好用，孩子很喜欢"
 

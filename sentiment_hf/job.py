@@ -21,7 +21,7 @@ from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, read_met
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.files import size_mb
-from sentiment_hf.modeling.onnx_session import INT8_FILES, resolve_arch
+from sentiment_hf.modeling.onnx_session import ONNX_FOLDER, int8_names
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import Task
 from sentiment_hf.training.arguments import parse_run_arguments
@@ -51,7 +51,7 @@ def score_exported(folder: Path, exported: Exported, floor: Pipeline | None = No
     files = {"onnx": exported.fp32}
     if exported.int8 is None:
         metrics["int8"] = None
-    elif exported.int8.name == INT8_FILES[resolve_arch("auto")]:
+    elif exported.int8.name == next((name for name in int8_names() if (folder / ONNX_FOLDER / name).is_file()), None):
         files["int8"] = exported.int8
     else:
         logger.info("%s is for another processor: not scored here", exported.int8.name)

@@ -10,12 +10,10 @@ from sentiment_hf.evaluation.prediction import Forward
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.onnx_session import (
     FP32_FILE,
-    INT8_FILES,
     ONNX_FOLDER,
-    PORTABLE_ARCH,
+    int8_names,
     onnx_forward,
     open_session,
-    resolve_arch,
 )
 
 if TYPE_CHECKING:
@@ -44,10 +42,10 @@ def open_backend(
     if backend not in BACKENDS:
         raise InputError(f"backend {' | '.join(BACKENDS)}", repr(backend), "Use one of these names.")
     if backend == "auto":
-        backend = _first_there(model)
+        backend = first_there(model)
     if backend == "torch":
         return _open_torch(model, config, provider, revision)
-    files = [FP32_FILE] if backend == "onnx" else [INT8_FILES[resolve_arch("auto")], INT8_FILES[PORTABLE_ARCH]]
+    files = [FP32_FILE] if backend == "onnx" else int8_names()
     path = _model_file(model, files, revision)
     session = open_session(path, provider)
     return OpenBackend(backend, onnx_forward(session), tuple(session.get_providers()), BATCH_SIZES[backend], path)
@@ -72,16 +70,12 @@ def _open_torch(model: str, config: PretrainedConfig, provider: str, revision: s
     )
 
 
-def _first_there(model: str) -> str:
+def first_there(model: str) -> str:
     """What `auto` means: the checkpoint where there is one, else INT8, else FP32 ONNX."""
     folder = Path(model)
     if not folder.is_dir() or any(folder.glob("*.safetensors")) or not any(folder.glob(f"{ONNX_FOLDER}/*.onnx")):
         return "torch"
-    return "onnx" if (folder / ONNX_FOLDER / FP32_FILE).is_file() and not _int8_files(folder) else "int8"
-
-
-def _int8_files(folder: Path) -> list[Path]:
-    return [folder / ONNX_FOLDER / file for file in INT8_FILES.values() if (folder / ONNX_FOLDER / file).is_file()]
+    return "int8" if any((folder / ONNX_FOLDER / file).is_file() for file in int8_names()) else "onnx"
 
 
 def _model_file(model: str, files: list[str], revision: str | None) -> Path:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.predictor import SentimentClassifier
 
@@ -78,7 +79,7 @@ def test_a_model_from_elsewhere_works(tmp_path, make_model, tokenizer):
     classifier = SentimentClassifier.from_pretrained(tmp_path)
     assert classifier("房间" * 500).label in ("坏", "中", "好")
     assert classifier.scorer.settings.max_length <= 64
-    assert not any(classifier.scorer.settings.cleaning.to_dict().values())
+    assert classifier.scorer.settings.cleaning == Cleaning.none()
 
 
 def test_providers_are_what_runs(model_folder):
@@ -111,3 +112,21 @@ def test_a_missing_model_is_refused(tmp_path):
         SentimentClassifier.from_pretrained(tmp_path / "none")
     with pytest.raises(InputError, match="without access to the Hub"):
         SentimentClassifier.from_pretrained("nobody/nothing")
+
+
+@pytest.mark.parametrize(
+    ("files", "backend"),
+    [
+        (["model.safetensors", "onnx/model.onnx", "onnx/model_quint8_avx2.onnx"], "torch"),
+        (["onnx/model.onnx", "onnx/model_quint8_avx2.onnx"], "int8"),
+        (["onnx/model.onnx"], "onnx"),
+        ([], "torch"),
+    ],
+)
+def test_auto_takes_the_first_that_is_there(tmp_path, files, backend):
+    from sentiment_hf.serving.backends import first_there
+
+    (tmp_path / "onnx").mkdir()
+    for file in files:
+        (tmp_path / file).touch()
+    assert first_there(str(tmp_path)) == backend
