@@ -66,6 +66,9 @@ def check_pair(args: StudentArguments, losses: LossArguments, max_length: int) -
         if args.vocab_size is not None:
             remedy = "Leave `vocab_size` out, or start from the teacher's layers."
             raise InputError("a student of the teacher's own pieces for vocab_size", args.student, remedy)
+        if args.config_overrides:
+            remedy = "Leave them out, or start with teacher_layers or random."
+            raise InputError("config_overrides for a student that is made here", args.student, remedy)
         _other_tokenizer(args, losses)
 
 
@@ -84,6 +87,7 @@ def load_pair(args: StudentArguments, losses: LossArguments, texts: Sequence[str
         other = _other_tokenizer(args, losses)
         config = _without_dropout(load_config(args.student), args.dropout)
         student = load_encoder(args.student, config, args.attn_implementation)
+        _check_parts(student, other or tokenizer, losses)
         return Pair(teacher, student, other or tokenizer, tokenizer if other else None, layers)
     if args.vocab_size is not None:
         kept = choose_pieces(tokenizer, texts, args.vocab_size, args.min_character_count)
@@ -97,7 +101,16 @@ def load_pair(args: StudentArguments, losses: LossArguments, texts: Sequence[str
         student = AutoModel.from_config(config, attn_implementation=args.attn_implementation)
     else:
         student = copy_layers(teacher, layers, config, args.attn_implementation)
+    _check_parts(student, tokenizer, losses)
     return Pair(teacher, student, tokenizer, None, layers)
+
+
+def _check_parts(student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, losses: LossArguments) -> None:
+    """Raises InputError where a loss needs a part that the student does not have."""
+    if losses.pooler_cosine > 0 and not any(name.startswith("pooler") for name, _ in student.named_parameters()):
+        raise InputError("a student with a pooler for pooler_cosine", "none", "Set pooler_cosine: 0.")
+    if losses.mlm > 0 and tokenizer.mask_token_id is None:
+        raise InputError("a tokenizer with a mask piece for mlm", "none", "Set mlm: 0.")
 
 
 def restore_dropout(student: PreTrainedModel, args: StudentArguments) -> None:

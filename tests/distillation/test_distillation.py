@@ -147,6 +147,8 @@ def test_a_student_with_its_own_tokenizer_learns_from_sentences(words, tmp_path,
     tiny_encoder(len(other), layers=2, width=16).save_pretrained(tmp_path / "other")
     other.save_pretrained(tmp_path / "other")
     own = [*words, f"--student={tmp_path / 'other'}"]
+    narrow = [*own, "--hidden_cosine=0", "--hidden_mse=0", "--config_overrides={intermediate_size: 32}"]
+    refused(narrow, "config_overrides for a student that is made here, found .*other")
     refused(own, "one tokenizer for losses on pieces, found two tokenizers and hidden_cosine, hidden_mse.*work with")
     folder = distill(parse_distillation_arguments([*own, "--hidden_cosine=0", "--hidden_mse=0", "--pooler_cosine=1"]))
     assert AutoModel.from_pretrained(folder).config.hidden_size == 16
@@ -250,3 +252,23 @@ def test_the_recipe_of_the_starter_parses(tmp_path):
     assert not any("aic18" in source for source in args.texts.texts)
     again = parse_distillation_arguments(as_command_line(args.as_recipe()))
     assert again.as_recipe() == args.as_recipe()
+
+
+def test_losses_that_need_a_part_of_the_student(words, tmp_path, tokenizer, teacher_folder):
+    from transformers import DistilBertConfig, DistilBertModel, PreTrainedTokenizerFast
+
+    config = DistilBertConfig(
+        vocab_size=len(tokenizer), dim=32, n_layers=2, n_heads=2, hidden_dim=64, max_position_embeddings=64
+    )
+    DistilBertModel(config).save_pretrained(tmp_path / "distilbert")
+    tokenizer.save_pretrained(tmp_path / "distilbert")
+    own = [*words, f"--student={tmp_path / 'distilbert'}"]
+    refused([*own, "--pooler_cosine=1"], "a student with a pooler for pooler_cosine, found none")
+    shutil.copytree(teacher_folder, tmp_path / "maskless")
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, **special).save_pretrained(
+        tmp_path / "maskless"
+    )
+    refused(
+        [*words, f"--teacher={tmp_path / 'maskless'}", "--mlm=1"], "a tokenizer with a mask piece for mlm, found none"
+    )
