@@ -177,6 +177,20 @@ def test_interrupted_prediction_leaves_whole_rows_under_a_partial_name(model_fol
     assert all(row["predicted_label"] and float(row["probability"]) > 0 for row in rows)
 
 
+def test_an_interrupt_waits_for_the_check_and_a_second_one_does_not():
+    from sentiment_hf.exceptions import deferred_interrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt() as check:  # noqa: PT012 the order is what is tested
+        check()
+        signal.raise_signal(signal.SIGINT)
+        check()
+    with pytest.raises(KeyboardInterrupt), deferred_interrupt():  # noqa: PT012
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def one_class(path):
     pd.DataFrame({"text": [f"很好{n}" for n in range(40)], "label": "positive"}).to_csv(path, index=False)
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from sentiment_hf.console import show
 from sentiment_hf.data.sources import TEXT_COLUMNS, pick_column
 from sentiment_hf.data.tables import read_table
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.exceptions import InputError, deferred_interrupt
 from sentiment_hf.modeling.names import STARTER_REVIEWS
 from sentiment_hf.serving.predictor import Prediction, SentimentClassifier
 
@@ -92,7 +92,7 @@ def _predict_to_file(
     output = Path(args.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(output.name + ".partial")
-    with partial.open("wb", buffering=0) as file:
+    with partial.open("wb", buffering=0) as file, deferred_interrupt() as check:
         whole = 0
         try:
             for block, answers in _blocks(classifier, table, column, args.top_k):
@@ -100,8 +100,9 @@ def _predict_to_file(
                 while rest:
                     rest = rest[file.write(rest) :]
                 whole = file.tell()
+                check()
         except BaseException:
-            # Ctrl-C may come in the middle of a write; the file is to end with a whole row.
+            # A full disk or a second Ctrl-C may cut a write short; the file is to end with a whole row.
             file.truncate(whole)
             raise
     os.replace(partial, output)
