@@ -16,6 +16,7 @@ from sentiment_hf.exceptions import InputError
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 QUANTIZATIONS = ("none", "dynamic")
+SAMPLERS = ("none", "weighted", "downsample")
 ARCHS = ("auto", "avx512_vnni", "avx2", "arm64")
 
 
@@ -198,7 +199,7 @@ class FineTuningOptions(TrainingOptions):
 
     def _check_imbalance(self) -> None:
         """One correction for rare classes at a time: two would overshoot."""
-        check_choice("sampler", self.sampler, ("none", "weighted", "downsample"))
+        check_choice("sampler", self.sampler, SAMPLERS)
         check_choice("logit_adjustment_at", self.logit_adjustment_at, ("training", "prediction"))
         if not 0 <= self.effective_number_beta < 1:
             found = str(self.effective_number_beta)

@@ -11,9 +11,6 @@ from torch.utils.data import Sampler
 BATCHES_PER_POOL = 50
 
 
-SAMPLERS = ("none", "weighted", "downsample")
-
-
 class EpochSampler(Sampler[int]):
     """Shuffles rows, may balance their classes, and puts rows of similar length into the same batch.
 

@@ -19,7 +19,7 @@ class OrderedTrainer(Trainer):
     """
 
     args: RecipeTrainingArguments
-    # One of `sentiment_hf.data.sampling.SAMPLERS`; the others need a `labels` column.
+    # One of `sentiment_hf.options.SAMPLERS`; the others need a `labels` column.
     sampler = "none"
 
     def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
