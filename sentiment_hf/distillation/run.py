@@ -112,7 +112,7 @@ def distill(args: DistillationArguments) -> Path:
         sample = random.Random(training.seed).sample(corpus.passages, min(STATISTICS_TEXTS, len(corpus.passages)))
         reader = pair.teacher_tokenizer or pair.tokenizer
         statistics = sentence_statistics(pair.teacher, reader, sample, args.texts.max_length)
-    # The corpus took as many random numbers as its size asks for; from here on only the seed counts.
+    # A student of random weights, or a pooler that the teacher lacks, drew numbers; the heads depend on the seed alone.
     set_seed(training.seed)
     heads = StudentWithHeads(pair.student, pair.teacher.config.hidden_size, len(pair.layers), "mlm" in weights)
     if is_main:
