@@ -10,9 +10,12 @@ __version__ = version("sentiment_hf")
 
 # Public names and where they live; imported when first used, so that `import sentiment_hf` costs nothing.
 _PUBLIC = {
+    "AspectPrediction": "sentiment_hf.serving.answers",
+    "AspectTask": "sentiment_hf.aspects",
+    "AspectTrainer": "sentiment_hf.training.trainer",
     "Cleaning": "sentiment_hf.data.cleaning",
     "InputError": "sentiment_hf.exceptions",
-    "Prediction": "sentiment_hf.serving.predictor",
+    "Prediction": "sentiment_hf.serving.answers",
     "SentimentClassifier": "sentiment_hf.serving.predictor",
     "SentimentTrainer": "sentiment_hf.training.trainer",
     "SentimentTrainingArguments": "sentiment_hf.training.arguments",
@@ -22,6 +25,9 @@ _PUBLIC = {
 }
 
 __all__ = [
+    "AspectPrediction",
+    "AspectTask",
+    "AspectTrainer",
     "Cleaning",
     "InputError",
     "Prediction",
@@ -35,14 +41,16 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from sentiment_hf.aspects import AspectTask
     from sentiment_hf.data.audit import audit_splits
     from sentiment_hf.data.cleaning import Cleaning
     from sentiment_hf.data.tokenization import TextSettings
     from sentiment_hf.exceptions import InputError
-    from sentiment_hf.serving.predictor import Prediction, SentimentClassifier
+    from sentiment_hf.serving.answers import AspectPrediction, Prediction
+    from sentiment_hf.serving.predictor import SentimentClassifier
     from sentiment_hf.tasks import Task
     from sentiment_hf.training.arguments import SentimentTrainingArguments
-    from sentiment_hf.training.trainer import SentimentTrainer
+    from sentiment_hf.training.trainer import AspectTrainer, SentimentTrainer
 
 
 def __getattr__(name: str) -> Any:

@@ -9,34 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from sklearn.pipeline import Pipeline
 
 from sentiment_hf.compression.export import Exported, export_model
 from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.data.preparation import map_labels
-from sentiment_hf.data.sources import load_file
-from sentiment_hf.evaluation.baseline import floor_logits
-from sentiment_hf.evaluation.metrics import classification_scores
+from sentiment_hf.data.labelled import AnyTask, load_labelled
+from sentiment_hf.evaluation.baseline import Floor, floor_logits
 from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, read_metrics, system_row, write_metrics
+from sentiment_hf.evaluation.scores import headline, task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.files import size_mb
 from sentiment_hf.modeling.onnx_session import ONNX_FOLDER, int8_names
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.tasks import Task
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.run import SPLITS_FOLDER, train
 
 logger = logging.getLogger(__name__)
 
 
-def saved_split(folder: Path, split: str, task: Task) -> pd.DataFrame | None:
+def saved_split(folder: Path, split: str, task: AnyTask) -> pd.DataFrame | None:
     """A split that a run saved beside its model, labels as ids; None where it saved none."""
     path = folder / SPLITS_FOLDER / f"{split}.jsonl"
-    return map_labels(load_file(path), task, str(path)) if path.is_file() else None
+    return load_labelled(path, task) if path.is_file() else None
 
 
-def score_exported(folder: Path, exported: Exported, floor: Pipeline | None = None) -> dict[str, Any]:
+def score_exported(folder: Path, exported: Exported, floor: Floor | None = None) -> dict[str, Any]:
     """Add the exported files to a run's `metrics.json`, all systems timed side by side on the held-out rows.
 
     Args:
@@ -65,7 +62,7 @@ def score_exported(folder: Path, exported: Exported, floor: Pipeline | None = No
         "fp32" if backend == "torch" else backend: classifier for backend, classifier in classifiers.items()
     }
     if floor is not None:
-        predictors["floor"] = lambda texts: floor_logits(floor, texts, len(task.labels)).argmax(axis=-1)
+        predictors["floor"] = lambda texts: floor_logits(floor, texts, task)
     logger.info("timing %s side by side", ", ".join(predictors))
     times = milliseconds_per_review(predictors, held_out["text"])
     # Figures of one table are of one timing.
@@ -74,11 +71,9 @@ def score_exported(folder: Path, exported: Exported, floor: Pipeline | None = No
             metrics[system]["ms_per_review"] = times[system]
     for system, file in files.items():
         scorer = classifiers[system].scorer
-        scores, on_dev = (
-            classification_scores(scorer.logits(rows["text"]), rows["label"], task.labels) for rows in (held_out, dev)
-        )
+        scores, on_dev = (task_scores(scorer.logits(rows["text"]), rows["label"], task) for rows in (held_out, dev))
         row = system_row(scores, size_mb(file), times[system], metrics["fp32"]["train_rows"])
-        row["dev"] = {name: on_dev[name] for name in ("accuracy", "macro_f1")}
+        row["dev"] = headline(on_dev)
         metrics[system] = row | {"file": file.name, "providers": list(classifiers[system].providers)}
     metrics.pop("int8_refused", None)
     if exported.refusal:
@@ -94,7 +89,7 @@ def export_run(
     max_drop: float,
     dev: pd.DataFrame | None = None,
     output: Path | None = None,
-    floor: Pipeline | None = None,
+    floor: Floor | None = None,
 ) -> tuple[Exported, dict[str, Any] | None]:
     """Export a model and, where it is a run with metrics, score the files into them."""
     folder = Path(model)

@@ -12,10 +12,12 @@ from typing import Any
 
 import yaml
 
+from sentiment_hf.aspects import ASPECTS_TASK, RATINGS
 from sentiment_hf.exceptions import InputError
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 QUANTIZATIONS = ("none", "dynamic")
+POOLINGS = ("pooler", "cls", "mean")
 SAMPLERS = ("none", "weighted", "downsample")
 ARCHS = ("auto", "avx512_vnni", "avx2", "arm64")
 
@@ -31,12 +33,24 @@ class TaskArguments:
 
     task: str | None = option(
         None,
-        "reviews, emotion, topics, or a name of your own with `labels`; none: read the labels off the training rows",
+        "reviews, emotion, topics, aspects, or a name of your own with `labels`; none: read the labels off the rows",
     )
     labels: str | None = option(None, "mapping {raw value: label name}, or a list of label names")
+    aspects: str | None = option(None, "of task aspects: columns, or {aspect: column}; none: ASAP's eighteen")
+    rating: str = option("ordinal", "of task aspects: how stars are learned, ordinal, regression or none")
+    rating_column: str | None = option(
+        None, "of task aspects: column with the stars; none: the first with a usual name"
+    )
 
     def __post_init__(self) -> None:
         self.labels = parse_value(self.labels, "labels", (dict, list))
+        self.aspects = parse_value(self.aspects, "aspects", (dict, list))
+        check_choice("rating", self.rating, RATINGS)
+        if self.aspects is not None and self.task != ASPECTS_TASK:
+            raise InputError(f"task: {ASPECTS_TASK} with `aspects:`", f"task: {self.task}", "Set the task.")
+        if self.labels is not None and self.task == ASPECTS_TASK:
+            remedy = "Values are 1, 0, -1 and -2; name the columns with `aspects:`."
+            raise InputError(f"no `labels:` with task: {ASPECTS_TASK}", str(self.labels), remedy)
 
 
 @dataclass
@@ -101,12 +115,17 @@ class ModelArguments:
     model_revision: str | None = option(None, "branch, tag or commit of the Hub id")
     num_hidden_layers: int | None = option(None, "keep the first so many layers")
     config_overrides: str | None = option(None, "other fields of the model's config, {name: value}")
+    pooling: str = option("pooler", "what the head sees: pooler (a stock model), cls or mean (BERT's kind of encoders)")
+    classifier_dropout: float | None = option(None, "dropout before the head; none: that of the hidden states")
     attn_implementation: str | None = option(None, "eager or sdpa; none: transformers' choice")
     peft: str | None = option(None, "LoRA in place of full fine-tuning, {r, alpha, dropout, target_modules: [names]}")
 
     def __post_init__(self) -> None:
         self.peft = parse_value(self.peft, "peft", (dict,))
         self.config_overrides = parse_value(self.config_overrides, "config_overrides", (dict,))
+        check_choice("pooling", self.pooling, POOLINGS)
+        if self.classifier_dropout is not None and not 0 <= self.classifier_dropout < 1:
+            raise InputError("classifier_dropout from 0 to below 1", str(self.classifier_dropout), "0.1 is usual.")
         check_positive("num_hidden_layers", self.num_hidden_layers)
 
 
@@ -166,6 +185,7 @@ class FineTuningOptions(TrainingOptions):
     focal_gamma: float = option(0.0, "focal loss: rows already right count less; 0: cross-entropy")
     logit_adjustment: float = option(0.0, "tau: how far logits are adjusted by the classes' shares; 0: not at all")
     logit_adjustment_at: str = option("training", "training (in the loss) or prediction (in the classifier's bias)")
+    task_weights: str | None = option(None, "of task aspects: weights of the losses, {aspects: 1, rating: 1}")
     sampler: str = option("none", "none, weighted (rare classes more often) or downsample (frequent ones less)")
     layerwise_lr_decay: float = option(1.0, "factor of the learning rate from each layer to the one below; 1: the same")
     fgm_epsilon: float = option(0.0, "length of an adversarial step on the embeddings; 0: none")
@@ -186,6 +206,7 @@ class FineTuningOptions(TrainingOptions):
         if not 0 <= self.label_smoothing_factor < 1:
             found = str(self.label_smoothing_factor)
             raise InputError("label_smoothing_factor from 0 to below 1", found, "0.1 is usual.")
+        self.task_weights = parse_value(self.task_weights, "task_weights", (dict,))
         self._check_imbalance()
         if not 0 < self.layerwise_lr_decay <= 1:
             found = str(self.layerwise_lr_decay)

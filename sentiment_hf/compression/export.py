@@ -11,11 +11,11 @@ import pandas as pd
 
 from sentiment_hf.compression.onnx import check_against_torch, export_fp32
 from sentiment_hf.compression.quantization import GateResult, quantize_dynamic
-from sentiment_hf.evaluation.metrics import classification_scores
 from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.evaluation.scores import task_scores
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import staging_folder
-from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.loading import OWN_CONFIGS, load_config, load_tokenizer
 from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.onnx_session import (
     FP32_FILE,
@@ -88,14 +88,13 @@ def export_model(
         if not Path(model).is_dir():
             raise InputError("--output_dir", "none", f"Name a folder for the files of {model}.")
         output = Path(model) / ONNX_FOLDER
-    scorer = TextScorer(
-        tokenizer, recorded_settings(config, tokenizer, str(model)), torch_forward(load_classifier(str(model), config))
-    )
+    classifier = load_classifier(str(model), config)
+    scorer = TextScorer(tokenizer, recorded_settings(config, tokenizer, str(model)), torch_forward(classifier))
     sample = (
         list(dev["text"][:MAX_CHECKED_TEXTS]) if dev is not None else ["这个电影太好看了!", "房间很吵,再也不来了。"]
     )
     with staging_folder(output) as staging:
-        fp32 = export_fp32(Path(model), staging)
+        fp32 = export_fp32(Path(model), staging, classifier if isinstance(config, OWN_CONFIGS) else None)
         check_against_torch(fp32, scorer, sample)
         gate = None
         if quantize == "dynamic" and dev is not None:
@@ -104,7 +103,7 @@ def export_model(
             points = {}
             for name, path in (("fp32", fp32), ("int8", int8)):
                 logits = scorer.with_forward(onnx_forward(open_session(path))).logits(dev["text"])
-                points[name] = classification_scores(logits, dev["label"], task.labels)[task.metric] * 100
+                points[name] = task_scores(logits, dev["label"], task)[task.metric] * 100
             gate = GateResult(task.metric, points["fp32"], points["int8"], max_drop)
             logger.info("gate %s: %s", "passed" if gate.passed else "refused", gate)
         # Whatever an earlier export left for this target belongs to other weights or to another gate; it goes first, so

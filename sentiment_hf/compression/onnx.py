@@ -6,24 +6,30 @@ import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError, MissingExtraError
-from sentiment_hf.modeling.onnx_session import FP32_FILE, onnx_forward, open_session
+from sentiment_hf.modeling.onnx_session import FP32_FILE, OUTPUTS, onnx_forward, open_session
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
+TASK = "text-classification"
 # Different kernels add in another order; more than this is a wrong graph.
 LOGITS_TOLERANCE = 1e-4
 
 
-def export_fp32(model_folder: Path, output: Path) -> Path:
+def export_fp32(model_folder: Path, output: Path, own_model: PreTrainedModel | None = None) -> Path:
     """Export a saved classifier.
 
     Args:
-        model_folder: stock checkpoint with tokenizer.
+        model_folder: checkpoint with tokenizer.
+        own_model: the loaded model where its class is ours, which Optimum does not know.
         output: folder for `model.onnx`.
 
     Returns:
@@ -33,15 +39,35 @@ def export_fp32(model_folder: Path, output: Path) -> Path:
         MissingExtraError: Optimum's ONNX part is not installed.
     """
     try:
-        from optimum.exporters.onnx import main_export
+        from optimum.exporters.onnx import export, main_export
     except ImportError as error:
         raise MissingExtraError("optimum-onnx", "onnx") from error
     # The check against torch runs on real texts and their real lengths, which Optimum's own on random tokens does not.
     with warnings.catch_warnings():
         # Tracing warns of every Python branch in transformers' attention masks.
         warnings.simplefilter("ignore")
-        main_export(str(model_folder), output, task="text-classification", do_validation=False)
+        if own_model is None:
+            main_export(str(model_folder), output, task=TASK, do_validation=False)
+        else:
+            # Optimum's entry points take a custom config, but go on to infer the library from the module that the class
+            # was written in and refuse one that is not named transformers; the function below them does not.
+            config = _onnx_config(own_model)
+            own_model.config.save_pretrained(output)
+            export(own_model, config, output / FP32_FILE, opset=config.DEFAULT_ONNX_OPSET)
     return output / FP32_FILE
+
+
+def _onnx_config(model: PreTrainedModel) -> Any:
+    """BERT's inputs, and as outputs what the heads of our own answer."""
+    from optimum.exporters.onnx.model_configs import BertOnnxConfig
+
+    class HeadsOnnxConfig(BertOnnxConfig):
+        @property
+        def outputs(self) -> dict[str, dict[int, str]]:
+            has_rating = getattr(model.config, "rating", "none") != "none"
+            return {name: {0: "batch_size"} for name in (OUTPUTS if has_rating else OUTPUTS[:1])}
+
+    return HeadsOnnxConfig(model.config, task=TASK)
 
 
 def check_against_torch(onnx_file: Path, torch_scorer: TextScorer, texts: Sequence[str]) -> float:

@@ -20,6 +20,7 @@ def audit_splits(
     splits: dict[str, pd.DataFrame],
     count_tokens: Callable[[list[str]], list[int]] | None = None,
     max_length: int | None = None,
+    count_labels: Callable[[pd.Series], Counter[str]] | None = None,
 ) -> dict[str, Any]:
     """Figures about each split and about what it shares with the others.
 
@@ -27,6 +28,7 @@ def audit_splits(
         splits: `train` and optionally `dev` and `test`, each with the columns `text` and `label` (raw values).
         count_tokens: texts -> number of tokens with special ones; without it token lengths are left out.
         max_length: with `count_tokens`, the share of texts that a limit of so many tokens would cut is reported.
+        count_labels: the labels of a split -> name and number; each label as it stands unless told.
 
     Returns:
         Per split `rows`, `labels` (value -> rows), `empty_texts`, `characters` and `tokens` (quantiles),
@@ -39,7 +41,7 @@ def audit_splits(
     report: dict[str, Any] = {}
     train_labels = labels_by_key(keys["train"], splits["train"]["label"])
     for split, frame in splits.items():
-        figures = _split_figures(frame, keys[split], count_tokens, max_length)
+        figures = _split_figures(frame, keys[split], count_tokens, max_length, count_labels)
         if split != "train":
             figures["in_train"] = sum(key in train_labels for key in keys[split])
             figures["in_train_disagree"] = sum(
@@ -102,9 +104,10 @@ def _split_figures(
     keys: list[str],
     count_tokens: Callable[[list[str]], list[int]] | None,
     max_length: int | None,
+    count_labels: Callable[[pd.Series], Counter[str]] | None,
 ) -> dict[str, Any]:
     texts = ["" if is_blank(text) else text for text in frame["text"]]
-    labels = Counter(raw_label_key(label) for label in frame["label"])
+    labels = count_labels(frame["label"]) if count_labels else Counter(map(raw_label_key, frame["label"]))
     conflicts = [key for key, values in labels_by_key(keys, frame["label"]).items() if len(values) > 1]
     figures: dict[str, Any] = {
         "rows": len(frame),

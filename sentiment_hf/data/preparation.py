@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
+from sentiment_hf.aspects import MISSING, NOT_MENTIONED, AspectTask
 from sentiment_hf.data.audit import audit_splits, clean_training_rows, is_blank
 from sentiment_hf.data.cleaning import Cleaning, clean
 from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.labelled import AnyTask, count_cells, map_labels, strata
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.splits import split_rows
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.tasks import Task, resolve_task
+from sentiment_hf.tasks import Task
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class PreparedData:
     """
 
     splits: dict[str, pd.DataFrame]
-    task: Task
+    task: AnyTask
     audit: dict[str, Any]
     left_out: dict[str, int]
     made_splits: tuple[str, ...]
@@ -44,8 +45,7 @@ class PreparedData:
 
 def prepare_splits(
     splits: dict[str, pd.DataFrame],
-    task_name: str | None,
-    labels: Mapping[Any, str] | list[str] | None,
+    task: AnyTask,
     protocol: str = "clean",
     split_method: str = "stratified",
     validation_share: float = 0.1,
@@ -61,8 +61,7 @@ def prepare_splits(
 
     Args:
         splits: by name, with `text` and raw `label`.
-        task_name: see `resolve_task`.
-        labels: see `resolve_task`.
+        task: knows the labels.
         protocol: `clean` or `published`.
         split_method: see `split_rows`, like the shares and the seed, which count where splits are made.
         validation_share: of dev.
@@ -76,7 +75,6 @@ def prepare_splits(
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"protocol {' | '.join(PROTOCOLS)}", repr(protocol), "Use one of these names.")
-    task = resolve_task(task_name, labels, splits["train"]["label"])
     mapped = {split: map_labels(frame, task, split) for split, frame in splits.items()}
     left_out = {"blank": 0}
     for split, frame in mapped.items():
@@ -91,7 +89,7 @@ def prepare_splits(
         if split == "train":
             left_out["blank"] = int(blank.sum())
         mapped[split] = frame[~blank]
-    audit = audit_splits(splits)
+    audit = audit_splits(splits, count_labels=partial(count_cells, task=task) if isinstance(task, AspectTask) else None)
     if held_out is not None:
         train = mapped["train"]
         repeats = train["text"].map(lambda text: held_out.match(matching_key(text)) is not None)
@@ -105,32 +103,23 @@ def prepare_splits(
     if "dev" not in mapped:
         shares = {"dev": validation_share} if "test" in mapped else {"test": test_share, "dev": validation_share}
         made = tuple(shares)
-        mapped |= split_rows(mapped["train"], shares, split_seed, split_method)
-    check_classes(mapped["train"], task)
+        rows = mapped["train"]
+        parts = split_rows(rows.assign(label=strata(rows["label"], task)), shares, split_seed, split_method)
+        mapped |= {split: rows.loc[part.index] for split, part in parts.items()}
+    if mapped["train"].empty:
+        raise InputError("training rows", "none left", "Check the files; `sentiment-hf audit` shows the overlap.")
+    if isinstance(task, AspectTask):
+        check_aspects(mapped["train"], task)
+    else:
+        check_classes(mapped["train"], task)
     ordered: dict[str, pd.DataFrame] = {
         split: mapped[split].reset_index(drop=True) for split in ("train", "dev", "test") if split in mapped
     }
     return PreparedData(ordered, task, audit, left_out, made)
 
 
-def map_labels(frame: pd.DataFrame, task: Task, name: str) -> pd.DataFrame:
-    """Raw labels -> ids.
-
-    Raises:
-        InputError: a label that the task does not know, with its row (counted from 1, header aside) and file.
-    """
-    ids = [task.label_id(label) for label in frame["label"]]
-    for row, (label, label_id) in enumerate(zip(frame["label"], ids, strict=True), start=1):
-        if label_id is None:
-            remedy = "Add it to `labels:` in the recipe, or mend the row."
-            raise InputError(f"a label among {task.describe_labels()}", f"{label!r} in row {row} of {name}", remedy)
-    return frame.assign(label=ids)
-
-
 def check_classes(train: pd.DataFrame, task: Task) -> None:
-    """Raises InputError where the training rows hold no rows or one class only; warns of classes without rows."""
-    if train.empty:
-        raise InputError("training rows", "none left", "Check the files; `sentiment-hf audit` shows the overlap.")
+    """Raises InputError where the training rows hold one class only; warns of classes without rows."""
     present = sorted(train["label"].unique())
     if len(present) < 2:
         found = f"only {task.labels[present[0]]!r} in {len(train)} rows"
@@ -138,6 +127,17 @@ def check_classes(train: pd.DataFrame, task: Task) -> None:
     missing = [label for index, label in enumerate(task.labels) if index not in present]
     if missing:
         logger.warning("no training rows for %s: the model cannot learn to predict it", ", ".join(missing))
+
+
+def check_aspects(train: pd.DataFrame, task: AspectTask) -> None:
+    """Raises InputError where no aspect has two values to tell apart; warns of aspects that are never mentioned."""
+    cells = pd.DataFrame(train["label"].tolist())
+    values = {aspect: set(cells[place]) - {MISSING} for place, aspect in enumerate(task.aspects)}
+    if all(len(found) < 2 for found in values.values()):
+        raise InputError("an aspect with two values in training", "none", "Check the columns named in `aspects:`.")
+    silent = [aspect for aspect, found in values.items() if not found - {NOT_MENTIONED}]
+    if silent:
+        logger.warning("no training row mentions %s: the model cannot learn what is said of it", ", ".join(silent))
 
 
 def _is_empty(text: Any, cleaning: Cleaning) -> bool:

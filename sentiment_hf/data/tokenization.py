@@ -109,7 +109,8 @@ def tokenize_frame(
         {
             "doc_id": frame["doc_id"].astype("int64").tolist(),
             "text": frame["text"].tolist(),
-            "labels": frame["label"].astype("int64").tolist(),
+            # One id a row, or for aspects a list of them.
+            "labels": [label if isinstance(label, tuple) else int(label) for label in frame["label"]],
         }
     )
     parts = (rows.to_dict(), tokenizer.get_vocab(), tokenizer.backend_tokenizer.to_str(), settings.to_dict())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,13 +38,3 @@ def classification_scores(
         label_names=list(label_names),
         scores=logits,
     )
-
-
-def metrics_for_trainer(label_names: Sequence[str]) -> Callable[[Any], dict[str, float]]:
-    """A `compute_metrics` for `Trainer`: the scores that are plain numbers."""
-
-    def compute_metrics(output: Any) -> dict[str, float]:
-        scores = classification_scores(output.predictions, output.label_ids, label_names)
-        return {name: value for name, value in scores.items() if isinstance(value, float)}
-
-    return compute_metrics

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sentiment_hf.evaluation.scores import TITLES, headline
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json, write_json
 
@@ -22,16 +23,15 @@ SYSTEMS = {
 
 
 def system_row(scores: dict[str, Any], size_mb: float, ms_per_review: float, train_rows: int | None) -> dict[str, Any]:
-    """One system's entry in `metrics.json`: the four figures of the table first, then every other score.
+    """One system's entry in `metrics.json`: the figures of the table first, then every other score.
 
     Args:
-        scores: from `classification_scores`.
+        scores: from `task_scores`.
         size_mb: of the file that does the work, in 10**6 bytes.
         ms_per_review: strings in, labels out, on this machine.
         train_rows: rows it was trained on, where known.
     """
-    first = {name: scores[name] for name in ("accuracy", "macro_f1")}
-    return first | {"size_mb": size_mb, "ms_per_review": ms_per_review, "train_rows": train_rows} | scores
+    return headline(scores) | {"size_mb": size_mb, "ms_per_review": ms_per_review, "train_rows": train_rows} | scores
 
 
 def write_metrics(folder: Path, metrics: dict[str, Any]) -> Path:
@@ -56,21 +56,26 @@ def metrics_table(runs: Iterable[dict[str, Any]]) -> Table:
     """Runs as one table, one line a system; several runs (protocols, recipes) stand below each other."""
     from rich.table import Table
 
+    runs = list(runs)
     table = Table(title="Scores on the held-out split, time with strings in and labels out")
     for column in ("run", "protocol", "split (rows)", "system", "trained on"):
         table.add_column(column, overflow="fold")
-    for column in ("accuracy", "macro-F1", "size MB", "ms/review"):
-        table.add_column(column, justify="right", no_wrap=True)
+    rows = [run[system] for run in runs for system in SYSTEMS if run.get(system)]
+    shown = [name for name in TITLES if any(name in row for row in rows)]
+    for column in (*(TITLES[name] for name in shown), "size MB", "ms/review"):
+        # Eleven columns are too many for a terminal unless the titles may take two lines.
+        table.add_column(column, justify="right", no_wrap=len(shown) <= 2)
     for metrics in runs:
         named = [metrics.get("name", ""), metrics.get("protocol", "–")]
         for system, label in SYSTEMS.items():
             row = metrics.get(system)
             if row is not None:
-                rows = f"{row['train_rows']:,}" if row.get("train_rows") else "–"
-                figures = [f"{row['accuracy']:.4f}", f"{row['macro_f1']:.4f}"]
+                trained_on = f"{row['train_rows']:,}" if row.get("train_rows") else "–"
+                figures = [f"{row[name]:.4f}" if row.get(name) is not None else "–" for name in shown]
                 figures += [f"{row['size_mb']:.2f}", f"{row['ms_per_review']:.2f}"]
-                table.add_row(*named, f"{metrics['split']} ({row['rows']:,})", label, rows, *figures)
+                table.add_row(*named, f"{metrics['split']} ({row['rows']:,})", label, trained_on, *figures)
             elif f"{system}_refused" in metrics:
-                table.add_row(*named, metrics["split"], f"{label}: refused by the gate", "–", *["–"] * 4)
+                dashes = ["–"] * (len(shown) + 2)
+                table.add_row(*named, metrics["split"], f"{label}: refused by the gate", "–", *dashes)
         table.add_section()
     return table

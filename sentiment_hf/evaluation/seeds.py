@@ -8,6 +8,7 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from sentiment_hf.evaluation.report import SYSTEMS
+from sentiment_hf.evaluation.scores import TITLES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,6 +30,8 @@ def group_by_recipe(
 
 def spread(values: Sequence[float]) -> str:
     """Mean and sample standard deviation in percent, for example `90.12 ± 0.30`; one value stands alone."""
+    if not values:
+        return "–"
     if len(values) == 1:
         return f"{values[0] * 100:.2f}"
     return f"{mean(values) * 100:.2f} ± {stdev(values) * 100:.2f}"
@@ -47,8 +50,10 @@ def seeds_table(runs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Table:
     table = Table(title="Percent, mean ± standard deviation over seeds")
     for column in ("runs", "seeds", "protocol", "system"):
         table.add_column(column, overflow="fold")
-    for column in ("dev accuracy", "accuracy", "dev macro-F1", "macro-F1"):
-        table.add_column(column, justify="right", no_wrap=True)
+    shown = [name for name in TITLES if any(name in (run[1].get("fp32") or ()) for run in runs)]
+    for name in shown:
+        for column in (f"dev {TITLES[name]}", TITLES[name]):
+            table.add_column(column, justify="right", no_wrap=len(shown) <= 2)
     for group in group_by_recipe(runs):
         first, name = group[0][1], _common_name([metrics["name"] for _, metrics in group])
         seeds = ", ".join(str(recipe["seed"]) for recipe, _ in group)
@@ -56,8 +61,8 @@ def seeds_table(runs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Table:
             rows = [metrics[system] for _, metrics in group if metrics.get(system)]
             if rows:
                 figures = [
-                    spread([part[score] for part in parts])
-                    for score in ("accuracy", "macro_f1")
+                    spread([part[score] for part in parts if part.get(score) is not None])
+                    for score in shown
                     for parts in ([row["dev"] for row in rows], rows)
                 ]
                 # A gate may have refused some of them.

@@ -14,13 +14,29 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from sentiment_hf.aspects import AspectTask
+from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.loading import load_config, not_loadable
+from sentiment_hf.modeling.configuration_bert_heads import AspectBertConfig, PooledBertConfig
+from sentiment_hf.modeling.loading import OWN_CONFIGS, load_config, not_loadable
+from sentiment_hf.modeling.modeling_bert_heads import (
+    AspectBertForSequenceClassification,
+    PooledBertForSequenceClassification,
+)
 from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
-from sentiment_hf.tasks import Task
 
 SCRATCH = "scratch"
+# What a config says of its own class and of where it came from, which is not inherited by another class.
+_OF_THE_CLASS = ("model_type", "architectures", "auto_map", "transformers_version", "pooling", "aspects", "rating")
+
+_OWN_MODELS: dict[type[PretrainedConfig], type[PreTrainedModel]] = {
+    PooledBertConfig: PooledBertForSequenceClassification,
+    AspectBertConfig: AspectBertForSequenceClassification,
+}
+for _config, _model in _OWN_MODELS.items():
+    AutoModelForSequenceClassification.register(_config, _model, exist_ok=True)
+    _model.register_for_auto_class("AutoModelForSequenceClassification")
 
 
 def scratch_tokenizer(texts: Iterable[str], config_overrides: dict[str, Any]) -> PreTrainedTokenizerBase:
@@ -35,11 +51,12 @@ def scratch_tokenizer(texts: Iterable[str], config_overrides: dict[str, Any]) ->
 
 def classifier_config(
     model: str,
-    task: Task,
+    task: AnyTask,
     tokenizer: PreTrainedTokenizerBase,
     num_hidden_layers: int | None = None,
     config_overrides: dict[str, Any] | None = None,
     revision: str | None = None,
+    pooling: str = "pooler",
 ) -> PretrainedConfig:
     """The config of the classifier to train.
 
@@ -50,9 +67,11 @@ def classifier_config(
         num_hidden_layers: keep the first so many layers.
         config_overrides: any other config fields (`attention_probs_dropout_prob`, …).
         revision: of a Hub id.
+        pooling: `pooler` (the stock classifier), `cls` or `mean`.
 
     Raises:
-        InputError: a field that the config does not have, or more layers than the checkpoint holds.
+        InputError: a field that the config does not have, more layers than the checkpoint holds, or an encoder that
+            the heads of our own do not fit on.
     """
     overrides = dict(config_overrides or {})
     labels = {"id2label": task.id2label, "label2id": task.label2id}
@@ -72,7 +91,25 @@ def classifier_config(
     if unknown:
         found = ", ".join(unknown)
         raise InputError(f"config_overrides that {base.model_type} has", found, "Check the spelling.")
-    return type(base).from_dict({**known, **overrides, **labels})
+    kind = _config_class(base, task, pooling, model)
+    if kind in OWN_CONFIGS:
+        overrides["pooling"] = pooling
+    if isinstance(task, AspectTask):
+        overrides |= {"aspects": list(task.aspects), "rating": task.rating}
+    inherited = {name: value for name, value in known.items() if name not in _OF_THE_CLASS}
+    return kind.from_dict({**inherited, **overrides, **labels})
+
+
+def _config_class(base: PretrainedConfig, task: AnyTask, pooling: str, model: str) -> type[PretrainedConfig]:
+    """The class of the config: the stock one wherever it will do, so that the saved model is stock as well."""
+    is_bert = isinstance(base, BertConfig)
+    if isinstance(task, AspectTask) or pooling != "pooler":
+        if not is_bert:
+            what = "the aspect heads" if isinstance(task, AspectTask) else f"pooling: {pooling}"
+            remedy = "Choose a model whose config says model_type: bert, as those of hfl do."
+            raise InputError(f"an encoder of BERT's kind for {what}", f"{base.model_type} in {model}", remedy)
+        return AspectBertConfig if isinstance(task, AspectTask) else PooledBertConfig
+    return BertConfig if is_bert else type(base)
 
 
 def load_classifier(
@@ -93,7 +130,7 @@ def load_classifier(
             revision=revision,
             dtype=torch.float32,
             attn_implementation=attn_implementation,
-            ignore_mismatched_sizes=False,
+            trust_remote_code=False,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise not_loadable("weights", model, error) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.configuration_bert_heads import AspectBertConfig, PooledBertConfig
 from sentiment_hf.modeling.names import resolve_model
 
 TOKENIZER_FILES = (
@@ -17,6 +18,12 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
+OWN_CONFIGS = (PooledBertConfig, AspectBertConfig)
+for _config in OWN_CONFIGS:
+    AutoConfig.register(_config.model_type, _config, exist_ok=True)
+    # Saved models bring their code along, for environments without this package.
+    _config.register_for_auto_class()
+
 # These count positions from padding_idx + 1, so that many rows of the table hold no position.
 _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet")
 
@@ -30,7 +37,8 @@ def load_config(model: str, revision: str | None = None) -> PretrainedConfig:
     model = resolve_model(model)
     check_folder(model)
     try:
-        return AutoConfig.from_pretrained(model, revision=revision)
+        # Code that a model brings along is never run; the classes of our own are registered above.
+        return AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise not_loadable("a model", model, error) from error
 
@@ -52,7 +60,7 @@ def load_tokenizer(model: str, revision: str | None = None) -> PreTrainedTokeniz
             "Save the tokenizer beside the weights: tokenizer.save_pretrained(folder).",
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False)
     except (OSError, ValueError, ImportError) as error:
         raise not_loadable("a tokenizer", model, error) from error
     if not tokenizer.is_fast:

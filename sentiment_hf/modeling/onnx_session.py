@@ -20,6 +20,9 @@ INT8_FILES = {
     "arm64": "model_qint8_arm64.onnx",
 }
 
+# What a graph may answer, in the order in which the answers of a text stand side by side.
+OUTPUTS = ("logits", "rating")
+
 # Unsigned weights need no VNNI to come out right, so this file runs on every processor, if not at full speed.
 PORTABLE_ARCH = "avx2"
 
@@ -71,11 +74,14 @@ def open_session(path: str | Path, provider: str = "cpu") -> Any:
 
 
 def onnx_forward(session: Any) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    """`{input_ids, attention_mask, …}` as integer arrays `[batch, tokens]` -> logits `[batch, classes]`."""
+    """`{input_ids, attention_mask, …}` as integer arrays `[batch, tokens]` -> answers `[batch, width]`, as torch's."""
     names = [item.name for item in session.get_inputs()]
+    outputs = [item.name for item in session.get_outputs() if item.name in OUTPUTS]
+    outputs.sort(key=OUTPUTS.index)
 
     def forward(batch: dict[str, np.ndarray]) -> np.ndarray:
         # A model without segments exports no token_type_ids, though its tokenizer may make them.
-        return np.asarray(session.run(["logits"], {name: batch[name] for name in names})[0])
+        answers = session.run(outputs, {name: batch[name] for name in names})
+        return np.concatenate([answer.reshape(len(answer), -1) for answer in answers], axis=1)
 
     return forward

@@ -12,8 +12,11 @@ from typing import Any
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from sentiment_hf import __version__
+from sentiment_hf.aspects import AspectTask, aspect_columns
 from sentiment_hf.data.cleaning import Cleaning
+from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.modeling.configuration_bert_heads import AspectBertConfig
 from sentiment_hf.modeling.loading import max_positions
 from sentiment_hf.tasks import Task
 
@@ -25,11 +28,19 @@ _NO_LIMIT = 1_000_000
 
 
 def record_settings(
-    config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, task: Task, settings: TextSettings
+    config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, task: AnyTask, settings: TextSettings
 ) -> None:
     """Write task and text settings into the config, and the length limit into the tokenizer for stock pipelines."""
-    saved = {"version": __version__, "task": task.name, "metric": task.metric, "text": settings.to_dict()}
-    if task.raw_labels:
+    saved: dict[str, Any] = {
+        "version": __version__,
+        "task": task.name,
+        "metric": task.metric,
+        "text": settings.to_dict(),
+    }
+    if isinstance(task, AspectTask):
+        saved["columns"] = {aspect: list(columns) for aspect, columns in task.columns.items()}
+        saved["rating_column"] = task.rating_column
+    elif task.raw_labels:
         saved["raw_labels"] = dict(task.raw_labels)
     setattr(config, CONFIG_KEY, saved)
     tokenizer.model_max_length = settings.max_length
@@ -47,9 +58,14 @@ def recorded_settings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBa
     return TextSettings(cleaning=Cleaning.none(), max_length=max_length)
 
 
-def task_of(config: PretrainedConfig) -> Task:
+def task_of(config: PretrainedConfig) -> AnyTask:
     """The task of a saved model: label names from the config; raw labels may be names or, as saved, ids."""
-    names = tuple(config.id2label[index] for index in range(config.num_labels))
     saved = getattr(config, CONFIG_KEY, None) or {}
+    if isinstance(config, AspectBertConfig):
+        columns = saved.get("columns") or aspect_columns(config.aspects)
+        return AspectTask(
+            {aspect: tuple(columns[aspect]) for aspect in config.aspects}, config.rating, saved.get("rating_column")
+        )
+    names = tuple(config.id2label[index] for index in range(config.num_labels))
     raw_labels = saved.get("raw_labels") or {str(index): label for index, label in enumerate(names)}
     return Task(saved.get("task", "custom"), names, raw_labels, saved.get("metric", "macro_f1"))

@@ -3,56 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
-
-import numpy as np
+from typing import Any, overload
 
 from sentiment_hf.data.cleaning import clean
-from sentiment_hf.data.sources import as_text
-from sentiment_hf.evaluation.prediction import TextScorer, softmax
+from sentiment_hf.data.columns import as_text
+from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.names import STARTER_REVIEWS, resolve_model
 from sentiment_hf.modeling.saved import recorded_settings, task_of
+from sentiment_hf.serving.answers import TOP_K, Answer, answers_of, no_answer
 from sentiment_hf.serving.backends import open_backend
-
-if TYPE_CHECKING:
-    from sentiment_hf.tasks import Task
-
-TOP_K = 3
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The answer for one text.
-
-    Attributes:
-        text: as it was given; None where it was missing.
-        label: name of the most probable label, or None where there is no text to judge.
-        probability: of that label.
-        top: the most probable labels with their probabilities, in descending order.
-        reason: why there is no label, or None.
-    """
-
-    text: str | None
-    label: str | None
-    probability: float | None
-    top: tuple[tuple[str, float], ...] = field(default=())
-    reason: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON: `text`, `label`, `probability`, `top`, and `reason` where there is one."""
-        top = [{"label": label, "probability": probability} for label, probability in self.top]
-        answer = {"text": self.text, "label": self.label, "probability": self.probability, "top": top}
-        return answer if self.reason is None else answer | {"reason": self.reason}
-
-    def __str__(self) -> str:
-        if self.label is None:
-            return f"Text: {self.text or ''}\nPred: – ({self.reason})"
-        top = ", ".join(f"{label}={probability:.3f}" for label, probability in self.top)
-        return f"Text: {self.text}\nPred: {self.label} (conf={self.probability:.2f})\nTop-{len(self.top)}: {top}"
 
 
 class SentimentClassifier:
@@ -71,7 +34,7 @@ class SentimentClassifier:
     """
 
     def __init__(
-        self, task: Task, scorer: TextScorer, backend: str, providers: tuple[str, ...], file: Path | None = None
+        self, task: AnyTask, scorer: TextScorer, backend: str, providers: tuple[str, ...], file: Path | None = None
     ) -> None:
         self.task, self.scorer, self.backend, self.providers, self.file = task, scorer, backend, providers, file
 
@@ -107,12 +70,12 @@ class SentimentClassifier:
         return cls(task_of(config), scorer, opened.name, opened.providers, opened.file)
 
     @overload
-    def __call__(self, texts: str, top_k: int = TOP_K) -> Prediction: ...
+    def __call__(self, texts: str, top_k: int = TOP_K) -> Answer: ...
 
     @overload
-    def __call__(self, texts: Iterable[Any], top_k: int = TOP_K) -> list[Prediction]: ...
+    def __call__(self, texts: Iterable[Any], top_k: int = TOP_K) -> list[Answer]: ...
 
-    def __call__(self, texts: str | Iterable[Any], top_k: int = TOP_K) -> Prediction | list[Prediction]:
+    def __call__(self, texts: str | Iterable[Any], top_k: int = TOP_K) -> Answer | list[Answer]:
         """Classify a text, or many.
 
         Args:
@@ -121,23 +84,28 @@ class SentimentClassifier:
             top_k: how many labels `top` lists.
 
         Returns:
-            A `Prediction`, or a list of them in the order of the texts.
+            A `Prediction` (of a model with aspects an `AspectPrediction`), or a list of them in the order of the texts.
         """
         if isinstance(texts, str):
             return self._predict([texts], top_k)[0]
         return self._predict(list(texts), top_k)
 
-    def _predict(self, values: list[Any], top_k: int) -> list[Prediction]:
+    def _predict(self, values: list[Any], top_k: int) -> list[Answer]:
         if top_k < 1:
             raise InputError("top_k of at least 1", str(top_k), "Leave it out for 3.")
         texts = [as_text(value) for value in values]
         reasons = [self._reason_against(text) for text in texts]
         judged = [row for row, reason in enumerate(reasons) if reason is None]
-        answers = [Prediction(text, None, None, reason=reason) for text, reason in zip(texts, reasons, strict=True)]
+        answers = [no_answer(self.task, text, reason) for text, reason in zip(texts, reasons, strict=True)]
         if judged:
-            probabilities = softmax(self.scorer.logits([texts[row] or "" for row in judged]))
-            for row, row_probabilities in zip(judged, probabilities, strict=True):
-                answers[row] = self._answer(texts[row], row_probabilities, top_k)
+            scored = answers_of(
+                self.task,
+                [texts[row] for row in judged],
+                self.scorer.logits([texts[row] or "" for row in judged]),
+                top_k,
+            )
+            for row, answer in zip(judged, scored, strict=True):
+                answers[row] = answer
         return answers
 
     def _reason_against(self, text: str | None) -> str | None:
@@ -146,8 +114,3 @@ class SentimentClassifier:
         if not text.strip():
             return "empty text"
         return None if clean(text, self.scorer.settings.cleaning).strip() else "no text left after cleaning"
-
-    def _answer(self, text: str | None, probabilities: np.ndarray, top_k: int) -> Prediction:
-        ranked = np.argsort(-probabilities, kind="stable")[:top_k]
-        top = tuple((self.task.labels[index], float(probabilities[index])) for index in ranked)
-        return Prediction(text, top[0][0], top[0][1], top)

@@ -10,9 +10,11 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
+from sentiment_hf.aspects import ASPECTS_TASK, AspectTask, aspect_columns
 from sentiment_hf.data.audit import token_figures
 from sentiment_hf.data.cleaning import clean
 from sentiment_hf.data.held_out import held_out_texts
+from sentiment_hf.data.labelled import AnyTask, columns_of
 from sentiment_hf.data.preparation import PreparedData, prepare_splits
 from sentiment_hf.data.sources import load_splits
 from sentiment_hf.data.tokenization import encode
@@ -21,20 +23,24 @@ from sentiment_hf.modeling.classifier import SCRATCH, classifier_config, load_cl
 from sentiment_hf.modeling.loading import check_max_length, load_tokenizer
 from sentiment_hf.modeling.lora import add_adapters
 from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.options import TaskArguments
+from sentiment_hf.tasks import resolve_task
 from sentiment_hf.training.arguments import RunArguments
+from sentiment_hf.training.aspect_losses import aspect_priors, aspect_weights, star_log_odds, task_weights
+from sentiment_hf.training.losses import class_weights, log_prior
 
 
 def load_data(args: RunArguments) -> PreparedData:
     """The rows of a run, labels mapped, cleaned by protocol, split."""
-    data = args.data
+    data, task = args.data, args.task
+    aspects = aspect_task(task) if task.task == ASPECTS_TASK else None
     splits = load_splits(
         data.dataset,
         data.dataset_config,
         data.train_file,
         data.validation_file,
         data.test_file,
-        data.text_column,
-        data.label_column,
+        columns_of(aspects, data.text_column, data.label_column),
         data.encoding,
         data.data_dir,
     )
@@ -43,8 +49,7 @@ def load_data(args: RunArguments) -> PreparedData:
         held_out = held_out_texts(args.held_out, data.data_dir, args.text_settings.cleaning)
     return prepare_splits(
         splits,
-        args.task.task,
-        args.task.labels,  # type: ignore[arg-type]
+        aspects or resolve_task(task.task, task.labels, splits["train"]["label"]),  # type: ignore[arg-type]
         data.protocol,
         data.split_method,
         data.validation_share,
@@ -55,26 +60,42 @@ def load_data(args: RunArguments) -> PreparedData:
     )
 
 
+def aspect_task(args: TaskArguments) -> AspectTask:
+    """The aspects and the rating that a recipe names."""
+    return AspectTask(aspect_columns(args.aspects), args.rating, args.rating_column)  # type: ignore[arg-type]
+
+
 def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     """Tokenizer and classifier that the recipe names, with task and text settings in the config."""
     name = args.model.model
     if name is None:
         raise InputError("model", "none", "Name a Hub id or a folder with `model:`, or `scratch`.")
-    overrides: dict[str, Any] = args.model.config_overrides or {}  # type: ignore[assignment]
+    overrides: dict[str, Any] = dict(args.model.config_overrides or {})  # type: ignore[arg-type]
     settings = args.text_settings
     if name == SCRATCH:
         train_texts = [clean(text, settings.cleaning) for text in data.splits["train"]["text"]]
         tokenizer = scratch_tokenizer(train_texts, overrides)
     else:
         tokenizer = load_tokenizer(name, args.model.model_revision)
+    if args.model.classifier_dropout is not None:
+        overrides["classifier_dropout"] = args.model.classifier_dropout
     config = classifier_config(
-        name, data.task, tokenizer, args.model.num_hidden_layers, overrides, args.model.model_revision
+        name,
+        data.task,
+        tokenizer,
+        args.model.num_hidden_layers,
+        overrides,
+        args.model.model_revision,
+        args.model.pooling,
     )
     check_max_length(settings.max_length, config, name)
     record_settings(config, tokenizer, data.task, settings)
     # The classification head is drawn at random, so the seed comes first.
     set_seed(args.training.seed)
     model = load_classifier(name, config, args.model.attn_implementation, args.model.model_revision)
+    if isinstance(data.task, AspectTask) and data.task.rating == "ordinal":
+        with torch.no_grad():
+            model.thresholds.copy_(-star_log_odds(data.splits["train"]["label"]))
     if args.model.peft is not None:
         if args.training.fgm_epsilon > 0:
             raise InputError(
@@ -86,6 +107,21 @@ def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokeni
         remedy = "Set hidden_dropout_prob: 0.1 in `config_overrides`, or rdrop_alpha: 0."
         raise InputError("dropout for R-Drop, whose two forwards differ in nothing else", "none", remedy)
     return tokenizer, model
+
+
+def imbalance(args: RunArguments, rows: pd.DataFrame, task: AnyTask) -> dict[str, torch.Tensor | None]:
+    """Class weights and log priors that the recipe asks for, for the trainer: `[classes]` or `[aspects, values]`."""
+    options, labels = args.training, rows["label"].tolist()
+    adjusted = options.logit_adjustment > 0
+    if not isinstance(task, AspectTask):
+        weight = class_weights(options.class_weights, labels, task.labels, options.effective_number_beta)
+        return {"class_weight": weight, "log_prior": log_prior(labels, task.labels) if adjusted else None}
+    if options.sampler != "none":
+        remedy = "A row has one value for each aspect. Use class_weights, which are taken aspect by aspect."
+        raise InputError("sampler: none for aspects", options.sampler, remedy)
+    task_weights(options.task_weights)  # type: ignore[arg-type]
+    weights = aspect_weights(labels, task, options.class_weights, options.effective_number_beta)
+    return {"class_weight": weights, "log_prior": aspect_priors(labels, task) if adjusted else None}
 
 
 def sample_training_rows(args: RunArguments, data: PreparedData) -> pd.DataFrame:

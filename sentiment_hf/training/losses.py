@@ -81,6 +81,10 @@ class RowLoss:
             return focal_loss(logits, labels, self.focal_gamma, self.weight)
         return weighted_cross_entropy(logits, labels, self.weight, self.label_smoothing)
 
+    def divergence(self, logits_1: torch.Tensor, logits_2: torch.Tensor) -> torch.Tensor:
+        """R-Drop's divergence of each row, `[batch]`."""
+        return symmetric_kl(logits_1, logits_2)
+
 
 def symmetric_kl(logits_1: torch.Tensor, logits_2: torch.Tensor) -> torch.Tensor:
     """`KL(p1 || p2) + KL(p2 || p1)` of each row: `[batch, classes]` twice -> `[batch]`."""
@@ -94,6 +98,7 @@ def rdrop_loss(
     labels: torch.Tensor,
     alpha: float,
     row_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = weighted_cross_entropy,
+    divergence: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = symmetric_kl,
 ) -> torch.Tensor:
     """R-Drop of each row: mean loss of two forwards plus `alpha` times half their symmetric divergence.
 
@@ -107,12 +112,13 @@ def rdrop_loss(
         labels: `[batch]`.
         alpha: weight of the divergence.
         row_loss: logits and labels -> `[batch]`.
+        divergence: logits twice -> `[batch]`.
 
     Returns:
         `[batch]`.
     """
     losses = (row_loss(logits_1, labels) + row_loss(logits_2, labels)) / 2
-    return losses + alpha * symmetric_kl(logits_1, logits_2) / 2
+    return losses + alpha * divergence(logits_1, logits_2) / 2
 
 
 def class_weights(

@@ -9,33 +9,35 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sklearn.pipeline import Pipeline
 from transformers import EarlyStoppingCallback, PreTrainedModel
 
+from sentiment_hf.aspects import AspectTask
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.collation import ClassificationCollator
+from sentiment_hf.data.labelled import named_labels
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.data.tokenization import tokenize_frame
-from sentiment_hf.evaluation.metrics import metrics_for_trainer
+from sentiment_hf.evaluation.baseline import Floor
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.report import metrics_table, write_metrics
+from sentiment_hf.evaluation.scores import metrics_for_trainer
 from sentiment_hf.exceptions import exits_cleanly
-from sentiment_hf.files import write_json
+from sentiment_hf.files import write_json, write_text
 from sentiment_hf.modeling.forward import torch_forward
 from sentiment_hf.modeling.lora import merge_adapters
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
-from sentiment_hf.training.inputs import audit_tokens, load_data, load_model, sample_training_rows
-from sentiment_hf.training.losses import class_weights, log_prior
+from sentiment_hf.training.inputs import audit_tokens, imbalance, load_data, load_model, sample_training_rows
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file
 from sentiment_hf.training.scoring import score_run
-from sentiment_hf.training.trainer import SentimentTrainer, shift_output_bias
+from sentiment_hf.training.trainer import AspectTrainer, SentimentTrainer, shift_output_bias
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class FinishedRun:
     folder: Path
     data: PreparedData
     scorer: TextScorer
-    floor: Pipeline | None
+    floor: Floor | None
     metrics: dict[str, Any]
 
 
@@ -80,9 +82,7 @@ def train(args: RunArguments) -> FinishedRun:
     tokenizer, model = load_model(args, data)
     data.audit["rows_of_this_run"] = audit_tokens(args, data, tokenizer)
     trainer_rows = sample_training_rows(args, data)
-    labels, names = trainer_rows["label"].tolist(), data.task.labels
-    class_weight = class_weights(args.training.class_weights, labels, names, args.training.effective_number_beta)
-    prior = log_prior(labels, names) if args.training.logit_adjustment > 0 else None
+    corrections = imbalance(args, trainer_rows, data.task)
     if is_main:
         run_folder.claim(folder, args.as_recipe(), checkpoint is not None)
         save_splits(folder, data)
@@ -100,16 +100,18 @@ def train(args: RunArguments) -> FinishedRun:
         }
     with log_to_file(folder) if is_main else nullcontext():
         log_facts(args, data, len(trainer_rows), model)
-        trainer = SentimentTrainer(
+        kind: Callable[..., SentimentTrainer] = SentimentTrainer
+        if isinstance(data.task, AspectTask):
+            kind = partial(AspectTrainer, task=data.task)
+        trainer = kind(
             model=model,
             args=args.training,
-            class_weight=class_weight,
-            log_prior=prior,
+            **corrections,
             train_dataset=tokenized["train"],
             eval_dataset=tokenized["dev"],
             data_collator=ClassificationCollator(tokenizer, args.data.pad_to_multiple_of, args.data.max_length),
             processing_class=tokenizer,
-            compute_metrics=metrics_for_trainer(data.task.labels),
+            compute_metrics=metrics_for_trainer(data.task),
         )
         log_in_lines(trainer)
         if args.training.early_stopping_patience is not None:
@@ -145,8 +147,8 @@ def save_splits(folder: Path, data: PreparedData) -> None:
     (folder / SPLITS_FOLDER).mkdir(exist_ok=True)
     for split, frame in data.splits.items():
         if split != "train" or data.made_splits:
-            named = frame.assign(label=[data.task.labels[index] for index in frame["label"]])
-            named.to_json(folder / SPLITS_FOLDER / f"{split}.jsonl", orient="records", lines=True, force_ascii=False)
+            rows = named_labels(frame, data.task).to_json(orient="records", lines=True, force_ascii=False)
+            write_text(folder / SPLITS_FOLDER / f"{split}.jsonl", rows)
 
 
 def log_facts(args: RunArguments, data: PreparedData, trained_on: int, model: PreTrainedModel) -> None:

@@ -6,13 +6,11 @@ import logging
 from functools import partial
 from typing import Any
 
-from sklearn.pipeline import Pipeline
-
 from sentiment_hf.data.preparation import PreparedData
-from sentiment_hf.evaluation.baseline import fit_floor, floor_logits, floor_scores, floor_size_mb
-from sentiment_hf.evaluation.metrics import classification_scores
+from sentiment_hf.evaluation.baseline import Floor, fit_floor, floor_logits, floor_size_mb
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.report import system_row
+from sentiment_hf.evaluation.scores import headline, task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.files import size_mb
 from sentiment_hf.training.arguments import RunArguments
@@ -22,40 +20,39 @@ logger = logging.getLogger(__name__)
 
 def score_floor(
     args: RunArguments, data: PreparedData, beside: dict[str, Any] | None = None
-) -> tuple[Pipeline, dict[str, Any], dict[str, float]]:
+) -> tuple[Floor, dict[str, Any], dict[str, float]]:
     """Fit the floor on all training rows, score it on dev and test, and time it beside other predictors.
 
     Returns:
         The fitted floor, the metrics so far, and the milliseconds a review of the floor and of the others.
     """
     train_rows, dev, held_out = data.splits["train"], data.splits["dev"], data.splits[_scored_split(data)]
-    names = data.task.labels
     logger.info("fitting the floor on %d rows", len(train_rows))
-    floor = fit_floor(train_rows["text"], train_rows["label"])
-    predictors = {"floor": partial(floor_logits, floor, num_classes=len(names)), **(beside or {})}
+    floor = fit_floor(train_rows["text"], train_rows["label"], data.task)
+    predict = partial(floor_logits, floor, task=data.task)
+    predictors = {"floor": predict, **(beside or {})}
     times = milliseconds_per_review(predictors, held_out["text"])
-    scores = floor_scores(floor, held_out["text"], held_out["label"], names)
+    scores = task_scores(predict(held_out["text"]), held_out["label"], data.task)
     row = system_row(scores, floor_size_mb(floor), times["floor"], len(train_rows))
-    row["dev"] = _dev(floor_scores(floor, dev["text"], dev["label"], names))
+    row["dev"] = headline(task_scores(predict(dev["text"]), dev["label"], data.task))
     return floor, _metrics_head(args, data) | {"floor": row}, times
 
 
 def score_run(
     args: RunArguments, data: PreparedData, scorer: TextScorer, trained_on: int
-) -> tuple[Pipeline | None, dict[str, Any]]:
+) -> tuple[Floor | None, dict[str, Any]]:
     """Score the model and the floor on dev and test, and time both side by side."""
     dev, held_out = data.splits["dev"], data.splits[_scored_split(data)]
-    names = data.task.labels
     predictors = {"fp32": scorer.logits}
     floor = None
     if args.training.floor:
         floor, metrics, times = score_floor(args, data, predictors)
     else:
         metrics, times = _metrics_head(args, data), milliseconds_per_review(predictors, held_out["text"])
-    scores = classification_scores(scorer.logits(held_out["text"]), held_out["label"], names)
+    scores = task_scores(scorer.logits(held_out["text"]), held_out["label"], data.task)
     weights = args.training.folder / "model.safetensors"
     metrics["fp32"] = system_row(scores, size_mb(weights), times["fp32"], trained_on)
-    metrics["fp32"]["dev"] = _dev(classification_scores(scorer.logits(dev["text"]), dev["label"], names))
+    metrics["fp32"]["dev"] = headline(task_scores(scorer.logits(dev["text"]), dev["label"], data.task))
     return floor, metrics
 
 
@@ -72,7 +69,3 @@ def _metrics_head(args: RunArguments, data: PreparedData) -> dict[str, Any]:
         "rows": {name: len(frame) for name, frame in data.splits.items()},
         "left_out": data.left_out,
     }
-
-
-def _dev(scores: dict[str, Any]) -> dict[str, float]:
-    return {name: scores[name] for name in ("accuracy", "macro_f1")}

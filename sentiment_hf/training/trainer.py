@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from transformers import PreTrainedModel
 
+from sentiment_hf.aspects import AspectTask
+from sentiment_hf.modeling.forward import packed
 from sentiment_hf.training.arguments import SentimentTrainingArguments
+from sentiment_hf.training.aspect_losses import AspectLoss, task_weights
 from sentiment_hf.training.losses import RowLoss, rdrop_loss
 from sentiment_hf.training.optimization import adversarial_embeddings, layerwise_groups
 from sentiment_hf.training.order import OrderedTrainer
@@ -42,16 +44,24 @@ class SentimentTrainer(OrderedTrainer):
         args = self.args
         if args.logit_adjustment > 0 and log_prior is None:
             raise ValueError("logit_adjustment needs log_prior")
-        adjustment = None if log_prior is None else args.logit_adjustment * log_prior
-        in_loss = args.logit_adjustment_at == "training"
-        self.row_loss = RowLoss(
-            class_weight, args.label_smoothing_factor, args.focal_gamma, adjustment if in_loss else None
-        )
+        self.row_loss = self.compose_loss(class_weight, log_prior)
+        # The same for all settings, so that eval_loss can be compared between them.
+        self.plain_loss = self.plain()
         self.sampler = args.sampler
         # What is added to the logits wherever answers are read off them.
-        self.prediction_shift = None if in_loss or adjustment is None else -adjustment
+        self.prediction_shift = None
+        if log_prior is not None and args.logit_adjustment_at == "prediction":
+            self.prediction_shift = -args.logit_adjustment * log_prior.flatten()
         # Trainer then counts the rows of an optimizer step and leaves the scaling of the loss to compute_loss.
         self.model_accepts_loss_kwargs = True
+
+    def compose_loss(self, class_weight: Any, log_prior: Any) -> Any:
+        """The training loss of a row, as the arguments compose it: a callable with a `divergence`."""
+        return compose_row_loss(self.args, class_weight, log_prior)
+
+    def plain(self) -> Any:
+        """The evaluation loss of a row."""
+        return RowLoss()
 
     def compute_loss(
         self,
@@ -64,10 +74,10 @@ class SentimentTrainer(OrderedTrainer):
         labels = inputs["labels"]
         features = {name: value for name, value in inputs.items() if name not in ("labels", *ROW_FIELDS)}
         if not model.training:
-            logits = model(**features).logits
+            logits = packed(model(**features))
             if self.prediction_shift is not None:
-                logits = logits + self.prediction_shift.to(logits)
-            loss = F.cross_entropy(logits.float(), labels)
+                logits[:, : len(self.prediction_shift)] += self.prediction_shift.to(logits)
+            loss = self.plain_loss(logits.float(), labels).mean()
             return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
 
         alpha = self.args.rdrop_alpha
@@ -75,11 +85,11 @@ class SentimentTrainer(OrderedTrainer):
             # One forward over both halves: dropout draws its masks element by element, so they differ.
             features = {name: torch.cat([value, value]) for name, value in features.items()}
             outputs = model(**features)
-            logits_1, logits_2 = outputs.logits.float().chunk(2)
-            losses = rdrop_loss(logits_1, logits_2, labels, alpha, self.row_loss)
+            logits_1, logits_2 = packed(outputs).float().chunk(2)
+            losses = rdrop_loss(logits_1, logits_2, labels, alpha, self.row_loss, self.row_loss.divergence)
         else:
             outputs = model(**features)
-            losses = self.row_loss(outputs.logits.float(), labels)
+            losses = self.row_loss(packed(outputs).float(), labels)
         loss = self._share_of_step(losses, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
@@ -118,17 +128,61 @@ class SentimentTrainer(OrderedTrainer):
         return loss * self.accelerator.num_processes if self.args.average_tokens_across_devices else loss
 
 
+class AspectTrainer(SentimentTrainer):
+    """A `SentimentTrainer` for `AspectBertForSequenceClassification`: several aspects and a star rating.
+
+    Labels are `[batch, aspects]` or, with stars in the last column, `[batch, aspects + 1]`; `MISSING` cells have no
+    loss.
+
+    Args:
+        task: the aspects and the rating.
+        kwargs: as for `SentimentTrainer`; `class_weight` and `log_prior` are `[aspects, values]`.
+    """
+
+    def __init__(self, *, task: AspectTask, **kwargs: Any) -> None:
+        self.task = task
+        super().__init__(**kwargs)
+
+    def compose_loss(self, class_weight: torch.Tensor | None, log_prior: torch.Tensor | None) -> AspectLoss:
+        cells = tuple(
+            compose_row_loss(
+                self.args,
+                None if class_weight is None else class_weight[place],
+                None if log_prior is None else log_prior[place],
+            )
+            for place in range(len(self.task.aspects))
+        )
+        return AspectLoss(self.task, cells, task_weights(self.args.task_weights))  # type: ignore[arg-type]
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], *args: Any) -> Any:
+        # transformers counts labels that are not missing; a step is divided by its rows.
+        rows = [{"labels": batch["labels"][:, 0].clamp(min=0)} for batch in batch_samples]
+        return super()._get_num_items_in_batch(rows, *args)
+
+    def plain(self) -> AspectLoss:
+        return AspectLoss(self.task, (RowLoss(),) * len(self.task.aspects))
+
+
+def compose_row_loss(
+    args: SentimentTrainingArguments, class_weight: torch.Tensor | None, log_prior: torch.Tensor | None
+) -> RowLoss:
+    """The loss of one label: `[classes]` of weights and of log priors, or None."""
+    in_loss = log_prior is not None and args.logit_adjustment_at == "training"
+    adjustment = args.logit_adjustment * log_prior if in_loss and log_prior is not None else None
+    return RowLoss(class_weight, args.label_smoothing_factor, args.focal_gamma, adjustment)
+
+
 def shift_output_bias(model: PreTrainedModel, shift: torch.Tensor) -> None:
     """Add to the bias of a classifier's last layer, in place: an adjustment of its logits that any loader keeps.
 
     Args:
         model: a sequence classifier.
-        shift: `[classes]`.
+        shift: `[classes]`, or `[aspects * values]`.
     """
     outputs = [
         module
         for module in model.modules()
-        if isinstance(module, torch.nn.Linear) and module.out_features == model.config.num_labels
+        if isinstance(module, torch.nn.Linear) and module.out_features == len(shift)
     ]
     with torch.no_grad():
         outputs[-1].bias.add_(shift.to(outputs[-1].bias))

@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from sentiment_hf.aspects import ASPECTS_TASK, AspectTask, aspect_columns
 from sentiment_hf.console import show
 from sentiment_hf.data.audit import audit_splits, clean_training_rows
+from sentiment_hf.data.labelled import columns_of, count_cells, named_labels
 from sentiment_hf.data.sources import load_splits
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import write_text
@@ -22,21 +25,25 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(
             "--model with --max_length", "--max_length alone", "Tokens are counted by a model's tokenizer."
         )
+    # With a task of aspects the labels are cells, counted aspect by aspect.
+    task = AspectTask(aspect_columns(None), "ordinal") if args.task == ASPECTS_TASK else None
     splits = load_splits(
         args.dataset,
         args.dataset_config,
         args.train_file,
         args.validation_file,
         args.test_file,
-        args.text_column,
-        args.label_column,
+        columns_of(task, args.text_column, args.label_column, rating_required=False),
         args.encoding,
     )
-    report = audit_splits(splits, _token_counter(args.model) if args.model else None, args.max_length)
+    counter = _token_counter(args.model) if args.model else None
+    count_labels = partial(count_cells, task=task) if task else None
+    report = audit_splits(splits, counter, args.max_length, count_labels)
     if args.write_clean:
         mask, _ = clean_training_rows(splits)
         for split, frame in splits.items():
             rows = frame[mask] if split == "train" else frame
+            rows = named_labels(rows, task) if task else rows
             text = rows.to_json(orient="records", lines=True, force_ascii=False)
             write_text(Path(args.write_clean) / f"{split}.jsonl", text)
     if args.json:

@@ -11,10 +11,9 @@ import pandas as pd
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.preparation import map_labels
-from sentiment_hf.data.sources import load_file
-from sentiment_hf.evaluation.metrics import classification_scores
+from sentiment_hf.data.labelled import load_labelled
 from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, read_metrics, system_row, write_metrics
+from sentiment_hf.evaluation.scores import task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import size_mb
@@ -25,14 +24,13 @@ SYSTEMS = {"torch": "fp32", "onnx": "onnx", "int8": "int8"}
 
 def run(args: argparse.Namespace) -> int:
     log_to_stderr()
-    rows = load_file(args.data, args.text_column, args.label_column, args.encoding)
     classifier = SentimentClassifier.from_pretrained(args.model, args.backend, args.provider)
-    rows = map_labels(rows, classifier.task, args.data)
+    rows = load_labelled(args.data, classifier.task, args.text_column, args.label_column, args.encoding)
     blank = rows["text"].map(is_blank)
     rows = rows[~blank]
     if rows.empty:
         raise InputError(f"texts in {args.data}", "only blank ones", "Check the text column.")
-    scores = classification_scores(classifier.scorer.logits(rows["text"]), rows["label"], classifier.task.labels)
+    scores = task_scores(classifier.scorer.logits(rows["text"]), rows["label"], classifier.task)
     times = milliseconds_per_review({"it": classifier}, rows["text"])
     row = system_row(scores, size_mb(classifier.file) if classifier.file else 0.0, times["it"], None)
     row |= {"backend": classifier.backend, "providers": list(classifier.providers)}

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 
 from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.data.preparation import map_labels
-from sentiment_hf.data.sources import load_file
+from sentiment_hf.data.labelled import load_labelled
 from sentiment_hf.evaluation.report import metrics_table
 from sentiment_hf.job import export_run, saved_split
 from sentiment_hf.modeling.loading import load_config
@@ -20,8 +19,7 @@ def run(args: argparse.Namespace) -> int:
     log_to_stderr()
     task = task_of(load_config(args.model))
     if args.validation_file:
-        rows = load_file(args.validation_file, args.text_column, args.label_column, args.encoding)
-        dev = map_labels(rows, task, args.validation_file)
+        dev = load_labelled(args.validation_file, task, args.text_column, args.label_column, args.encoding)
         dev = dev[dev["text"].notna()]
     else:
         dev = saved_split(Path(args.model), "dev", task)

@@ -7,19 +7,19 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from tqdm import tqdm
 
 from sentiment_hf.console import show
-from sentiment_hf.data.sources import TEXT_COLUMNS, pick_column
+from sentiment_hf.data.columns import TEXT_COLUMNS, pick_column
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.exceptions import InputError, deferred_interrupt
 from sentiment_hf.modeling.names import STARTER_REVIEWS
-from sentiment_hf.serving.predictor import Prediction, SentimentClassifier
+from sentiment_hf.serving.answers import Answer, columns_of_answers
+from sentiment_hf.serving.predictor import SentimentClassifier
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _show(answer: Prediction, as_json: bool) -> None:
+def _show(answer: Answer, as_json: bool) -> None:
     show(json.dumps(answer.to_dict(), ensure_ascii=False) if as_json else str(answer))
 
 
@@ -77,7 +77,7 @@ def _prompt(classifier: SentimentClassifier, args: argparse.Namespace) -> None:
 
 def _blocks(
     classifier: SentimentClassifier, table: pd.DataFrame, column: str, top_k: int
-) -> Iterator[tuple[pd.DataFrame, list[Prediction]]]:
+) -> Iterator[tuple[pd.DataFrame, list[Answer]]]:
     with tqdm(total=len(table), unit="row", desc="Predicting") as progress:
         for start in range(0, len(table), ROWS_PER_BLOCK):
             block = table.iloc[start : start + ROWS_PER_BLOCK]
@@ -92,11 +92,13 @@ def _predict_to_file(
     output = Path(args.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(output.name + ".partial")
+    columns = columns_of_answers(classifier.task)
     with partial.open("wb", buffering=0) as file, deferred_interrupt() as check:
         whole = 0
         try:
             for block, answers in _blocks(classifier, table, column, args.top_k):
-                rest = memoryview(_as_text(block, answers, output.suffix, header=whole == 0).encode("utf-8", "replace"))
+                text = _as_text(block, answers, columns, output.suffix, header=whole == 0)
+                rest = memoryview(text.encode("utf-8", "replace"))
                 while rest:
                     rest = rest[file.write(rest) :]
                 whole = file.tell()
@@ -109,14 +111,9 @@ def _predict_to_file(
     show(f"{len(table):,} rows written to {output}")
 
 
-def _as_text(block: pd.DataFrame, answers: list[Prediction], suffix: str, header: bool) -> str:
+def _as_text(block: pd.DataFrame, answers: list[Answer], columns: Sequence[str], suffix: str, header: bool) -> str:
     if suffix == ".jsonl":
         return "".join(json.dumps(answer.to_dict(), ensure_ascii=False) + "\n" for answer in answers)
-    columns: dict[str, list[Any]] = {
-        "predicted_label": [answer.label for answer in answers],
-        "probability": [answer.probability for answer in answers],
-        "reason": [answer.reason for answer in answers],
-    }
-    rows = block.assign(**columns)
+    rows = block.assign(**{name: [answer.row().get(name) for answer in answers] for name in columns})
     text: str = rows.to_csv(index=False, header=header, sep="\t" if suffix == ".tsv" else ",", lineterminator="\n")
     return text

@@ -9,6 +9,7 @@ from sentiment_hf.data.sources import load_package
 from sentiment_hf.data.splits import split_rows
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.options import HeldOutArguments
+from sentiment_hf.tasks import BUILT_IN_TASKS
 
 REVIEW = "房间在18楼,窗外是一条安静的小河,早餐品种不多但是新鲜"
 
@@ -72,7 +73,7 @@ def test_fine_tuning_leaves_them_out_as_well(reviews):
     splits["dev"] = pd.DataFrame([{"text": "别的一句话", "label": "negative"}])
     frames = {name: frame.assign(doc_id=range(len(frame))) for name, frame in splits.items()}
     held_out = HeldOutTexts([planted["text"]])
-    data = prepare_splits(frames, "reviews", None, "published", held_out=held_out)
+    data = prepare_splits(frames, BUILT_IN_TASKS["reviews"], "published", held_out=held_out)
     assert data.left_out["held_out"] == 2
     assert len(data.splits["train"]) == len(reviews) - 1
     assert matching_key(planted["text"]) not in set(data.splits["train"]["text"].map(matching_key))

@@ -6,7 +6,7 @@ from sentiment_hf.data.preparation import prepare_splits
 from sentiment_hf.data.sampling import EpochSampler
 from sentiment_hf.data.splits import held_out_split, split_rows
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.tasks import resolve_task
+from sentiment_hf.tasks import BUILT_IN_TASKS, resolve_task
 
 
 def keys(frame):
@@ -51,17 +51,17 @@ def labelled(*rows):
 def test_clean_and_published_protocols():
     train = labelled(("好", 1), ("好！", 1), ("坏", 0), ("坏!", 1), ("漏", 0), ("差", 0), (None, 1), (" ", 0))
     splits = {"train": train, "dev": labelled(("漏。", 0), ("别的", 1)), "test": labelled(("又一个", 1))}
-    clean = prepare_splits(splits, "reviews", None, protocol="clean")
+    clean = prepare_splits(splits, BUILT_IN_TASKS["reviews"], protocol="clean")
     assert clean.splits["train"]["text"].tolist() == ["好", "差"]
     assert clean.left_out == {"blank": 2, "leaked": 1, "conflicting": 2, "repeated": 1}
-    published = prepare_splits(splits, "reviews", None, protocol="published")
+    published = prepare_splits(splits, BUILT_IN_TASKS["reviews"], protocol="published")
     assert published.splits["train"]["text"].tolist() == ["好", "好！", "坏", "坏!", "漏", "差"]
     assert len(clean.splits["dev"]) == len(published.splits["dev"]) == 2
     assert clean.splits["train"]["doc_id"].tolist() == [0, 5]
 
 
 def test_a_training_file_alone_is_split_in_three(reviews):
-    prepared = prepare_splits({"train": reviews.assign(doc_id=range(len(reviews)))}, "reviews", None)
+    prepared = prepare_splits({"train": reviews.assign(doc_id=range(len(reviews)))}, BUILT_IN_TASKS["reviews"])
     assert set(prepared.splits) == {"train", "dev", "test"}
     assert prepared.made_splits == ("test", "dev")
     assert sum(map(len, prepared.splits.values())) == len(reviews)
@@ -69,7 +69,7 @@ def test_a_training_file_alone_is_split_in_three(reviews):
 
 def test_a_missing_dev_split_comes_out_of_training_only(reviews):
     rows = reviews.assign(doc_id=range(len(reviews)))
-    prepared = prepare_splits({"train": rows.iloc[50:], "test": rows.iloc[:50]}, "reviews", None)
+    prepared = prepare_splits({"train": rows.iloc[50:], "test": rows.iloc[:50]}, BUILT_IN_TASKS["reviews"])
     assert len(prepared.splits["test"]) == 50
     assert not keys(prepared.splits["train"]) & keys(prepared.splits["dev"])
 
@@ -85,7 +85,7 @@ def test_a_missing_dev_split_comes_out_of_training_only(reviews):
 def test_bad_rows_are_refused(rows, message):
     splits = {"train": labelled(*rows), "dev": labelled(("新", 1)), "test": labelled(("旧", 0))}
     with pytest.raises(InputError, match=message):
-        prepare_splits(splits, "reviews", None)
+        prepare_splits(splits, BUILT_IN_TASKS["reviews"])
 
 
 def test_labels_can_be_mapped_named_or_inferred():

