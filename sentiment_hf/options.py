@@ -74,6 +74,9 @@ class DataArguments:
     test_share: float = option(0.1, "share of rows for a test split that is made")
     split_seed: int = option(42, "seed of splits that are made")
     max_train_rows: int | None = option(None, "fine-tune on a seeded sample of so many training rows")
+    supplement: str | None = option(
+        None, "training rows of a second source, {source, where: {column: value}, label, limit, seed}"
+    )
     cleaning: str | None = option(
         None,
         "switches {nfkc, html, urls, emails, mentions, whitespace, repeats, simplified, short_links: true/false, "
@@ -88,6 +91,7 @@ class DataArguments:
 
     def __post_init__(self) -> None:
         self.cleaning = parse_value(self.cleaning, "cleaning", (dict,))
+        self.supplement = parse_value(self.supplement, "supplement", (dict,))
         check_positive("max_train_rows", self.max_train_rows)
         check_positive("pad_to_multiple_of", self.pad_to_multiple_of)
 

@@ -36,7 +36,8 @@ from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RecipeTrainingArguments, parse_recipe, recorded_keys
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file
 
-logger = logging.getLogger(__name__)
+# Not __name__: started with -m that is __main__, whose log goes nowhere.
+logger = logging.getLogger("sentiment_hf.distillation.run")
 
 CORPUS_FILE = "corpus.json"
 # Enough for a mean and a deviation of each dimension to two digits.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sentiment_hf.evaluation.scores import TITLES, headline
+from sentiment_hf.evaluation.scores import TITLES, headline, shown_scores
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json, write_json
 
@@ -61,7 +61,7 @@ def metrics_table(runs: Iterable[dict[str, Any]]) -> Table:
     for column in ("run", "protocol", "split (rows)", "system", "trained on"):
         table.add_column(column, overflow="fold")
     rows = [run[system] for run in runs for system in SYSTEMS if run.get(system)]
-    shown = [name for name in TITLES if any(name in row for row in rows)]
+    shown = shown_scores(rows)
     for column in (*(TITLES[name] for name in shown), "size MB", "ms/review"):
         # Eleven columns are too many for a terminal unless the titles may take two lines.
         table.add_column(column, justify="right", no_wrap=len(shown) <= 2)

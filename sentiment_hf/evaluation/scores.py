@@ -43,6 +43,12 @@ def headline(scores: dict[str, Any]) -> dict[str, float]:
     return {name: scores[name] for name in (*TITLES, "pr_auc") if scores.get(name) is not None}
 
 
+def shown_scores(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Which scores a terminal has room for: all that some row has, for aspects without the three accuracies."""
+    names = [name for name in TITLES if any(name in row for row in rows)]
+    return [name for name in names if not name.endswith("accuracy")] if "mentioned_macro_f1" in names else names
+
+
 def metrics_for_trainer(task: AnyTask) -> Callable[[Any], dict[str, float]]:
     """A `compute_metrics` for `Trainer`: the scores that are plain numbers."""
 

@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from sentiment_hf.evaluation.report import SYSTEMS
-from sentiment_hf.evaluation.scores import TITLES
+from sentiment_hf.evaluation.scores import TITLES, shown_scores
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,7 +50,7 @@ def seeds_table(runs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Table:
     table = Table(title="Percent, mean ± standard deviation over seeds")
     for column in ("runs", "seeds", "protocol", "system"):
         table.add_column(column, overflow="fold")
-    shown = [name for name in TITLES if any(name in (run[1].get("fp32") or ()) for run in runs)]
+    shown = shown_scores([row for _, metrics in runs for system in SYSTEMS if (row := metrics.get(system))])
     for name in shown:
         for column in (f"dev {TITLES[name]}", TITLES[name]):
             table.add_column(column, justify="right", no_wrap=len(shown) <= 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,6 +26,8 @@ from sentiment_hf.modeling.modeling_bert_heads import (
 )
 from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
+
+logger = logging.getLogger(__name__)
 
 SCRATCH = "scratch"
 # What a config says of its own class and of where it came from, which is not inherited by another class.
@@ -113,24 +116,49 @@ def _config_class(base: PretrainedConfig, task: AnyTask, pooling: str, model: st
 
 
 def load_classifier(
-    model: str, config: PretrainedConfig, attn_implementation: str | None = None, revision: str | None = None
+    model: str,
+    config: PretrainedConfig,
+    attn_implementation: str | None = None,
+    revision: str | None = None,
+    new_head: bool = False,
 ) -> PreTrainedModel:
-    """A stock sequence classifier in FP32, its weights those of `model` or random ones.
+    """A sequence classifier in FP32, its weights those of `model` or random ones.
 
-    Call `set_seed` first: the classification head, at least, is drawn at random.
+    Call `set_seed` first: the classification head, at least, may be drawn at random.
+
+    Args:
+        model: Hub id, folder, a packaged model, or `scratch`.
+        config: from `classifier_config`, or the model's own.
+        attn_implementation: eager or sdpa; None for transformers' choice.
+        revision: of a Hub id.
+        new_head: whether a head of another size, as a classifier of another task has, may be replaced by a new one.
+
+    Raises:
+        InputError: it cannot be loaded, or its weights do not fit the config.
     """
     if model == SCRATCH:
         # from_config takes the implementation as a keyword on both majors; None means the library's own choice.
         return AutoModelForSequenceClassification.from_config(config, attn_implementation=attn_implementation)
     try:
         # Without the dtype transformers 5 would train in whatever precision the checkpoint was stored in.
-        return AutoModelForSequenceClassification.from_pretrained(
+        classifier, info = AutoModelForSequenceClassification.from_pretrained(
             resolve_model(model),
             config=config,
             revision=revision,
             dtype=torch.float32,
             attn_implementation=attn_implementation,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
             trust_remote_code=False,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError) as error:
         raise not_loadable("weights", model, error) from error
+    # Names on transformers 4, names with both shapes on 5.
+    mismatched = sorted({key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]})
+    body = [name for name in mismatched if name.startswith(f"{classifier.base_model_prefix}.") or not new_head]
+    if body:
+        remedy = "Leave the fields that change shapes out of config_overrides, or start from `scratch`."
+        raise InputError(f"weights of {model} in the config's shapes", f"others in {', '.join(body[:3])}", remedy)
+    if mismatched:
+        logger.warning("%s has a head of another size: starting with a new one", model)
+    return classifier

@@ -17,6 +17,7 @@ from sentiment_hf.data.held_out import held_out_texts
 from sentiment_hf.data.labelled import AnyTask, columns_of
 from sentiment_hf.data.preparation import PreparedData, prepare_splits
 from sentiment_hf.data.sources import load_splits
+from sentiment_hf.data.supplement import add_supplement, check_supplement
 from sentiment_hf.data.tokenization import encode
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import SCRATCH, classifier_config, load_classifier, scratch_tokenizer
@@ -33,6 +34,7 @@ from sentiment_hf.training.losses import class_weights, log_prior
 def load_data(args: RunArguments) -> PreparedData:
     """The rows of a run, labels mapped, cleaned by protocol, split."""
     data, task = args.data, args.task
+    check_supplement(data.supplement)  # type: ignore[arg-type]
     aspects = aspect_task(task) if task.task == ASPECTS_TASK else None
     splits = load_splits(
         data.dataset,
@@ -47,7 +49,7 @@ def load_data(args: RunArguments) -> PreparedData:
     held_out = None
     if args.held_out.held_out or args.held_out.held_out_packages:
         held_out = held_out_texts(args.held_out, data.data_dir, args.text_settings.cleaning)
-    return prepare_splits(
+    prepared = prepare_splits(
         splits,
         aspects or resolve_task(task.task, task.labels, splits["train"]["label"]),  # type: ignore[arg-type]
         data.protocol,
@@ -58,6 +60,9 @@ def load_data(args: RunArguments) -> PreparedData:
         args.text_settings.cleaning,
         held_out,
     )
+    if data.supplement is not None:
+        add_supplement(prepared, data.supplement, data.data_dir, data.encoding, held_out)  # type: ignore[arg-type]
+    return prepared
 
 
 def aspect_task(args: TaskArguments) -> AspectTask:
@@ -92,7 +97,7 @@ def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokeni
     record_settings(config, tokenizer, data.task, settings)
     # The classification head is drawn at random, so the seed comes first.
     set_seed(args.training.seed)
-    model = load_classifier(name, config, args.model.attn_implementation, args.model.model_revision)
+    model = load_classifier(name, config, args.model.attn_implementation, args.model.model_revision, new_head=True)
     if isinstance(data.task, AspectTask) and data.task.rating == "ordinal":
         with torch.no_grad():
             model.thresholds.copy_(-star_log_odds(data.splits["train"]["label"]))

@@ -39,7 +39,8 @@ from sentiment_hf.training.records import environment, log_in_lines, log_to_file
 from sentiment_hf.training.scoring import score_run
 from sentiment_hf.training.trainer import AspectTrainer, SentimentTrainer, shift_output_bias
 
-logger = logging.getLogger(__name__)
+# Not __name__: started with -m that is __main__, whose log goes nowhere.
+logger = logging.getLogger("sentiment_hf.training.run")
 
 SPLITS_FOLDER = "splits"
 AUDIT_FILE = "audit.json"

@@ -1,0 +1,83 @@
+import pandas as pd
+import pytest
+
+from sentiment_hf.data.preparation import prepare_splits
+from sentiment_hf.data.supplement import add_supplement
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.tasks import BUILT_IN_TASKS
+
+ROWS = [
+    ("押金三天都没有退，打电话也没有人接听，实在让人生气", 0),
+    ("前台说没有房间，可是网上明明写着还有三间", 0),
+    ("早餐很丰富，孩子非常喜欢", 1),
+    ("床单上有污渍，叫人来换等了一个小时", 0),
+    ("空调整夜都在响，根本没有办法睡觉", 0),
+    ("", 0),
+]
+
+
+@pytest.fixture
+def data():
+    def frame(*rows):
+        return pd.DataFrame([{"doc_id": i, "text": text, "label": label} for i, (text, label) in enumerate(rows)])
+
+    splits = {
+        "train": frame(("今天很开心", 2), ("气死我了", 1), ("空调整夜都在响，根本没有办法睡觉！", 1)),
+        # One is the same in other punctuation, one repeats thirteen characters of another.
+        "dev": frame(("押金三天都没有退!打电话也没有人接听。实在让人生气", 1)),
+        "test": frame(("微博上看到有人说前台说没有房间，可是网上明明写着，转", 1)),
+    }
+    return prepare_splits(splits, BUILT_IN_TASKS["emotion"], "published")
+
+
+@pytest.fixture
+def source(tmp_path):
+    pd.DataFrame(ROWS, columns=["review", "label"]).to_csv(tmp_path / "hotel.csv", index=False)
+    return tmp_path
+
+
+def test_rows_that_are_measured_on_stay_out_and_are_counted(data, source):
+    add_supplement(data, {"source": "hotel.csv", "where": {"label": 0}, "label": "angry"}, str(source))
+    assert data.splits["train"]["text"].tolist()[3:] == [ROWS[3][0]]
+    assert data.splits["train"]["label"].tolist() == [2, 1, 1, 1]
+    assert data.splits["train"]["doc_id"].is_unique
+    assert data.audit["supplement"] == {
+        "source": "hotel.csv",
+        "found": 5,
+        "blank": 1,
+        "equal_to_evaluation": 1,
+        "near_to_evaluation": 1,
+        "repeated": 1,
+        "added": 1,
+    }
+
+
+def test_the_limit_is_a_seeded_sample_and_labels_are_the_sources_own(data, source):
+    rows = pd.DataFrame({"review": [f"第{number}条评论写得不一样" for number in range(50)], "label": 3})
+    rows.to_csv(source / "many.csv", index=False)
+    taken = []
+    for seed in (1, 1, 2):
+        copy = type(data)({k: v.copy() for k, v in data.splits.items()}, data.task, {}, {}, ())
+        add_supplement(copy, {"source": "many.csv", "limit": 10, "seed": seed}, str(source))
+        taken.append(copy.splits["train"]["text"].tolist()[3:])
+        assert set(copy.splits["train"]["label"][3:]) == {3}
+    assert taken[0] == taken[1] != taken[2]
+    assert len(taken[0]) == 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"where": {"label": 0}}, "Expected a `source`"),
+        ({"source": "hotel.csv", "were": {}}, "found were"),
+        ({"source": "hotel.csv", "limit": 0}, "limit"),
+        ({"source": "hotel.csv", "where": "label"}, "a mapping for `where`"),
+        ({"source": "hotel.csv", "where": {"cat": 1}}, "found the columns review, label"),
+        ({"source": "hotel.csv", "where": {"label": "negative"}}, "compared as they stand in the source"),
+        ({"source": "hotel.csv", "label": "furious"}, "'furious' in row 1"),
+        ({"source": "nothing.csv"}, "nothing there"),
+    ],
+)
+def test_bad_settings_are_refused(data, source, settings, message):
+    with pytest.raises(InputError, match=message):
+        add_supplement(data, settings, str(source))

@@ -1,0 +1,79 @@
+import logging
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from sentiment_hf.aspects import MISSING, AspectTask, aspect_columns, stars_of
+from sentiment_hf.evaluation.aspect_metrics import aspect_scores
+from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
+from sentiment_hf.evaluation.report import metrics_table, system_row
+from sentiment_hf.evaluation.scores import headline, task_scores
+
+TASK = AspectTask(aspect_columns(["taste", "noise"]), "ordinal")
+
+
+def answers(cells, stars):
+    """One-hot logits for the values given, and an ordinal rating that passes each threshold or not."""
+    cells = np.asarray(cells)
+    logits = np.eye(4)[cells] * 4.0
+    rating = np.where(np.asarray(stars)[:, None] > np.arange(1, 5), 20.0, -20.0)
+    return np.concatenate([logits.reshape(len(cells), -1), rating], axis=1)
+
+
+def test_scores_by_hand():
+    truth = np.array([[0, 3, 5], [2, 3, 4], [2, 1, 1], [1, MISSING, MISSING]])
+    given = answers([[0, 3], [2, 1], [0, 1], [3, 0]], [5, 5, 2, 1])
+    scores = aspect_scores(given, truth, TASK)
+    assert scores["accuracy"] == pytest.approx(4 / 7)
+    taste = f1_score([0, 2, 2, 1], [0, 2, 0, 3], average="macro")
+    noise = f1_score([3, 3, 1], [3, 1, 1], average="macro")
+    assert scores["macro_f1"] == pytest.approx((taste + noise) / 2)
+    # A mentioned cell that was called not mentioned is judged by the best of the other three: here the first of equals.
+    assert scores["per_aspect"]["taste"]["mentioned_macro_f1"] == pytest.approx(
+        f1_score([0, 2, 2, 1], [0, 2, 0, 0], average="macro")
+    )
+    assert scores["per_aspect"]["noise"]["mentioned_cells"] == 1
+    assert scores["mentioned_accuracy"] == pytest.approx(3 / 5)
+    assert scores["rating_accuracy"] == pytest.approx(1 / 3)
+    assert scores["rating_mae"] == pytest.approx((0 + 1 + 1) / 3)
+    assert scores["rated_rows"] == 3
+    assert -1 <= scores["rating_kappa"] <= 1
+
+
+def test_an_aspect_nobody_mentions_is_left_out_and_named(caplog):
+    truth = np.array([[0, 3], [2, 3]])
+    task = AspectTask(TASK.columns)
+    with caplog.at_level(logging.WARNING):
+        scores = aspect_scores(answers([[0, 3], [2, 3]], [1, 1])[:, :8], truth, task)
+    assert scores["per_aspect"]["noise"]["mentioned_macro_f1"] is None
+    assert scores["mentioned_macro_f1"] == 1.0
+    assert scores["macro_f1"] == 1.0
+    assert "nothing is said of noise" in caplog.text
+    assert "rating_mae" not in scores
+
+
+def test_stars_of_both_heads():
+    stars, expected = stars_of(np.array([[0.0, 0.0, -20.0, -20.0], [20.0, 20.0, 20.0, 20.0]]))
+    assert stars.tolist() == [1, 5]
+    assert expected.tolist() == pytest.approx([2.0, 5.0])
+    stars, expected = stars_of(np.array([[3.4], [9.0]]))
+    assert stars.tolist() == [3, 5]
+    assert expected.tolist() == pytest.approx([3.4, 5.0])
+
+
+@pytest.mark.parametrize("rating", ["none", "ordinal", "regression"])
+def test_the_floor_of_aspects_learns(reviews, rating):
+    task = AspectTask(TASK.columns, rating)
+    # The third aspect's column says nothing anywhere, the second's the same everywhere.
+    labels = [
+        (2 if label == "positive" else 0, 3, *([5 if label == "positive" else 1] if task.has_rating else []))
+        for label in reviews["label"]
+    ]
+    floor = fit_floor(reviews["text"][:300], labels[:300], task)
+    scores = task_scores(floor_logits(floor, list(reviews["text"][300:]), task), labels[300:], task)
+    assert scores["accuracy"] > 0.95
+    assert scores.get("rating_mae", 0) < 0.5
+    shown = metrics_table([{"name": "x", "split": "test", "floor": system_row(scores, 1.0, 1.0, 300)}])
+    assert len(shown.columns) == (11 if task.has_rating else 9)
+    assert headline(scores)["macro_f1"] == scores["macro_f1"]

@@ -1,0 +1,88 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sentiment_hf.aspects import MISSING, AspectTask, aspect_columns
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.training.aspect_losses import (
+    AspectLoss,
+    aspect_priors,
+    aspect_weights,
+    ordinal_targets,
+    rating_divergence,
+    rating_losses,
+    star_log_odds,
+    task_weights,
+)
+from sentiment_hf.training.losses import RowLoss, rdrop_loss, symmetric_kl
+
+TASK = AspectTask(aspect_columns(["taste", "noise"]), "ordinal")
+EVEN = AspectLoss(TASK, (RowLoss(), RowLoss()))
+LN4, LN2 = math.log(4), math.log(2)
+
+
+def test_stars_by_hand():
+    assert ordinal_targets(torch.tensor([1, 3, 5])).tolist() == [[0, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 1]]
+    logits = torch.tensor([[2.0, 1.0, -1.0, -2.0]] * 2)
+    right = (math.log1p(math.exp(-2)) + math.log1p(math.exp(-1))) / 2
+    losses = rating_losses(logits, torch.tensor([3, MISSING]))
+    assert losses.tolist() == pytest.approx([right, 0.0])
+    assert rating_losses(torch.tensor([[3.5], [2.0]]), torch.tensor([5, MISSING])).tolist() == pytest.approx([2.25, 0])
+    assert rating_divergence(torch.tensor([[1.0]]), torch.tensor([[3.0]])).item() == 4.0
+    p, q = torch.tensor([1.0]).sigmoid(), torch.tensor([-1.0]).sigmoid()
+    kl = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()) * 2
+    assert rating_divergence(torch.ones(1, 4), -torch.ones(1, 4)).item() == pytest.approx(kl.item())
+
+
+def test_missing_cells_have_no_loss_and_the_mean_is_over_all_aspects():
+    answers = torch.zeros(3, 12)
+    labels = torch.tensor([[0, 3, 4], [2, MISSING, MISSING], [MISSING, MISSING, 1]])
+    losses = EVEN(answers, labels)
+    assert losses.tolist() == pytest.approx([LN4 + LN2, LN4 / 2, LN2])
+    answers.requires_grad_(True)
+    EVEN(answers, labels)[1].backward()
+    assert answers.grad[1, 4:].abs().sum() == 0
+    weighted = AspectLoss(TASK, (RowLoss(torch.tensor([3.0, 1, 1, 1])), RowLoss()), task_weights({"rating": 0.5}))
+    assert weighted(answers, labels)[0].item() == pytest.approx((3 * LN4 + LN4) / 2 + 0.5 * LN2)
+
+
+def test_rdrop_runs_over_both_heads():
+    torch.manual_seed(0)
+    first, second = torch.randn(2, 12), torch.randn(2, 12)
+    labels = torch.tensor([[0, 3, 4], [2, 1, 2]])
+    cells = symmetric_kl(first[:, :8].view(2, 2, 4), second[:, :8].view(2, 2, 4)).mean(dim=1)
+    expected = cells + rating_divergence(first[:, 8:], second[:, 8:])
+    torch.testing.assert_close(EVEN.divergence(first, second), expected)
+    total = rdrop_loss(first, second, labels, 2.0, EVEN, EVEN.divergence)
+    torch.testing.assert_close(total, (EVEN(first, labels) + EVEN(second, labels)) / 2 + expected)
+
+
+LABELS = [(0, 3, 5), (2, 3, 5), (2, 1, 1), (2, MISSING, MISSING)]
+
+
+def test_weights_and_priors_are_taken_aspect_by_aspect():
+    weights = aspect_weights(LABELS, TASK, "balanced", 0.999)
+    # taste: one negative and three positive; noise: one neutral and two not mentioned, one cell missing.
+    assert weights[0, 0] / weights[0, 2] == pytest.approx(3.0)
+    assert weights[1, 1] / weights[1, 3] == pytest.approx(2.0)
+    assert (weights[0, 0] + 3 * weights[0, 2]).item() / 4 == pytest.approx(1.0)
+    assert aspect_weights(LABELS, TASK, "none", 0.999) is None
+    whole = [(value, value, 3) for value in range(4)]
+    torch.testing.assert_close(aspect_priors(whole, TASK), torch.full((2, 4), 0.25).log())
+    with pytest.raises(InputError, match="none for neutral, not mentioned of taste"):
+        aspect_priors(LABELS, TASK)
+
+
+def test_thresholds_start_at_the_shares_of_stars():
+    odds = star_log_odds([(0, 0, star) for star in (1, 2, 3, 4, 5, 5, 5, 5)])
+    expected = torch.tensor([(n + 1) / 10 for n in (7, 6, 5, 4)])
+    torch.testing.assert_close(odds.sigmoid(), expected)
+    assert F.logsigmoid(odds).isfinite().all()
+
+
+@pytest.mark.parametrize(("setting", "message"), [({"stars": 1}, "'stars'"), ({"rating": -1}, "at least 0 for rating")])
+def test_bad_task_weights(setting, message):
+    with pytest.raises(InputError, match=message):
+        task_weights(setting)
