@@ -17,6 +17,7 @@ RECIPE_VERBS = {
     "train": "sentiment_hf.training.run",
     "baseline": "sentiment_hf.verbs.baseline",
     "distill": "sentiment_hf.distillation.run",
+    "ablate": "sentiment_hf.verbs.ablate",
 }
 
 
@@ -67,11 +68,21 @@ def _add_recipe_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
         add_recipe_options(verbs.add_parser(name, help=text, description=text, epilog=epilog))
     text = "make a small encoder out of a large one, on unlabelled text"
     add_recipe_options(verbs.add_parser("distill", help=text, description=text, epilog=epilog), DISTILLATION_PARTS)
+    text = "compare settings of a recipe over seeds: one run each, one table; goes on where it was stopped"
+    epilog = "Recipe keys apply to every run; a key that the sweep varies is not among them."
+    # --config and --output_dir mean a sweep here, not a recipe and a run.
+    ablate = verbs.add_parser("ablate", help=text, description=text, epilog=epilog, conflict_handler="resolve")
+    add_recipe_options(ablate)
+    ablate.add_argument("--config", metavar="SWEEP.yaml", help="sweep file: base, grid and/or list, seeds")
+    ablate.add_argument("--output_dir", metavar="FOLDER", help="folder of the sweep: table.md, results.csv, runs/")
+    ablate.add_argument("--keep_models", metavar="…", help="keep the weights of every run (default: false)")
+    ablate.add_argument("--dry_run", action="store_true", help="print the runs and their folders, run nothing")
 
 
 def _add_data_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
     text = "what is wrong with labelled data: repeats, contradictions, leakage, balance, lengths"
     audit = verbs.add_parser("audit", help=text, description=text)
+    audit.add_argument("--task", choices=("aspects",), help="for files with ASAP's columns in place of one label")
     audit.add_argument("--train_file", metavar="FILE")
     audit.add_argument("--validation_file", metavar="FILE")
     audit.add_argument("--test_file", metavar="FILE")

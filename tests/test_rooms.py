@@ -10,7 +10,7 @@ PACKAGE = ROOT / "sentiment_hf"
 # Lowest floor first; a file imports from its own floor or a lower one.
 FLOORS = [
     {"exceptions", "hardware", "files", "console"},
-    {"tasks", "options", "recipe"},
+    {"tasks", "aspects", "options", "recipe"},
     {"data"},
     {"modeling"},
     {"evaluation"},
@@ -18,6 +18,7 @@ FLOORS = [
     {"distillation"},
     {"compression"},
     {"serving"},
+    {"studies"},
     {"job"},
     {"verbs"},
     {"cli"},

@@ -9,16 +9,17 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.arguments import choose_precision, parse_run_arguments
 
 ROOT = Path(__file__).parents[2]
-# A recipe with a teacher is one of distillation, with keys of its own.
+# A recipe with a teacher is one of distillation and one with a base a sweep, with keys of their own.
 RECIPES = sorted(
     path.relative_to(ROOT)
     for path in ROOT.glob("recipes/*/*.yaml")
-    if "teacher" not in yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not {"teacher", "base"} & yaml.safe_load(path.read_text(encoding="utf-8")).keys()
 )
 # Keys stand in this order in every recipe, so that a diff of two shows the idea.
 KEY_ORDER = [
     "task",
     "labels",
+    "aspects",
     "dataset",
     "dataset_config",
     "data_dir",
@@ -32,16 +33,22 @@ KEY_ORDER = [
     "split_seed",
     "held_out",
     "held_out_packages",
+    "supplement",
     "max_train_rows",
     "model",
     "num_hidden_layers",
     "config_overrides",
     "attn_implementation",
     "peft",
+    "pooling",
+    "classifier_dropout",
+    "rating",
+    "rating_column",
     "cleaning",
     "max_length",
     "truncation",
     "head_share",
+    "task_weights",
     "class_weights",
     "effective_number_beta",
     "focal_gamma",
@@ -64,6 +71,7 @@ KEY_ORDER = [
     "save_strategy",
     "dataloader_num_workers",
     "dataloader_persistent_workers",
+    "gradient_checkpointing",
     "torch_empty_cache_steps",
     "quantize",
     "arch",

@@ -1,0 +1,107 @@
+"""What a run depends on, as a short name: two runs share a folder only if nothing but seed and folder differ."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.loading import TOKENIZER_FILES
+from sentiment_hf.modeling.names import resolve_model
+from sentiment_hf.options import DataArguments, ExportArguments, HeldOutArguments, TaskArguments
+from sentiment_hf.studies.sweep import RUN_KEYS
+from sentiment_hf.training.arguments import RunArguments
+
+DATA_FILES = ("train_file", "validation_file", "test_file")
+LENGTH = 10
+# What changes nothing about what a training run computes: where things lie, what is shown, what comes after.
+_UNRELATED = {
+    *RUN_KEYS,
+    *(item.name for item in dataclasses.fields(ExportArguments)),
+    "floor",
+    "data_dir",
+    "cache_dir",
+    "preprocessing_num_workers",
+    "report_to",
+    "disable_tqdm",
+}
+# Data keys that act on the rows of a model alone, not on those that the floor is fitted and everything is scored on.
+_TEXT_KEYS = {"max_length", "truncation", "head_share", "pad_to_multiple_of", "max_train_rows"}
+_DATA_KEYS = {
+    item.name for part in (TaskArguments, DataArguments, HeldOutArguments) for item in dataclasses.fields(part)
+} - _TEXT_KEYS
+
+
+def resolved_keys(args: RunArguments, given: Iterable[str]) -> dict[str, Any]:
+    """The project's own keys as `as_recipe` gives them, and of transformers' fields those that were given."""
+    keys = args.as_recipe()
+    own = {name: getattr(args.training, name, None) for name in given if name not in keys}
+    return keys | {name: getattr(value, "value", value) for name, value in own.items() if value is not None}
+
+
+def fingerprints(args: RunArguments, given: Iterable[str]) -> tuple[str, str]:
+    """Short hashes of what a run depends on.
+
+    Args:
+        args: of the run.
+        given: the keys that recipe and command line name; what they leave out has its default.
+
+    Returns:
+        One of everything (keys, the content of data files and of a model's folder, this package's version), and one of
+        the data alone. Seed and folder are in neither.
+
+    Raises:
+        InputError: a data file is not there.
+    """
+    keys = {name: value for name, value in resolved_keys(args, given).items() if name not in _UNRELATED}
+    keys |= _contents(args)
+    data = {name: value for name, value in keys.items() if name in _DATA_KEYS}
+    return _hash(keys | {"version": version("sentiment_hf")}), _hash(data)
+
+
+def _contents(args: RunArguments) -> dict[str, Any]:
+    """Keys that name files, with their content in place of the name."""
+    folder = Path(args.data.data_dir or "")
+    contents: dict[str, Any] = {}
+    for name in DATA_FILES:
+        path = getattr(args.data, name)
+        if path is not None:
+            if not (folder / path).is_file():
+                raise InputError(f"a data file at {folder / path}", "nothing there", "Check the path.")
+            contents[name] = _digest(folder / path)
+    sources = args.held_out.held_out or ()
+    if sources:
+        contents["held_out"] = [
+            _digest(folder / source) if (folder / source).is_file() else source for source in sources
+        ]
+    model = Path(resolve_model(args.model.model)) if args.model.model else None
+    if model is not None and model.is_dir():
+        # What training reads of a model's folder; a run's folder also has files that an export rewrites.
+        patterns = ("*.safetensors", "*.bin", "config.json", *TOKENIZER_FILES)
+        files = sorted({file for pattern in patterns for file in model.glob(pattern)})
+        contents["model"] = [(file.name, _digest(file)) for file in files]
+    return contents
+
+
+def _digest(path: Path) -> str:
+    """The content of a file, and its ending, which says how it is read."""
+    facts = path.stat()
+    return _sha256(path, facts.st_mtime_ns, facts.st_size) + "".join(path.suffixes)
+
+
+@cache
+def _sha256(path: Path, mtime: int, size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _hash(keys: dict[str, Any]) -> str:
+    # Only the outer keys are sorted: the order of `labels` is that of the ids.
+    text = json.dumps(sorted(keys.items()), ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:LENGTH]

@@ -1,0 +1,149 @@
+"""A sweep file: a base recipe, what is varied in it, and the seeds, read into settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.options import FINE_TUNING_PARTS
+from sentiment_hf.recipe import check_known, read_recipe
+from sentiment_hf.training.arguments import SentimentTrainingArguments
+
+SWEEP_KEYS = ("base", "grid", "list", "seeds")
+# What a sweep gives each of its runs itself.
+RUN_KEYS = ("seed", "output_dir", "overwrite_output_dir", "resume_from_checkpoint")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One line of the table: what is tried, under every seed.
+
+    Attributes:
+        title: its name in `list:`, or None.
+        axes: its place in the grid, key -> value.
+        keys: recipe keys that differ from the base, those of the grid included.
+    """
+
+    title: str | None
+    axes: dict[str, Any]
+    keys: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        words = [] if self.title is None else [self.title]
+        return " ".join([*words, *(f"{key}={as_word(value)}" for key, value in self.axes.items())])
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep file says.
+
+    Attributes:
+        name: of the file, without its ending.
+        base: keys of the base recipe, without those of `RUN_KEYS`.
+        settings: every named setting crossed with the grid, in the order of the file.
+        seeds: under which each setting runs.
+    """
+
+    name: str
+    base: dict[str, Any]
+    settings: list[Setting]
+    seeds: list[int]
+
+    @property
+    def swept(self) -> list[str]:
+        """The keys that some setting sets, in the order of the file."""
+        return list(dict.fromkeys(key for setting in self.settings for key in setting.keys))
+
+
+def recipe_keys() -> set[str]:
+    """Every key that a fine-tuning recipe may have."""
+    parts = (*FINE_TUNING_PARTS, SentimentTrainingArguments)
+    return {item.name for part in parts for item in dataclasses.fields(part) if item.init}
+
+
+def as_word(value: Any) -> str:
+    """A recipe's value in a name or a table."""
+    if value is None:
+        return "default"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def read_sweep(path: Path) -> Sweep:
+    """The sweep of a file; the base recipe is looked for beside it.
+
+    Raises:
+        InputError: a key that a sweep or a recipe does not know, nothing to vary, an axis that is no list of different
+            values, a key that is varied twice or that a sweep sets itself, or no seeds.
+    """
+    keys = read_recipe(path, SWEEP_KEYS)
+    if not isinstance(keys.get("base"), str):
+        raise InputError(f"the base recipe in {path}", as_word(keys.get("base")), "Write it as `base: plain.yaml`.")
+    base = read_recipe(path.parent / keys["base"], recipe_keys())
+    if "grid" not in keys and "list" not in keys:
+        raise InputError(f"a grid or a list in {path}", "neither", "Write what varies as `grid: {key: [values]}`.")
+    grid = _read_grid(keys["grid"], path) if "grid" in keys else {}
+    named = _read_list(keys["list"], path) if "list" in keys else {None: {}}
+    for title, own in named.items():
+        twice = next((key for key in own if key in grid), None)
+        if twice is not None:
+            raise InputError(f"each key varied once in {path}", f"{twice!r} in grid and in {title!r}", "Keep one.")
+    settings = [
+        Setting(title, axes, own | axes)
+        for title, own in named.items()
+        for axes in (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
+    ]
+    base = {key: value for key, value in base.items() if key not in RUN_KEYS}
+    return Sweep(path.stem, base, settings, _read_seeds(keys.get("seeds"), path))
+
+
+def _read_grid(grid: Any, path: Path) -> dict[str, list[Any]]:
+    if not isinstance(grid, dict) or not grid:
+        remedy = "Write it as `grid: {max_length: [128, 256]}`."
+        raise InputError(f"axes in the grid of {path}", _found(grid), remedy)
+    _check_swept(grid, path)
+    for key, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise InputError(f"a list of values for {key!r} in {path}", _found(values), f"Write it as `{key}: […]`.")
+        if len({repr(value) for value in values}) < len(values):
+            raise InputError(f"different values for {key!r} in {path}", as_word(values), "Leave the repeated one out.")
+    return grid
+
+
+def _read_list(named: Any, path: Path) -> dict[str | None, dict[str, Any]]:
+    if not isinstance(named, dict) or not named:
+        remedy = "Write it as `list: {plain: {}, R-Drop: {rdrop_alpha: 1.0}}`."
+        raise InputError(f"named settings in the list of {path}", _found(named), remedy)
+    for title, own in named.items():
+        if not isinstance(own, dict):
+            remedy = "Write `{}` for the base as it is."
+            raise InputError(f"recipe keys for {title!r} in {path}", _found(own), remedy)
+        _check_swept(own, path)
+    return {str(title): own for title, own in named.items()}
+
+
+def _read_seeds(seeds: Any, path: Path) -> list[int]:
+    # Python calls true and false integers, too.
+    numbers = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if not numbers or not seeds or len(set(seeds)) < len(seeds):
+        remedy = "Write them as `seeds: [42, 43, 44]`; three show how far runs scatter."
+        raise InputError(f"a list of different seeds in {path}", _found(seeds), remedy)
+    return list(seeds)
+
+
+def _check_swept(keys: Iterable[str], path: Path) -> None:
+    check_known(keys, recipe_keys(), str(path))
+    for key in keys:
+        if key in RUN_KEYS:
+            remedy = "Write seeds as `seeds: […]`; the rest is set run by run."
+            raise InputError(f"keys to vary in {path}", f"{key!r}, which a sweep sets itself", remedy)
+
+
+def _found(value: Any) -> str:
+    return "none" if value is None or value in ({}, []) else as_word(value)

@@ -1,0 +1,50 @@
+"""`sentiment-hf ablate`: a recipe with some keys varied, over seeds, as one table."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.exceptions import InputError, exits_cleanly
+from sentiment_hf.studies.ablation import run_sweep
+from sentiment_hf.studies.outcome import FAILED
+from sentiment_hf.studies.plan import Run, plan_runs
+from sentiment_hf.studies.sweep import read_sweep
+from sentiment_hf.studies.table import RESULTS_FILE, TABLE_FILE, summarize, sweep_table
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError("valid values", message, "See: sentiment-hf ablate --help")
+
+
+@exits_cleanly
+def main(words: Sequence[str]) -> int:
+    log_to_stderr()
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    parser.add_argument("--output_dir")
+    parser.add_argument("--keep_models", nargs="?", const="true", default="false", choices=("true", "false"))
+    parser.add_argument("--dry_run", nargs="?", const="true", default="false", choices=("true", "false"))
+    args, overrides = parser.parse_known_args(words)
+    if args.config is None:
+        raise InputError("a sweep", "none", "Give --config, for example recipes/reviews/compare_truncation.yaml.")
+    if args.output_dir is None:
+        raise InputError("output_dir", "none", "Give --output_dir, the folder of the sweep.")
+    sweep, folder = read_sweep(Path(args.config)), Path(args.output_dir)
+    runs = plan_runs(sweep, folder, overrides)
+    if args.dry_run == "true":
+        for run in runs:
+            show(f"{run.folder}  {run.name}: {_progress(run)}")
+        return 0
+    outcomes = run_sweep(sweep.name, runs, folder, args.keep_models == "true")
+    show(sweep_table(sweep.name, summarize(outcomes)))
+    show(f"{TABLE_FILE}, {RESULTS_FILE} and the runs are in {folder}")
+    return 1 if any(outcome.status == FAILED for outcome in outcomes) else 0
+
+
+def _progress(run: Run) -> str:
+    return "finished" if run.is_finished else "to be gone on with" if run.is_begun else "to be run"

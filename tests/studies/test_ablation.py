@@ -1,0 +1,260 @@
+"""Sweeps of tiny real runs: what is planned, what is refused, and what a stopped or failing sweep leaves."""
+
+import csv
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sentiment_hf.cli import main
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.studies import ablation
+from sentiment_hf.studies.outcome import Outcome
+from sentiment_hf.studies.plan import plan_runs
+from sentiment_hf.studies.sweep import read_sweep
+from sentiment_hf.studies.table import markdown, results_csv, summarize
+
+ROOT = Path(__file__).parents[2]
+BASE = """
+task: reviews
+model: scratch
+config_overrides: {hidden_size: 32, num_attention_heads: 2, intermediate_size: 64, vocab_size: 400}
+num_hidden_layers: 1
+max_length: 32
+max_train_rows: 64
+seed: 7
+num_train_epochs: 1
+precision: fp32
+"""
+GRID = "grid: {truncation: [right, left], max_length: [16, 32]}\n"
+SEEDS = "seeds: [42, 43]\n"
+
+
+@pytest.fixture
+def plan(tmp_path, train_file):
+    """Plan the runs of a sweep file with this text, on the tiny reviews."""
+
+    def plan(text, *overrides, base=BASE, folder="sweep"):
+        (tmp_path / "plain.yaml").write_text(base, encoding="utf-8")
+        path = tmp_path / "compare.yaml"
+        path.write_text(f"base: plain.yaml\n{text}", encoding="utf-8")
+        return plan_runs(read_sweep(path), tmp_path / folder, [f"--train_file={train_file}", *overrides])
+
+    return plan
+
+
+def test_settings_are_list_times_grid_and_each_has_every_seed(plan, tmp_path):
+    runs = plan(GRID + "list: {plain: {}, focal: {focal_gamma: 2.0}}\n" + SEEDS)
+    assert [(run.setting.name, run.seed) for run in runs[:4]] == [
+        ("plain truncation=right max_length=16", 42),
+        ("plain truncation=right max_length=16", 43),
+        ("plain truncation=right max_length=32", 42),
+        ("plain truncation=right max_length=32", 43),
+    ]
+    assert len(runs) == 16
+    assert runs[-1].swept == {"truncation": "left", "max_length": 32, "focal_gamma": 2.0}
+    assert runs[0].swept["focal_gamma"] == 0.0, "what a setting leaves out has its default"
+    assert "seed" not in runs[0].recipe, "the base's seed gives way to the sweep's"
+    assert runs[0].folder.parent == runs[1].folder.parent != runs[2].folder.parent
+    assert len({run.folder for run in runs}) == 16
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_mapping_replaces_the_whole_value_and_null_the_default(plan):
+    runs = plan("grid: {config_overrides: [{vocab_size: 300}], max_length: [null, 16]}\nseeds: [1]\n")
+    assert runs[0].recipe["config_overrides"] == {"vocab_size": 300}
+    assert "max_length" not in runs[0].recipe
+    assert runs[0].setting.name == 'config_overrides={"vocab_size": 300} max_length=default'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("grids: {}\n" + SEEDS, "unknown key 'grids'. The nearest known key is 'grid'"),
+        (SEEDS, "a grid or a list in .*, found neither"),
+        ("grid: {}\n" + SEEDS, "axes in the grid of .*, found none"),
+        ("list: {}\n" + SEEDS, "named settings in the list of .*, found none"),
+        ("grid: {max_length: 16}\n" + SEEDS, "a list of values for 'max_length' in .*, found 16"),
+        ("grid: {max_length: []}\n" + SEEDS, "a list of values for 'max_length' in .*, found none"),
+        ("grid: {max_length: [16, 16]}\n" + SEEDS, "different values for 'max_length'"),
+        ("grid: {max_lenght: [16]}\n" + SEEDS, "unknown key 'max_lenght'. The nearest known key is 'max_length'"),
+        ("list: {a: {focal_gama: 2}}\n" + SEEDS, "unknown key 'focal_gama'. The nearest known key is 'focal_gamma'"),
+        ("list: {a: 2}\n" + SEEDS, "recipe keys for 'a' in .*, found 2"),
+        ("list: {a: {max_length: 8}}\n" + GRID + SEEDS, "found 'max_length' in grid and in 'a'"),
+        ("grid: {seed: [1, 2]}\n" + SEEDS, "found 'seed', which a sweep sets itself"),
+        (GRID, "different seeds in .*, found none"),
+        (GRID + "seeds: [1, 1]\n", r"different seeds in .*, found \[1, 1\]"),
+        (GRID + "seeds: [true]\n", "different seeds"),
+        ("list: {a: {}, b: {max_length: 32}}\n" + SEEDS, "found the same run as 'a' and as 'b'"),
+        # They change nothing in training, so these are one run.
+        ("grid: {quantize: [none, dynamic]}\n" + SEEDS, "found the same run as 'quantize=none'"),
+        ("grid: {max_length: [16, many]}\n" + SEEDS, "in setting 'max_length=many', found .*invalid int"),
+        ("grid: {truncation: [left, both]}\n" + SEEDS, "in setting 'truncation=both'"),
+        ("grid: {train_file: [nowhere.csv]}\n" + SEEDS, "the sweep does not vary, on the command line, found --train"),
+        ("grid: {test_file: [nowhere.csv]}\n" + SEEDS, "a data file at nowhere.csv in setting 'test_file=nowhere.csv'"),
+    ],
+)
+def test_bad_sweeps_are_refused(plan, text, message):
+    with pytest.raises(InputError, match=message):
+        plan(text)
+
+
+def test_bad_bases_and_command_lines_are_refused(plan, tmp_path):
+    for word, message in (
+        ("--max_length=8", "found --max_length"),
+        ("--seed=1", "Seeds stand in the sweep file"),
+        ("--overwrite_output_dir", "a sweep goes on by itself"),
+        ("--focal_gama=1", "The nearest known key is 'focal_gamma'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            plan(GRID + SEEDS, word)
+    with pytest.raises(InputError, match="unknown key 'max_lenght'"):
+        plan(GRID + SEEDS, base="max_lenght: 3\n")
+    with pytest.raises(InputError, match="a recipe at .*elsewhere.yaml"):
+        plan("base: elsewhere.yaml\n" + GRID + SEEDS)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.yaml").write_text("")
+    with pytest.raises(InputError, match="a folder for the sweep at .*, found a run"):
+        plan(GRID + SEEDS, folder="run")
+
+
+def test_a_fingerprint_is_of_what_a_run_depends_on(plan, train_file, tmp_path):
+    def fingerprint(*overrides, text="grid: {max_length: [16]}\nseeds: [1]\n", **options):
+        (run,) = plan(text, *overrides, **options)
+        return run.fingerprint
+
+    first = fingerprint()
+    assert first == fingerprint(text="grid: {max_length: [16]}\nseeds: [2]\n")
+    assert first == fingerprint("--floor=false", "--report_to=none", folder="elsewhere")
+    assert first == fingerprint("--data_dir", str(train_file.parent), f"--train_file={train_file.name}")
+    # transformers' own fields are no less a part of it.
+    different = {first, fingerprint("--learning_rate=1e-3"), fingerprint("--adam_beta2=0.9")}
+    assert len(different) == 3
+    train_file.write_text(train_file.read_text(encoding="utf-8").replace("房间", "房屋"), encoding="utf-8")
+    assert fingerprint() not in different
+
+
+def test_a_renamed_setting_keeps_its_runs(plan):
+    (before,) = plan("list: {a: {max_length: 16}}\nseeds: [1]\n")
+    before.folder.mkdir(parents=True)
+    (after,) = plan("list: {b: {max_length: 16}}\nseeds: [1]\n")
+    assert after.folder == before.folder
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("recipes/*/compare_*.yaml")), ids=lambda path: f"{path.parent.name}")
+def test_every_sweep_expands_and_parses(tmp_path, path):
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    assert text.splitlines()[0].endswith("?")
+    assert list(yaml.safe_load(text)) == sorted(yaml.safe_load(text), key=["base", "list", "grid", "seeds"].index)
+    sweep = read_sweep(path)
+    runs = plan_runs(sweep, tmp_path, [])
+    assert len(runs) == len(sweep.settings) * 3
+    assert [run.seed for run in runs[:3]] == [42, 43, 44]
+
+
+def test_the_best_is_chosen_by_dev_alone(plan):
+    runs = plan("grid: {truncation: [right, left, head_tail]}\n" + SEEDS)
+    dev, test = (0.7, 0.8, 0.9, 0.8, 0.6, 0.6), (0.9, 0.9, 0.5, 0.5, 0.9, 0.9)
+    outcomes = []
+    for run, on_dev, on_test in zip(runs, dev, test, strict=True):
+        fp32 = {"accuracy": on_test, "macro_f1": on_test, "dev": {"accuracy": on_dev, "macro_f1": on_dev}}
+        metrics = {"split": "test", "protocol": "clean", "fp32": fp32}
+        outcomes.append(Outcome(run, "finished", "", metrics, 10.0 + run.seed))
+    outcomes[0].metrics["floor"] = {"accuracy": 1.0, "macro_f1": 1.0, "dev": {"accuracy": 1.0, "macro_f1": 1.0}}
+    outcomes[5] = Outcome(runs[5], "failed", "out | of memory")
+    text = markdown(summarize(outcomes))
+    assert "| TF-IDF + linear SVM (floor) | – | 100.00 | 100.00 | 100.00 | 100.00 | – |" in text
+    assert "| left | 2 | 85.00 ± 7.07 | **85.00 ± 7.07** | 50.00 ± 0.00 | 50.00 ± 0.00 | 52 |" in text
+    assert "| head_tail | 1 of 2 | 60.00 |" in text
+    assert text.count("**") == 2
+    assert "Settings are chosen by dev alone" in text
+    assert "5 of 6 runs are finished." in text
+    assert "Failed: truncation=head_tail, seed 43: out | of memory" in text
+    rows = list(csv.DictReader(results_csv(outcomes).splitlines()))
+    assert rows[2]["dev_macro_f1"] == "0.9"
+    assert (rows[5]["status"], rows[5]["reason"], rows[5]["macro_f1"]) == ("failed", "out | of memory", "")
+
+
+def test_a_sweep_from_end_to_end(tmp_path, train_file, monkeypatch, capsys):
+    """Two settings with two seeds, and one that fails once it has begun."""
+    (tmp_path / "plain.yaml").write_text(BASE, encoding="utf-8")
+    sweep = tmp_path / "compare.yaml"
+    text = f"base: plain.yaml\nlist: {{plain: {{}}, smoothing: {{label_smoothing_factor: 0.1}}}}\n{SEEDS}"
+    broken = text.replace("{plain", "{broken: {label_column: nonsense}, plain")
+    sweep.write_text(broken, encoding="utf-8")
+    folder = tmp_path / "sweep"
+    words = ["ablate", f"--config={sweep}", "--output_dir", str(folder), "--train_file", str(train_file)]
+    assert main([*words, "--dry_run"]) == 0
+    assert capsys.readouterr().out.count(": to be run") == 6
+    assert not folder.exists()
+
+    assert main(words) == 1
+    assert "smoothing" in capsys.readouterr().out
+    with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["failed"] * 2 + ["finished"] * 4
+    assert rows[0]["reason"].startswith("Expected a label column 'nonsense'")
+    for row in rows[2:]:
+        run = Path(row["folder"])
+        metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+        assert float(row["macro_f1"]) == metrics["fp32"]["macro_f1"]
+        assert float(row["dev_accuracy"]) == metrics["fp32"]["dev"]["accuracy"]
+        assert float(row["training_seconds"]) > 0
+        assert yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))["seed"] == int(row["seed"])
+        # The floor is fitted once, and neither weights nor checkpoints stay.
+        assert ("floor" in metrics) == (row is rows[2])
+        assert not [*run.glob("checkpoint-*"), *run.glob("*.safetensors")]
+    assert len({row["fingerprint"] for row in rows}) == 3
+    table = (folder / "table.md").read_text(encoding="utf-8")
+    assert re.search(r"\| TF-IDF .*\n\| broken \| 0 of 2 \| – .*\n\| plain \| 2 \| .* ± .*\n\| smoothing \| 2 ", table)
+    assert "4 of 6 runs are finished." in table
+
+    # A second call tries what failed and repeats nothing.
+    started = []
+    monkeypatch.setattr(ablation, "_start", lambda run, floor: started.append(run.setting.name) or 1)
+    assert main(words) == 1
+    assert started == ["broken", "broken"]
+    sweep.write_text(text, encoding="utf-8")
+    assert main(words) == 0
+    assert len(started) == 2
+
+
+def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path, train_file):
+    (tmp_path / "plain.yaml").write_text(BASE, encoding="utf-8")
+    sweep = tmp_path / "compare.yaml"
+    sweep.write_text("base: plain.yaml\nlist: {plain: {}}\nseeds: [42]\n", encoding="utf-8")
+    folder = tmp_path / "sweep"
+    # Four epochs of 16 steps: time enough to press Ctrl-C after the first checkpoint.
+    words = ["ablate", f"--config={sweep}", f"--output_dir={folder}", f"--train_file={train_file}", "--keep_models"]
+    words += ["--num_train_epochs=4", "--per_device_train_batch_size=4", "--logging_steps=4"]
+    process = subprocess.Popen([sys.executable, "-m", "sentiment_hf.cli", *words], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("runs/*/42/checkpoint-*/trainer_state.json")) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 130
+    (run,) = folder.glob("runs/*/42")
+    checkpoints = sorted(run.glob("checkpoint-*"))
+    time.sleep(0.5)
+    assert sorted(run.glob("checkpoint-*")) == checkpoints, "the child trains on"
+    assert not (run / "metrics.json").exists()
+    log = (run / "train.log").read_text(encoding="utf-8")
+    assert "step 16: " in log
+    assert "| plain | 0 of 1 | – |" in (folder / "table.md").read_text(encoding="utf-8")
+
+    assert main(words) == 0
+    # A run that starts anew empties its folder, with the log of the first attempt.
+    assert (run / "train.log").read_text(encoding="utf-8").startswith(log)
+    assert (run / "model.safetensors").is_file()
+    assert not list(run.glob("checkpoint-*"))
+    # The seconds are those of the second half alone, and are not passed off as the whole.
+    (row,) = csv.DictReader((folder / "results.csv").read_text(encoding="utf-8").splitlines())
+    assert (row["status"], row["training_seconds"]) == ("finished", "")
