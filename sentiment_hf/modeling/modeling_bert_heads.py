@@ -24,18 +24,25 @@ class _Encoder(BertPreTrainedModel):
         dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
         self.dropout = nn.Dropout(dropout)
 
-    def pooled(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None, **kwargs: Any) -> torch.Tensor:
-        """Token ids `[batch, tokens]` -> one vector a text, `[batch, hidden]`."""
+    def pooled(
+        self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, kwargs: dict[str, Any]
+    ) -> tuple[torch.Tensor, Any]:
+        """Token ids `[batch, tokens]` -> one vector a text, `[batch, hidden]`, and all that BERT returned."""
+        # Callers that ask for tuples would not find the rating in one.
+        kwargs.pop("return_dict", None)
         outputs = self.bert(input_ids, attention_mask=attention_mask, **kwargs)
+        return self.dropout(self._pool(outputs, attention_mask)), outputs
+
+    def _pool(self, outputs: Any, attention_mask: torch.Tensor | None) -> torch.Tensor:
         if self.config.pooling == "pooler":
-            return self.dropout(outputs.pooler_output)
+            return outputs.pooler_output
         hidden = outputs.last_hidden_state
         if self.config.pooling == "cls":
-            return self.dropout(hidden[:, 0])
+            return hidden[:, 0]
         if attention_mask is None:
-            return self.dropout(hidden.mean(dim=1))
+            return hidden.mean(dim=1)
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return self.dropout((hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1))
+        return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
 
 class PooledBertForSequenceClassification(_Encoder):
@@ -50,17 +57,19 @@ class PooledBertForSequenceClassification(_Encoder):
 
     def forward(
         self,
-        input_ids: torch.Tensor,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.Tensor | None = None,
-        position_ids: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> SequenceClassifierOutput:
-        """Logits `[batch, classes]` and, with labels `[batch]`, their cross-entropy."""
-        pooled = self.pooled(input_ids, attention_mask, token_type_ids=token_type_ids, position_ids=position_ids)
+        """Logits `[batch, classes]` and, with labels `[batch]`, their cross-entropy; other arguments are BERT's."""
+        pooled, outputs = self.pooled(input_ids, attention_mask, {"token_type_ids": token_type_ids, **kwargs})
         logits = self.classifier(pooled)
         loss = None if labels is None else nn.functional.cross_entropy(logits.float(), labels)
-        return SequenceClassifierOutput(loss=loss, logits=logits)
+        return SequenceClassifierOutput(
+            loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )
 
 
 @dataclass
@@ -104,18 +113,24 @@ class AspectBertForSequenceClassification(_Encoder):
 
     def forward(
         self,
-        input_ids: torch.Tensor,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.Tensor | None = None,
-        position_ids: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs: Any,
     ) -> AspectOutput:
-        """Logits of aspects and rating; their loss is the business of whoever trains."""
-        pooled = self.pooled(input_ids, attention_mask, token_type_ids=token_type_ids, position_ids=position_ids)
+        """Logits of aspects and rating; arguments not named are BERT's. The loss is the business of whoever trains."""
+        if labels is not None:
+            raise ValueError("the loss of aspects is sentiment_hf's AspectTrainer's; call the model without labels")
+        pooled, outputs = self.pooled(input_ids, attention_mask, {"token_type_ids": token_type_ids, **kwargs})
         logits = self.classifier(pooled).unflatten(-1, (len(self.config.aspects), -1))
+        rating = None
         if self.config.rating == "ordinal":
             # Minus and not plus: onnxruntime would take a sum for the product's bias, which has one element.
-            return AspectOutput(logits=logits, rating=self.rating(pooled) - self.thresholds)
-        if self.config.rating == "regression":
+            rating = self.rating(pooled) - self.thresholds
+        elif self.config.rating == "regression":
             # Around the middle of the scale, where an untrained head starts.
-            return AspectOutput(logits=logits, rating=self.rating(pooled) + (STARS + 1) / 2)
-        return AspectOutput(logits=logits)
+            rating = self.rating(pooled) + (STARS + 1) / 2
+        return AspectOutput(
+            logits=logits, rating=rating, hidden_states=outputs.hidden_states, attentions=outputs.attentions
+        )

@@ -30,7 +30,8 @@ ASPECTS = AspectTask(aspect_columns(["taste", "noise", "price"]), "ordinal")
 def make(task, tokenizer, pooling="pooler", **overrides):
     torch.manual_seed(0)
     config = classifier_config("scratch", task, tokenizer, config_overrides=TINY | overrides, pooling=pooling)
-    return load_classifier("scratch", config).eval()
+    # Fused attention returns no maps.
+    return load_classifier("scratch", config, "eager").eval()
 
 
 @pytest.fixture
@@ -137,3 +138,23 @@ def test_other_shapes_of_the_encoder_are_refused(tmp_path, make_model, tokenizer
     )
     with pytest.raises(InputError, match="config's shapes, found others in bert"):
         load_classifier(str(tmp_path / "stock"), config, new_head=True)
+
+
+@pytest.mark.parametrize("task", [ASPECTS, BUILT_IN_TASKS["reviews"]])
+def test_adapters_merge_into_the_class_they_came_from(tokenizer, task):
+    pytest.importorskip("peft", reason="needs the peft extra")
+    from sentiment_hf.modeling.lora import add_adapters, merge_adapters
+
+    model = make(task, tokenizer, "mean")
+    adapted = add_adapters(model, {"r": 2, "target_modules": ["query"]})
+    ids = torch.tensor([[2, 7, 8, 3]])
+    before = adapted(input_ids=ids, attention_mask=torch.ones_like(ids))
+    merged = merge_adapters(adapted)
+    assert type(merged) is type(model)
+    after = merged(ids, attention_mask=torch.ones_like(ids), output_attentions=True)
+    torch.testing.assert_close(after.logits, before.logits)
+    assert len(after.attentions) == 1
+    if isinstance(task, AspectTask):
+        torch.testing.assert_close(after.rating, before.rating)
+        with pytest.raises(ValueError, match="without labels"):
+            merged(ids, labels=torch.zeros(1, 3))
