@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from sentiment_hf.evaluation.prediction import softmax
+
 METRIC_MODULE = Path(__file__).parent / "sentiment_metrics"
 
 
@@ -25,7 +27,7 @@ def classification_scores(
     """Scores of a classifier's output.
 
     Args:
-        logits: `[rows, classes]`, or anything else whose largest entry is the prediction.
+        logits: `[rows, classes]`, or decision values: the largest entry is the prediction.
         references: `[rows]`, true label ids.
         label_names: in the order of the ids.
 
@@ -36,5 +38,6 @@ def classification_scores(
         predictions=logits.argmax(axis=-1),
         references=np.asarray(references),
         label_names=list(label_names),
-        scores=logits,
+        # A logit alone does not rank rows by how likely a class is in them; its share of all classes does.
+        scores=np.log(softmax(logits) + np.finfo(float).tiny),
     )

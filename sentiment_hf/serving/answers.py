@@ -57,30 +57,28 @@ class AspectPrediction:
 
     Attributes:
         text: as it was given; None where it was missing.
-        aspects: those that are mentioned -> label and its probability, in the task's order.
+        aspects: those that are mentioned -> `{"label": …, "probability": …}`, in the task's order.
         rating: stars, 1 to 5, or None where the model has no rating or there is no text to judge.
         expected_rating: the rating's expectation, in stars.
         reason: why there is no answer, or None.
     """
 
     text: str | None
-    aspects: dict[str, tuple[str, float]] = field(default_factory=dict)
+    aspects: dict[str, dict[str, Any]] = field(default_factory=dict)
     rating: int | None = None
     expected_rating: float | None = None
     reason: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: `text`, `aspects` (name -> `label`, `probability`), `rating` and `expected_rating` where there is
-        one, and `reason` where there is one."""
-        aspects = {name: {"label": label, "probability": value} for name, (label, value) in self.aspects.items()}
-        answer: dict[str, Any] = {"text": self.text, "aspects": aspects}
+        """For JSON: `text`, `aspects`, `rating` and `expected_rating` where there is one, and `reason` likewise."""
+        answer: dict[str, Any] = {"text": self.text, "aspects": self.aspects}
         if self.rating is not None:
             answer |= {"rating": self.rating, "expected_rating": self.expected_rating}
         return answer if self.reason is None else answer | {"reason": self.reason}
 
     def row(self) -> dict[str, Any]:
         """As columns of a table: labels of the mentioned aspects under their names."""
-        labels = {f"predicted_{name}": label for name, (label, _) in self.aspects.items()}
+        labels = {f"predicted_{name}": value["label"] for name, value in self.aspects.items()}
         rating = {"predicted_rating": self.rating, "expected_rating": self.expected_rating}
         return labels | (rating if self.rating is not None else {}) | {"reason": self.reason}
 
@@ -88,7 +86,9 @@ class AspectPrediction:
         lines = [f"Text: {self.text or ''}"]
         if self.reason is not None:
             return f"{lines[0]}\nPred: – ({self.reason})"
-        lines += [f"  {name}: {label} (conf={value:.2f})" for name, (label, value) in self.aspects.items()]
+        lines += [
+            f"  {name}: {value['label']} (conf={value['probability']:.2f})" for name, value in self.aspects.items()
+        ]
         if not self.aspects:
             lines.append("  no aspect mentioned")
         if self.rating is not None:
@@ -134,11 +134,11 @@ def _aspect_answers(task: AspectTask, texts: Sequence[str | None], logits: np.nd
     answers: list[Answer] = []
     stars, expected = (None, None) if rating is None else stars_of(rating)
     for row, text in enumerate(texts):
-        mentioned = {
-            aspect: (VALUES[values[row, place]], float(probabilities[row, place, values[row, place]]))
-            for place, aspect in enumerate(task.aspects)
-            if values[row, place] != NOT_MENTIONED
-        }
+        mentioned = {}
+        for place, aspect in enumerate(task.aspects):
+            value = int(values[row, place])
+            if value != NOT_MENTIONED:
+                mentioned[aspect] = {"label": VALUES[value], "probability": float(probabilities[row, place, value])}
         if stars is None or expected is None:
             answers.append(AspectPrediction(text, mentioned))
         else:

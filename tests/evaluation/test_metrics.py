@@ -9,6 +9,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
 from sentiment_hf.evaluation.metrics import METRIC_MODULE, classification_scores
+from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.evaluation.report import metrics_table, read_metrics, system_row
 from sentiment_hf.evaluation.scores import task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
@@ -37,6 +38,15 @@ def test_scores_agree_with_scikit_learn():
     margin = logits[:, 1] - logits[:, 0]
     assert scores["roc_auc"] == pytest.approx(roc_auc_score(truth, margin))
     assert scores["pr_auc"] == pytest.approx(average_precision_score(truth, margin))
+
+
+def test_areas_rank_rows_by_probability_and_not_by_a_bare_logit():
+    rng = np.random.default_rng(0)
+    logits, truth = rng.normal(size=(200, 3)), rng.integers(0, 3, 200)
+    shifted = logits + rng.normal(size=(200, 1)) * 10
+    expected = np.mean([average_precision_score(truth == label, softmax(logits)[:, label]) for label in range(3)])
+    for scores in (classification_scores(logits, truth, NAMES), classification_scores(shifted, truth, NAMES)):
+        assert scores["pr_auc"] == pytest.approx(expected)
 
 
 def test_a_class_that_never_occurs_is_left_out_of_the_mean():
