@@ -17,7 +17,7 @@ from sentiment_hf.exceptions import InputError
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 QUANTIZATIONS = ("none", "dynamic")
-POOLINGS = ("pooler", "cls", "mean")
+POOLINGS = ("pooler", "cls", "mean", "attention")
 SAMPLERS = ("none", "weighted", "downsample")
 ARCHS = ("auto", "avx512_vnni", "avx2", "arm64")
 
@@ -83,8 +83,12 @@ class DataArguments:
         "retweets: keep/cut/own_first, topics, emoji: keep/words/remove}",
     )
     max_length: int = option(128, "tokens kept, special ones included")
-    truncation: str = option("right", "right, left or head_tail")
+    truncation: str = option("right", "right, left, head_tail, or sliding: windows over all of a long text")
     head_share: float = option(0.5, "share of head_tail's tokens that comes from the beginning")
+    stride: int | None = option(None, "of sliding: tokens that neighbours share; none: a quarter of max_length")
+    max_chunks: int | None = option(None, "of sliding: windows of a text that are kept at most; none: all")
+    chunk_choice: str = option("first", "of sliding: which are kept, first, spread or head_tail")
+    aggregation: str = option("mean", "of sliding: mean, max or logsumexp of the windows' logits")
     pad_to_multiple_of: int = option(8, "batches are padded to a multiple of so many tokens")
     preprocessing_num_workers: int | None = option(None, "processes that tokenize")
     cache_dir: str | None = option(None, "folder for tokenized data; none: that of datasets")
@@ -119,7 +123,9 @@ class ModelArguments:
     model_revision: str | None = option(None, "branch, tag or commit of the Hub id")
     num_hidden_layers: int | None = option(None, "keep the first so many layers")
     config_overrides: str | None = option(None, "other fields of the model's config, {name: value}")
-    pooling: str = option("pooler", "what the head sees: pooler (a stock model), cls or mean (BERT's kind of encoders)")
+    pooling: str = option(
+        "pooler", "what the head sees: pooler (a stock model), cls, mean or attention (encoders of BERT's kind)"
+    )
     classifier_dropout: float | None = option(None, "dropout before the head; none: that of the hidden states")
     attn_implementation: str | None = option(None, "eager or sdpa; none: transformers' choice")
     peft: str | None = option(None, "LoRA in place of full fine-tuning, {r, alpha, dropout, target_modules: [names]}")
@@ -183,6 +189,9 @@ class FineTuningOptions(TrainingOptions):
     """Fine-tuning. Every other field of transformers' TrainingArguments is a key as well."""
 
     per_device_eval_batch_size: int = option(64, "rows of a batch in evaluation")
+    max_chunks_per_batch: int | None = option(
+        64, "of sliding: windows that go through the model at once; larger batches are split, with the same gradient"
+    )
     rdrop_alpha: float = option(0.0, "weight of R-Drop's divergence; 0: plain training with one forward")
     class_weights: str = option("none", "none, balanced, effective_number, or a mapping {label: weight}")
     effective_number_beta: float = option(0.999, "beta of class_weights effective_number")
@@ -217,6 +226,7 @@ class FineTuningOptions(TrainingOptions):
             raise InputError("layerwise_lr_decay above 0 and at most 1", found, "0.9 is usual.")
         if self.fgm_epsilon < 0:
             raise InputError("fgm_epsilon of at least 0", str(self.fgm_epsilon), "1.0 is usual, 0 turns it off.")
+        check_positive("max_chunks_per_batch", self.max_chunks_per_batch)
         check_positive("early_stopping_patience", self.early_stopping_patience)
         if self.early_stopping_patience is not None and not self.load_best_model_at_end:
             found = "early_stopping_patience without it"

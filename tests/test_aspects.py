@@ -55,6 +55,7 @@ def words(tmp_path_factory):
 def run(words, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "aspects"
     options = ["--num_train_epochs=12", "--learning_rate=5e-3", "--rdrop_alpha=0.5", "--class_weights=balanced"]
+    options.append("--pooling=attention")
     return train(parse_run_arguments([*words, *options, f"--output_dir={folder}"]))
 
 

@@ -40,3 +40,28 @@ class ClassificationCollator:
             if name in rows[0]:
                 batch[name] = torch.tensor([row[name] for row in rows], dtype=torch.long)
         return batch
+
+
+@dataclass
+class DocumentCollator:
+    """Lays the chunks of several documents side by side, each still knowing whose it is.
+
+    A batch has `labels` and `doc_id` with one entry a document, and with one entry a chunk `chunk_document` (which of
+    the batch's documents it is of, from 0), `chunk_idx` and the tokenizer's fields, padded as `ClassificationCollator`
+    pads rows.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    pad_to_multiple_of: int = 8
+    max_length: int | None = None
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        names = [name for name in self.tokenizer.model_input_names if name in rows[0]]
+        fields = {name: [chunk for row in rows for chunk in row[name]] for name in names}
+        padded = pad_rows(fields, self.tokenizer, self.pad_to_multiple_of, self.max_length)
+        # Documents first: transformers takes the first tensor's length for the size of the batch.
+        whole = {name: [row[name] for row in rows] for name in ("labels", "doc_id") if name in rows[0]}
+        documents = [place for place, row in enumerate(rows) for _ in row["chunk_idx"]]
+        pieces = {"chunk_document": documents, "chunk_idx": [index for row in rows for index in row["chunk_idx"]]}
+        batch = {name: torch.tensor(values, dtype=torch.long) for name, values in (whole | pieces).items()}
+        return batch | {name: torch.from_numpy(array) for name, array in padded.items()}

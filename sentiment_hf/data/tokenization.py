@@ -7,14 +7,17 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from sentiment_hf.data.cleaning import Cleaning, clean
+from sentiment_hf.data.windows import CHUNK_CHOICES
 from sentiment_hf.exceptions import InputError
 
 if TYPE_CHECKING:
-    import datasets
-    import pandas as pd
     from transformers import PreTrainedTokenizerBase
 
-TRUNCATIONS = ("right", "left", "head_tail")
+SLIDING = "sliding"
+AGGREGATIONS = ("mean", "max", "logsumexp")
+# Of a BERT; tokenizers with others are cut to what is left.
+SPECIAL_TOKENS = 2
+TRUNCATIONS = ("right", "left", "head_tail", SLIDING)
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,24 @@ class TextSettings:
     Attributes:
         cleaning: the cleaning switches.
         max_length: tokens kept, special ones included.
-        truncation: `right` keeps the beginning, `left` the end, `head_tail` both.
+        truncation: `right` keeps the beginning, `left` the end, `head_tail` both; `sliding` cuts a long text into
+            windows of `max_length` tokens and keeps all of them (see `sentiment_hf.data.chunks`).
         head_share: share of the content tokens that `head_tail` takes from the beginning (the rest from the end), after
             Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?".
+        stride: tokens that neighbouring windows have in common; None for a quarter of `max_length`.
+        max_chunks: windows of a document that are kept at most; None for all.
+        chunk_choice: which these are: `first`, `spread` or `head_tail`.
+        aggregation: how the logits of the windows become those of the document: `mean`, `max` or `logsumexp`.
     """
 
     cleaning: Cleaning = field(default_factory=Cleaning)
     max_length: int = 128
     truncation: str = "right"
     head_share: float = 0.5
+    stride: int | None = None
+    max_chunks: int | None = None
+    chunk_choice: str = "first"
+    aggregation: str = "mean"
 
     def __post_init__(self) -> None:
         if self.truncation not in TRUNCATIONS:
@@ -41,6 +53,26 @@ class TextSettings:
             raise InputError("max_length of at least 3", str(self.max_length), "Two of the tokens are special ones.")
         if not 0 < self.head_share < 1:
             raise InputError("head_share between 0 and 1", str(self.head_share), "0.5 keeps both ends alike.")
+        if self.chunk_choice not in CHUNK_CHOICES:
+            expected = f"chunk_choice {' | '.join(CHUNK_CHOICES)}"
+            raise InputError(expected, repr(self.chunk_choice), "Use one of these names.")
+        if self.aggregation not in AGGREGATIONS:
+            expected = f"aggregation {' | '.join(AGGREGATIONS)}"
+            raise InputError(expected, repr(self.aggregation), "Use one of these names.")
+        if self.stride is not None and not 0 <= self.stride < self.max_length - SPECIAL_TOKENS:
+            expected = f"a stride (overlap) from 0 to below the window's {self.max_length - SPECIAL_TOKENS} tokens"
+            raise InputError(expected, str(self.stride), "A quarter of max_length is usual.")
+        if self.max_chunks is not None and self.max_chunks < 1:
+            raise InputError("max_chunks of at least 1", str(self.max_chunks), "Leave it out for all windows.")
+
+    @property
+    def is_sliding(self) -> bool:
+        return self.truncation == SLIDING
+
+    @property
+    def overlap(self) -> int:
+        """`stride` with its default."""
+        return self.max_length // 4 if self.stride is None else self.stride
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -52,6 +84,12 @@ class TextSettings:
         return cls(cleaning=cleaning, **{key: value for key, value in saved.items() if key in known})
 
 
+def cleaned_texts(texts: Iterable[str], settings: TextSettings) -> list[str]:
+    """Texts as the tokenizer gets them."""
+    # A lone surrogate is no character and the tokenizer refuses it; it is encoded as a question mark.
+    return [clean(text, settings.cleaning).encode("utf-8", "replace").decode("utf-8") for text in texts]
+
+
 def encode(
     tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], settings: TextSettings
 ) -> dict[str, list[list[int]]]:
@@ -61,9 +99,11 @@ def encode(
         The tokenizer's fields (`input_ids`, `attention_mask`, and `token_type_ids` where it has them), one list of at
         most `max_length` integers per text, special tokens in place, not padded.
     """
-    # A lone surrogate is no character and the tokenizer refuses it; it is encoded as a question mark.
-    cleaned = [clean(text, settings.cleaning).encode("utf-8", "replace").decode("utf-8") for text in texts]
-    encoded = tokenizer(cleaned, truncation=False, return_special_tokens_mask=True, verbose=False)
+    if settings.is_sliding:
+        raise ValueError("windows are cut by sentiment_hf.data.chunks.encode_chunks")
+    encoded = tokenizer(
+        cleaned_texts(texts, settings), truncation=False, return_special_tokens_mask=True, verbose=False
+    )
     masks = encoded.pop("special_tokens_mask")
     kept = [_kept_positions(mask, settings) for mask in masks]
     return {
@@ -87,58 +127,3 @@ def _kept_positions(special_tokens_mask: list[int], settings: TextSettings) -> l
     head = round(budget * head_share)
     tail = budget - head
     return [*range(prefix + head), *range(length - suffix - tail, length)]
-
-
-def tokenize_frame(
-    frame: pd.DataFrame,
-    tokenizer: PreTrainedTokenizerBase,
-    settings: TextSettings,
-    split: str,
-    num_proc: int | None = None,
-    cache_dir: str | None = None,
-) -> datasets.Dataset:
-    """Rows with `doc_id`, `text`, `label` -> a dataset with `doc_id`, `labels`, `length` and the tokenizer's fields.
-
-    The result is cached on disk under a name made of the rows, the tokenizer and the settings, so that a second run
-    of the same recipe reads it back.
-    """
-    import datasets
-    from datasets.fingerprint import Hasher
-
-    rows = datasets.Dataset.from_dict(
-        {
-            "doc_id": frame["doc_id"].astype("int64").tolist(),
-            "text": frame["text"].tolist(),
-            # One id a row, or for aspects a list of them.
-            "labels": [label if isinstance(label, tuple) else int(label) for label in frame["label"]],
-        }
-    )
-    parts = (rows.to_dict(), tokenizer.get_vocab(), tokenizer.backend_tokenizer.to_str(), settings.to_dict())
-    folder = _cache_folder(cache_dir)
-    return rows.map(
-        _encode_batch,
-        batched=True,
-        fn_kwargs={"tokenizer": tokenizer, "settings": settings},
-        remove_columns=["text"],
-        num_proc=num_proc,
-        cache_file_name=str(folder / f"{split}-{Hasher.hash(parts)}.arrow"),
-        new_fingerprint=Hasher.hash(parts),
-        desc=f"Tokenizing {split}",
-    )
-
-
-def _encode_batch(
-    batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, settings: TextSettings
-) -> dict[str, list[Any]]:
-    encoded = encode(tokenizer, batch["text"], settings)
-    return {**encoded, "length": [len(ids) for ids in encoded["input_ids"]]}
-
-
-def _cache_folder(cache_dir: str | None) -> Any:
-    from pathlib import Path
-
-    import datasets
-
-    folder = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "sentiment_hf"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tqdm import tqdm
 
+from sentiment_hf.data.chunks import Chunks, encode_chunks
 from sentiment_hf.data.padding import pad_rows
 from sentiment_hf.data.tokenization import TextSettings, encode
+from sentiment_hf.modeling.aggregation import aggregate_arrays
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+DOCUMENTS_AT_ONCE = 256
 
 # `{input_ids, attention_mask, …}`, each `[batch, tokens]` -> logits `[batch, classes]`.
 Forward = Callable[[dict[str, np.ndarray]], np.ndarray]
@@ -28,6 +34,7 @@ class TextScorer:
         forward: one padded batch through the model.
         batch_size: rows of a batch at most.
         pad_to_multiple_of: batches are padded to the longest row, rounded up to this.
+        bar_from_batches: a progress bar is shown from so many batches on; by default never.
     """
 
     tokenizer: PreTrainedTokenizerBase
@@ -35,25 +42,71 @@ class TextScorer:
     forward: Forward
     batch_size: int = 32
     pad_to_multiple_of: int = 8
+    bar_from_batches: float = math.inf
 
     def with_forward(self, forward: Forward) -> TextScorer:
         """The same scorer around another forward, for comparing backends."""
         return replace(self, forward=forward)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Logits of the texts, `[texts, classes]`, in their order."""
-        encoded = encode(self.tokenizer, texts, self.settings)
+        """Answers for the texts, `[texts, width]`, in their order; with sliding windows those of whole documents."""
+        if self.settings.is_sliding:
+            return self.documents(texts).logits
+        return self._forward_all(encode(self.tokenizer, texts, self.settings))
+
+    def documents(self, texts: Sequence[str]) -> ScoredDocuments:
+        """Answers for documents and for each of their chunks; chunks of different documents share batches."""
+        parts = []
+        # As many at a time as keep the tokens of all of them in memory, whatever the number of documents.
+        for start in range(0, len(texts), DOCUMENTS_AT_ONCE):
+            chunks = encode_chunks(self.tokenizer, list(texts)[start : start + DOCUMENTS_AT_ONCE], self.settings)
+            parts.append((chunks, self._forward_all(chunks.fields)))
+        return ScoredDocuments(parts, self.settings.aggregation)
+
+    def _forward_all(self, encoded: dict[str, list[list[int]]]) -> np.ndarray:
         lengths = np.array([len(ids) for ids in encoded["input_ids"]])
         order = np.argsort(-lengths, kind="stable")
         batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
-        rows = np.concatenate([self.forward(self._pad(encoded, batch)) for batch in batches])
-        logits = np.empty_like(rows)
-        logits[order] = rows
-        return logits
+        # Whoever waits for one very long document wants to see that something happens.
+        shown = tqdm(batches, unit="batch", desc="Reading", leave=False, disable=len(batches) < self.bar_from_batches)
+        rows = np.concatenate([self.forward(self._pad(encoded, batch)) for batch in shown])
+        answers = np.empty_like(rows)
+        answers[order] = rows
+        return answers
 
     def _pad(self, encoded: dict[str, list[list[int]]], batch: np.ndarray) -> dict[str, np.ndarray]:
         rows = {name: [values[row] for row in batch] for name, values in encoded.items()}
         return pad_rows(rows, self.tokenizer, self.pad_to_multiple_of, self.settings.max_length)
+
+
+@dataclass
+class ScoredDocuments:
+    """Documents with what the model said of each chunk.
+
+    Attributes:
+        parts: chunks of some documents, and their answers `[chunks, width]`.
+        aggregation: how these become the documents' answers.
+    """
+
+    parts: list[tuple[Chunks, np.ndarray]]
+    aggregation: str
+
+    @property
+    def logits(self) -> np.ndarray:
+        """Answers for the documents, `[documents, width]`."""
+        return np.concatenate(
+            [
+                aggregate_arrays(answers, np.array(chunks.documents), len(chunks.texts), self.aggregation)
+                for chunks, answers in self.parts
+            ]
+        )
+
+    @property
+    def chunk_logits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Answers for all chunks, `[chunks, width]`, and which document each is of, `[chunks]`."""
+        starts = np.cumsum([0, *(len(chunks.texts) for chunks, _ in self.parts)])
+        documents = [start + np.array(chunks.documents) for start, (chunks, _) in zip(starts, self.parts, strict=False)]
+        return np.concatenate([answers for _, answers in self.parts]), np.concatenate(documents)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

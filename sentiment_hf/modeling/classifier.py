@@ -70,7 +70,7 @@ def classifier_config(
         num_hidden_layers: keep the first so many layers.
         config_overrides: any other config fields (`attention_probs_dropout_prob`, …).
         revision: of a Hub id.
-        pooling: `pooler` (the stock classifier), `cls` or `mean`.
+        pooling: `pooler` (the stock classifier), `cls`, `mean` or `attention`.
 
     Raises:
         InputError: a field that the config does not have, more layers than the checkpoint holds, or an encoder that

@@ -7,14 +7,15 @@ from typing import Any
 
 from transformers import BertConfig
 
-POOLINGS = ("pooler", "cls", "mean")
+POOLINGS = ("pooler", "cls", "mean", "attention")
 
 
 class PooledBertConfig(BertConfig):
     """A `BertConfig` for a classifier with another pooling.
 
     Args:
-        pooling: `cls` (the first token's hidden state), `mean` (over all tokens but padding) or `pooler` (BERT's own).
+        pooling: `cls` (the first token's hidden state), `mean` (over all tokens but padding), `attention` (a learned
+            weighted mean) or `pooler` (BERT's own).
         kwargs: as for `BertConfig`.
     """
 
@@ -31,7 +32,7 @@ class AspectBertConfig(BertConfig):
     Args:
         aspects: their names, in the order of the logits.
         rating: `none`, `ordinal` or `regression`.
-        pooling: as for `PooledBertConfig`.
+        pooling: as for `PooledBertConfig`; with `attention` each aspect and the rating weigh the tokens for themselves.
         kwargs: as for `BertConfig`; `id2label` names the values of an aspect.
     """
 

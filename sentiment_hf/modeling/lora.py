@@ -32,7 +32,7 @@ def add_adapters(model: PreTrainedModel, settings: dict[str, Any]) -> Any:
         raise InputError(f"peft settings {', '.join(KEYS)}", ", ".join(unknown), "Check the spelling.")
     # A pooler may be as new as the head: many checkpoints come without one.
     names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
-    new = [name for name in ("pooler", "classifier", "score", "rating") if name in names]
+    new = [name for name in ("pooler", "classifier", "score", "rating", "queries") if name in names]
     config = LoraConfig(
         task_type=TaskType.SEQ_CLS,
         r=settings.get("r", 8),

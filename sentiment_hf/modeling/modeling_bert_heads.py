@@ -16,18 +16,28 @@ STARS = 5
 
 
 class _Encoder(BertPreTrainedModel):
-    """BERT, its pooling and the dropout before a head."""
+    """BERT, its pooling and the dropout before a head.
 
-    def __init__(self, config: Any) -> None:
+    Args:
+        config: with `pooling`.
+        queries: with attention pooling, how many vectors a text is pooled into.
+    """
+
+    def __init__(self, config: Any, queries: int) -> None:
         super().__init__(config)
         self.bert = BertModel(config, add_pooling_layer=config.pooling == "pooler")
         dropout = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
         self.dropout = nn.Dropout(dropout)
+        if config.pooling == "attention":
+            self.queries = nn.Linear(config.hidden_size, queries, bias=False)
 
     def pooled(
         self, input_ids: torch.Tensor | None, attention_mask: torch.Tensor | None, kwargs: dict[str, Any]
     ) -> tuple[torch.Tensor, Any]:
-        """Token ids `[batch, tokens]` -> one vector a text, `[batch, hidden]`, and all that BERT returned."""
+        """Token ids `[batch, tokens]` -> a vector a text, `[batch, hidden]`, and all that BERT returned.
+
+        With attention pooling there is one for each query, `[batch, queries, hidden]`.
+        """
         # Callers that ask for tuples would not find the rating in one.
         kwargs.pop("return_dict", None)
         outputs = self.bert(input_ids, attention_mask=attention_mask, **kwargs)
@@ -40,8 +50,11 @@ class _Encoder(BertPreTrainedModel):
         if self.config.pooling == "cls":
             return hidden[:, 0]
         if attention_mask is None:
-            return hidden.mean(dim=1)
+            attention_mask = torch.ones(hidden.shape[:2], device=hidden.device)
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+        if self.config.pooling == "attention":
+            scores = self.queries(hidden).float().masked_fill(mask == 0, -1e4)
+            return scores.softmax(dim=1).to(hidden.dtype).transpose(1, 2) @ hidden
         return (hidden * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
 
@@ -51,7 +64,7 @@ class PooledBertForSequenceClassification(_Encoder):
     config_class = PooledBertConfig
 
     def __init__(self, config: PooledBertConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, queries=1)
         self.classifier = nn.Linear(config.hidden_size, config.num_labels)
         self.post_init()
 
@@ -65,7 +78,7 @@ class PooledBertForSequenceClassification(_Encoder):
     ) -> SequenceClassifierOutput:
         """Logits `[batch, classes]` and, with labels `[batch]`, their cross-entropy; other arguments are BERT's."""
         pooled, outputs = self.pooled(input_ids, attention_mask, {"token_type_ids": token_type_ids, **kwargs})
-        logits = self.classifier(pooled)
+        logits = self.classifier(pooled.flatten(1))
         loss = None if labels is None else nn.functional.cross_entropy(logits.float(), labels)
         return SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
@@ -95,7 +108,7 @@ class AspectBertForSequenceClassification(_Encoder):
     config_class = AspectBertConfig
 
     def __init__(self, config: AspectBertConfig) -> None:
-        super().__init__(config)
+        super().__init__(config, queries=len(config.aspects) + 1)
         self.classifier = nn.Linear(config.hidden_size, len(config.aspects) * config.num_labels)
         if config.rating == "ordinal":
             self.rating = nn.Linear(config.hidden_size, 1, bias=False)
@@ -123,7 +136,14 @@ class AspectBertForSequenceClassification(_Encoder):
         if labels is not None:
             raise ValueError("the loss of aspects is sentiment_hf's AspectTrainer's; call the model without labels")
         pooled, outputs = self.pooled(input_ids, attention_mask, {"token_type_ids": token_type_ids, **kwargs})
-        logits = self.classifier(pooled).unflatten(-1, (len(self.config.aspects), -1))
+        if self.config.pooling == "attention":
+            # Each aspect's values are read off the vector that is pooled for it, the rating off the last one.
+            weight = self.classifier.weight.unflatten(0, (len(self.config.aspects), -1))
+            bias = self.classifier.bias.unflatten(0, (len(self.config.aspects), -1))
+            logits = (pooled[:, :-1].unsqueeze(2) * weight).sum(dim=-1) + bias
+            pooled = pooled[:, -1]
+        else:
+            logits = self.classifier(pooled).unflatten(-1, (len(self.config.aspects), -1))
         rating = None
         if self.config.rating == "ordinal":
             # Minus and not plus: onnxruntime would take a sum for the product's bias, which has one element.

@@ -15,7 +15,7 @@ from sentiment_hf import __version__
 from sentiment_hf.aspects import AspectTask, aspect_columns
 from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.labelled import AnyTask
-from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.data.tokenization import SLIDING, TextSettings
 from sentiment_hf.modeling.configuration_bert_heads import AspectBertConfig
 from sentiment_hf.modeling.loading import max_positions
 from sentiment_hf.tasks import Task
@@ -48,14 +48,16 @@ def record_settings(
 
 
 def recorded_settings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, name: str) -> TextSettings:
-    """The text settings a model was saved with; for a model from elsewhere: no cleaning, its own length limit."""
+    """The text settings a model was saved with; for a model from elsewhere: no cleaning, windows of its own length."""
     saved: dict[str, Any] | None = getattr(config, CONFIG_KEY, None)
     if saved is not None:
         return TextSettings.from_dict(saved["text"])
     limits = [max_positions(config), tokenizer.model_max_length]
     max_length = min((limit for limit in limits if limit is not None and limit < _NO_LIMIT), default=512)
-    logger.info("%s records no text settings: no cleaning, truncated on the right at %d tokens", name, max_length)
-    return TextSettings(cleaning=Cleaning.none(), max_length=max_length)
+    logger.warning(
+        "%s records no text settings: no cleaning, and longer texts in windows of its %d tokens", name, max_length
+    )
+    return TextSettings(cleaning=Cleaning.none(), max_length=max_length, truncation=SLIDING)
 
 
 def task_of(config: PretrainedConfig) -> AnyTask:

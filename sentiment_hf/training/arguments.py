@@ -133,6 +133,10 @@ class RunArguments:
             max_length=self.data.max_length,
             truncation=self.data.truncation,
             head_share=self.data.head_share,
+            stride=self.data.stride,
+            max_chunks=self.data.max_chunks,
+            chunk_choice=self.data.chunk_choice,
+            aggregation=self.data.aggregation,
         )
 
     def as_recipe(self) -> dict[str, Any]:

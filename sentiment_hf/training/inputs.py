@@ -18,7 +18,8 @@ from sentiment_hf.data.labelled import AnyTask, columns_of
 from sentiment_hf.data.preparation import PreparedData, prepare_splits
 from sentiment_hf.data.sources import load_splits
 from sentiment_hf.data.supplement import add_supplement, check_supplement
-from sentiment_hf.data.tokenization import encode
+from sentiment_hf.data.tokenization import TextSettings, encode
+from sentiment_hf.data.windows import window_bounds
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import SCRATCH, classifier_config, load_classifier, scratch_tokenizer
 from sentiment_hf.modeling.loading import check_max_length, load_tokenizer
@@ -138,11 +139,22 @@ def sample_training_rows(args: RunArguments, data: PreparedData) -> pd.DataFrame
     return rows.sample(limit, random_state=args.data.split_seed).sort_index()
 
 
+def chunk_figures(lengths: list[int], special: int, settings: TextSettings) -> dict[str, int]:
+    """How many windows documents of these lengths have, and how many of them `max_chunks` leaves out."""
+    size = settings.max_length - special
+    counts = [len(window_bounds(max(length - special, 0), size, min(settings.overlap, size - 1))) for length in lengths]
+    kept = [min(count, settings.max_chunks or count) for count in counts]
+    return {"chunks": sum(kept), "chunks_left_out": sum(counts) - sum(kept)}
+
+
 def audit_tokens(args: RunArguments, data: PreparedData, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """Lengths in tokens of the rows that the run uses, after cleaning, and what share `max_length` cuts."""
-    uncut = replace(args.text_settings, max_length=sys.maxsize)
+    settings = args.text_settings
+    uncut = replace(settings, max_length=sys.maxsize, truncation="right", stride=None)
     figures = {}
     for split, frame in data.splits.items():
         lengths = [len(ids) for ids in encode(tokenizer, frame["text"], uncut)["input_ids"]]
         figures[split] = {"rows": len(frame), **token_figures(lengths, args.data.max_length)}
+        if settings.is_sliding:
+            figures[split] |= chunk_figures(lengths, tokenizer.num_special_tokens_to_add(), settings)
     return figures

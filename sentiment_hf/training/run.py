@@ -20,10 +20,10 @@ from transformers import EarlyStoppingCallback, PreTrainedModel
 
 from sentiment_hf.aspects import AspectTask
 from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.data.collation import ClassificationCollator
+from sentiment_hf.data.collation import ClassificationCollator, DocumentCollator
+from sentiment_hf.data.dataset import tokenize_frame
 from sentiment_hf.data.labelled import named_labels
 from sentiment_hf.data.preparation import PreparedData
-from sentiment_hf.data.tokenization import tokenize_frame
 from sentiment_hf.evaluation.baseline import Floor
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.report import metrics_table, write_metrics
@@ -101,6 +101,8 @@ def train(args: RunArguments) -> FinishedRun:
         }
     with log_to_file(folder) if is_main else nullcontext():
         log_facts(args, data, len(trainer_rows), model)
+        sliding = args.text_settings.is_sliding
+        collator = DocumentCollator if sliding else ClassificationCollator
         kind: Callable[..., SentimentTrainer] = SentimentTrainer
         if isinstance(data.task, AspectTask):
             kind = partial(AspectTrainer, task=data.task)
@@ -110,7 +112,8 @@ def train(args: RunArguments) -> FinishedRun:
             **corrections,
             train_dataset=tokenized["train"],
             eval_dataset=tokenized["dev"],
-            data_collator=ClassificationCollator(tokenizer, args.data.pad_to_multiple_of, args.data.max_length),
+            aggregation=args.data.aggregation if sliding else None,
+            data_collator=collator(tokenizer, args.data.pad_to_multiple_of, args.data.max_length),
             processing_class=tokenizer,
             compute_metrics=metrics_for_trainer(data.task),
         )

@@ -53,7 +53,17 @@ def score_run(
     weights = args.training.folder / "model.safetensors"
     metrics["fp32"] = system_row(scores, size_mb(weights), times["fp32"], trained_on)
     metrics["fp32"]["dev"] = headline(task_scores(scorer.logits(dev["text"]), dev["label"], data.task))
+    if args.text_settings.is_sliding:
+        metrics["fp32"]["chunk_level"] = _chunk_scores(scorer, data)
     return floor, metrics
+
+
+def _chunk_scores(scorer: TextScorer, data: PreparedData) -> dict[str, Any]:
+    """The scores of single chunks, each judged by its document's label, beside which the document's own stand."""
+    held_out = data.splits[_scored_split(data)]
+    answers, documents = scorer.documents(list(held_out["text"])).chunk_logits
+    labels = held_out["label"].tolist()
+    return headline(task_scores(answers, [labels[place] for place in documents], data.task)) | {"rows": len(answers)}
 
 
 def _scored_split(data: PreparedData) -> str:

@@ -8,15 +8,17 @@ import torch
 from transformers import PreTrainedModel
 
 from sentiment_hf.aspects import AspectTask
+from sentiment_hf.modeling.aggregation import aggregate
 from sentiment_hf.modeling.forward import packed
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.aspect_losses import AspectLoss, task_weights
+from sentiment_hf.training.bounded import bound_forward
 from sentiment_hf.training.losses import RowLoss, rdrop_loss
 from sentiment_hf.training.optimization import adversarial_embeddings, layerwise_groups
 from sentiment_hf.training.order import OrderedTrainer
 
 # What the data pipeline carries along with a row and the model's forward does not take.
-ROW_FIELDS = ("doc_id", "length")
+ROW_FIELDS = ("doc_id", "length", "chunk_idx", "chunk_document", "num_chunks")
 
 
 class SentimentTrainer(OrderedTrainer):
@@ -26,22 +28,32 @@ class SentimentTrainer(OrderedTrainer):
     smoothing and logit adjustment, and, with `rdrop_alpha` above 0, R-Drop over one forward of the batch concatenated
     with itself. It is divided by the number of rows in the whole optimizer step over all processes, so that cutting a
     step into micro-batches changes nothing.
+    Documents cut into chunks have one loss each, on the aggregated logits.
     Evaluation is plain cross-entropy: `eval_loss` can be compared between all these settings. Where logits are to be
     adjusted at prediction, evaluation sees them adjusted.
 
     Args:
         class_weight: `[classes]` or None, see `sentiment_hf.training.losses.class_weights`.
         log_prior: `[classes]`, see `sentiment_hf.training.losses.log_prior`; needed by `logit_adjustment`.
+        aggregation: for batches of documents (`sentiment_hf.data.collation.DocumentCollator`), how the logits of their
+            chunks become theirs; None for batches of rows.
         kwargs: as for `Trainer`. `train_dataset` has a `length` column where `length_grouping` is on.
     """
 
     args: SentimentTrainingArguments
 
     def __init__(
-        self, *, class_weight: torch.Tensor | None = None, log_prior: torch.Tensor | None = None, **kwargs: Any
+        self,
+        *,
+        class_weight: torch.Tensor | None = None,
+        log_prior: torch.Tensor | None = None,
+        aggregation: str | None = None,
+        **kwargs: Any,
     ) -> None:
+        if aggregation is not None and kwargs["args"].max_chunks_per_batch is not None:
+            bound_forward(kwargs["model"], kwargs["args"].max_chunks_per_batch)
         super().__init__(**kwargs)
-        args = self.args
+        args, self.aggregation = self.args, aggregation
         if args.logit_adjustment > 0 and log_prior is None:
             raise ValueError("logit_adjustment needs log_prior")
         self.row_loss = self.compose_loss(class_weight, log_prior)
@@ -73,8 +85,9 @@ class SentimentTrainer(OrderedTrainer):
         """The loss of a micro-batch, as a share of its optimizer step in training and as a mean in evaluation."""
         labels = inputs["labels"]
         features = {name: value for name, value in inputs.items() if name not in ("labels", *ROW_FIELDS)}
+        documents = inputs.get("chunk_document")
         if not model.training:
-            logits = packed(model(**features))
+            logits = self._answers(model(**features), documents, len(labels))
             if self.prediction_shift is not None:
                 logits[:, : len(self.prediction_shift)] += self.prediction_shift.to(logits)
             loss = self.plain_loss(logits.float(), labels).mean()
@@ -85,13 +98,21 @@ class SentimentTrainer(OrderedTrainer):
             # One forward over both halves: dropout draws its masks element by element, so they differ.
             features = {name: torch.cat([value, value]) for name, value in features.items()}
             outputs = model(**features)
-            logits_1, logits_2 = packed(outputs).float().chunk(2)
+            twice = None if documents is None else torch.cat([documents, documents + len(labels)])
+            logits_1, logits_2 = self._answers(outputs, twice, 2 * len(labels)).float().chunk(2)
             losses = rdrop_loss(logits_1, logits_2, labels, alpha, self.row_loss, self.row_loss.divergence)
         else:
             outputs = model(**features)
-            losses = self.row_loss(packed(outputs).float(), labels)
+            losses = self.row_loss(self._answers(outputs, documents, len(labels)).float(), labels)
         loss = self._share_of_step(losses, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
+
+    def _answers(self, outputs: Any, documents: torch.Tensor | None, count: int) -> torch.Tensor:
+        """What the model says of each row, or of each document from what it says of its chunks: `[count, width]`."""
+        answers = packed(outputs)
+        if documents is None or self.aggregation is None:
+            return answers
+        return aggregate(answers, documents, count, self.aggregation)
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any) -> torch.Tensor:
         """Forward and backward and, with `fgm_epsilon` above 0, both once more on adversarial embeddings."""

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentiment_hf.data.cleaning import CHOICES, Cleaning, clean
-from sentiment_hf.data.tokenization import TextSettings, encode, tokenize_frame
+from sentiment_hf.data.dataset import tokenize_frame
+from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
 

@@ -4,7 +4,8 @@ import torch
 
 from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.collation import ClassificationCollator
-from sentiment_hf.data.tokenization import TextSettings, encode, tokenize_frame
+from sentiment_hf.data.dataset import tokenize_frame
+from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.exceptions import InputError
 
 RAW = Cleaning.none()

@@ -46,7 +46,7 @@ def test_the_pooler_of_one_task_stays_stock(tokenizer):
     assert type(make(BUILT_IN_TASKS["reviews"], tokenizer).config) is BertConfig
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", ["cls", "mean", "attention"])
 def test_pooling_is_what_its_name_says_whatever_the_padding(tokenizer, pooling):
     model = make(BUILT_IN_TASKS["reviews"], tokenizer, pooling)
     assert isinstance(model, PooledBertForSequenceClassification)
@@ -55,7 +55,10 @@ def test_pooling_is_what_its_name_says_whatever_the_padding(tokenizer, pooling):
     mask = torch.ones_like(ids)
     with torch.no_grad():
         hidden = model.bert(ids, attention_mask=mask).last_hidden_state
-        pooled = hidden[:, 0] if pooling == "cls" else hidden.mean(dim=1)
+        pooled = {"cls": hidden[:, 0], "mean": hidden.mean(dim=1)}.get(pooling)
+        if pooled is None:
+            shares = (hidden @ model.queries.weight.T).softmax(dim=1)
+            pooled = (shares * hidden).sum(dim=1)
         alone = model(ids, attention_mask=mask).logits
         padded = model(
             torch.nn.functional.pad(ids, (0, 3)), attention_mask=torch.nn.functional.pad(mask, (0, 3))
@@ -64,8 +67,21 @@ def test_pooling_is_what_its_name_says_whatever_the_padding(tokenizer, pooling):
     torch.testing.assert_close(alone, padded)
 
 
-def test_shapes_and_ordered_stars(tokenizer):
-    output = make(ASPECTS, tokenizer)(torch.tensor([[2, 7, 3], [2, 8, 3]]))
+def test_each_aspect_may_weigh_the_tokens_for_itself(tokenizer):
+    model = make(ASPECTS, tokenizer, "attention")
+    ids = torch.tensor([[2, 7, 8, 3]])
+    with torch.no_grad():
+        before = model(ids)
+        model.queries.weight[1] += 1.0
+        after = model(ids)
+    changed = (before.logits != after.logits).any(dim=-1)[0]
+    assert changed.tolist() == [False, True, False]
+    assert torch.equal(before.rating, after.rating)
+
+
+@pytest.mark.parametrize("pooling", ["pooler", "attention"])
+def test_shapes_and_ordered_stars(tokenizer, pooling):
+    output = make(ASPECTS, tokenizer, pooling)(torch.tensor([[2, 7, 3], [2, 8, 3]]))
     assert output.logits.shape == (2, 3, 4)
     assert output.rating.shape == (2, 4)
     # More stars are never likelier than fewer.

@@ -4,7 +4,8 @@ from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
 from sentiment_hf.data.collation import ClassificationCollator
-from sentiment_hf.data.tokenization import TextSettings, tokenize_frame
+from sentiment_hf.data.dataset import tokenize_frame
+from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.trainer import SentimentTrainer
 

@@ -1,0 +1,70 @@
+"""The `datasets.map` step from rows of text to rows of tokens, cached on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sentiment_hf.data.chunks import document_rows
+from sentiment_hf.data.tokenization import TextSettings, encode
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+    from transformers import PreTrainedTokenizerBase
+
+
+def tokenize_frame(
+    frame: pd.DataFrame,
+    tokenizer: PreTrainedTokenizerBase,
+    settings: TextSettings,
+    split: str,
+    num_proc: int | None = None,
+    cache_dir: str | None = None,
+) -> datasets.Dataset:
+    """Rows with `doc_id`, `text`, `label` -> a dataset with `doc_id`, `labels`, `length` and the tokenizer's fields.
+
+    With sliding windows a row is a document and its fields are lists of chunks: see `document_rows`. The result is
+    cached on disk under a name made of the rows, the tokenizer and the settings, so that a second run of the same
+    recipe reads it back.
+    """
+    import datasets
+    from datasets.fingerprint import Hasher
+
+    rows = datasets.Dataset.from_dict(
+        {
+            "doc_id": frame["doc_id"].astype("int64").tolist(),
+            "text": frame["text"].tolist(),
+            # One id a row, or for aspects a list of them.
+            "labels": [label if isinstance(label, tuple) else int(label) for label in frame["label"]],
+        }
+    )
+    parts = (rows.to_dict(), tokenizer.get_vocab(), tokenizer.backend_tokenizer.to_str(), settings.to_dict())
+    folder = _cache_folder(cache_dir)
+    return rows.map(
+        _encode_batch,
+        batched=True,
+        fn_kwargs={"tokenizer": tokenizer, "settings": settings},
+        remove_columns=["text"],
+        num_proc=num_proc,
+        cache_file_name=str(folder / f"{split}-{Hasher.hash(parts)}.arrow"),
+        new_fingerprint=Hasher.hash(parts),
+        desc=f"Tokenizing {split}",
+    )
+
+
+def _encode_batch(
+    batch: dict[str, list[Any]], tokenizer: PreTrainedTokenizerBase, settings: TextSettings
+) -> dict[str, list[Any]]:
+    if settings.is_sliding:
+        return document_rows(tokenizer, batch["text"], settings)
+    encoded = encode(tokenizer, batch["text"], settings)
+    return {**encoded, "length": [len(ids) for ids in encoded["input_ids"]]}
+
+
+def _cache_folder(cache_dir: str | None) -> Path:
+    import datasets
+
+    folder = Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / "sentiment_hf"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
