@@ -109,6 +109,21 @@ def read_table(path: str | Path, encoding: str = "auto") -> pd.DataFrame:
     return frame
 
 
+def read_document(path: str | Path, encoding: str = "auto") -> str:
+    """A text file as one document.
+
+    Raises:
+        InputError: the file is missing, empty or undecodable.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"a text file at {path}", "nothing there", "Check the path.")
+    text = decode(path.read_bytes(), encoding, str(path))
+    if not text.strip():
+        raise InputError(f"text in {path}", "an empty file", "Check what wrote the file.")
+    return text
+
+
 def _read_csv(data: bytes, encoding: str, name: str) -> pd.DataFrame:
     return pd.read_csv(
         io.StringIO(decode(data, encoding, name)), dtype=str, keep_default_na=False, index_col=False, low_memory=False

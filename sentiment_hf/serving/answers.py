@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from sentiment_hf.aspects import NOT_MENTIONED, VALUES, AspectTask, stars_of
 from sentiment_hf.data.labelled import AnyTask
-from sentiment_hf.evaluation.prediction import softmax
+from sentiment_hf.evaluation.prediction import ScoredDocuments, softmax
 from sentiment_hf.tasks import Task
 
 TOP_K = 3
+# Characters of a long text that a terminal shows.
+EXCERPT = 120
+
+
+@dataclass(frozen=True)
+class ChunkAnswer:
+    """A passage of a long text and how strongly it speaks for a label.
+
+    Attributes:
+        text: the passage, of the text after cleaning.
+        start: where it begins in the cleaned text, in characters.
+        end: where it ends, exclusive.
+        chunk_idx: its place among the windows of the text, from 0.
+        logit: of the label that the whole text was given.
+    """
+
+    text: str
+    start: int
+    end: int
+    chunk_idx: int
+    logit: float
 
 
 @dataclass(frozen=True)
@@ -26,6 +47,8 @@ class Prediction:
         probability: of that label.
         top: the most probable labels with their probabilities, in descending order.
         reason: why there is no label, or None.
+        chunks: where they were asked for, the passages that speak most for the label, in descending order.
+        num_chunks: windows that the text was read in; None where windows were not asked about.
     """
 
     text: str | None
@@ -33,18 +56,32 @@ class Prediction:
     probability: float | None
     top: tuple[tuple[str, float], ...] = field(default=())
     reason: str | None = None
+    chunks: tuple[ChunkAnswer, ...] = ()
+    num_chunks: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: `text`, `label`, `probability`, `top`, and `reason` where there is one."""
+        """For JSON: `text`, `label`, `probability`, `top`, `reason` where there is one, and
+        `num_chunks` and `chunks` where they were asked for."""
         top = [{"label": label, "probability": probability} for label, probability in self.top]
-        answer = {"text": self.text, "label": self.label, "probability": self.probability, "top": top}
+        answer: dict[str, Any] = {"text": self.text, "label": self.label, "probability": self.probability, "top": top}
+        if self.num_chunks is not None:
+            answer |= {"num_chunks": self.num_chunks, "chunks": [asdict(chunk) for chunk in self.chunks]}
         return answer if self.reason is None else answer | {"reason": self.reason}
 
     def __str__(self) -> str:
         if self.label is None:
             return f"Text: {self.text or ''}\nPred: – ({self.reason})"
         top = ", ".join(f"{label}={probability:.3f}" for label, probability in self.top)
-        return f"Text: {self.text}\nPred: {self.label} (conf={self.probability:.2f})\nTop-{len(self.top)}: {top}"
+        text = self.text or ""
+        shown = (
+            text if self.num_chunks is None or len(text) <= EXCERPT else f"{text[:EXCERPT]}… ({len(text):,} characters)"
+        )
+        lines = [f"Text: {shown}", f"Pred: {self.label} (conf={self.probability:.2f})", f"Top-{len(self.top)}: {top}"]
+        for chunk in self.chunks:
+            place = f"chunk {chunk.chunk_idx + 1} of {self.num_chunks}, characters {chunk.start:,} to {chunk.end:,}"
+            passage = chunk.text if len(chunk.text) <= EXCERPT else f"{chunk.text[:EXCERPT]}…"
+            lines.append(f"  {place} (logit {chunk.logit:.2f}): {' '.join(passage.split())}")
+        return "\n".join(lines)
 
     def row(self) -> dict[str, Any]:
         """As columns of a table."""
@@ -144,3 +181,31 @@ def _aspect_answers(task: AspectTask, texts: Sequence[str | None], logits: np.nd
         else:
             answers.append(AspectPrediction(text, mentioned, int(stars[row]), float(expected[row])))
     return answers
+
+
+def with_chunks(task: Task, answers: Sequence[Answer], documents: ScoredDocuments, top_chunks: int) -> list[Answer]:
+    """Answers with the passages that speak most for each one's label.
+
+    Args:
+        task: names the labels.
+        answers: one a document.
+        documents: the same documents, with what the model said of each chunk.
+        top_chunks: passages of a document at most.
+    """
+    chosen: list[list[ChunkAnswer]] = [[] for _ in answers]
+    counts: list[int] = []
+    for chunks, logits in documents.parts:
+        start = len(counts)
+        counts += chunks.num_chunks
+        for row, document in enumerate(chunks.documents):
+            answer = answers[start + document]
+            if isinstance(answer, Prediction) and answer.label is not None:
+                begin, end = chunks.spans[row]
+                logit = float(logits[row, task.label2id[answer.label]])
+                passage = ChunkAnswer(chunks.texts[document][begin:end], begin, end, chunks.chunk_idx[row], logit)
+                chosen[start + document].append(passage)
+    ranked = [tuple(sorted(passages, key=lambda chunk: -chunk.logit)[:top_chunks]) for passages in chosen]
+    return [
+        replace(answer, chunks=passages, num_chunks=count) if isinstance(answer, Prediction) else answer
+        for answer, passages, count in zip(answers, ranked, counts, strict=True)
+    ]

@@ -14,8 +14,9 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.names import STARTER_REVIEWS, resolve_model
 from sentiment_hf.modeling.saved import recorded_settings, task_of
-from sentiment_hf.serving.answers import TOP_K, Answer, answers_of, no_answer
+from sentiment_hf.serving.answers import TOP_K, Answer, answers_of, no_answer, with_chunks
 from sentiment_hf.serving.backends import open_backend
+from sentiment_hf.tasks import Task
 
 
 class SentimentClassifier:
@@ -70,40 +71,47 @@ class SentimentClassifier:
         return cls(task_of(config), scorer, opened.name, opened.providers, opened.file)
 
     @overload
-    def __call__(self, texts: str, top_k: int = TOP_K) -> Answer: ...
+    def __call__(self, texts: str, top_k: int = TOP_K, top_chunks: int = 0) -> Answer: ...
 
     @overload
-    def __call__(self, texts: Iterable[Any], top_k: int = TOP_K) -> list[Answer]: ...
+    def __call__(self, texts: Iterable[Any], top_k: int = TOP_K, top_chunks: int = 0) -> list[Answer]: ...
 
-    def __call__(self, texts: str | Iterable[Any], top_k: int = TOP_K) -> Answer | list[Answer]:
+    def __call__(self, texts: str | Iterable[Any], top_k: int = TOP_K, top_chunks: int = 0) -> Answer | list[Answer]:
         """Classify a text, or many.
 
         Args:
             texts: a text, or texts in any order and number; inside they are sorted by length and batched. A missing or
                 empty one among them gets an answer without label, and the others are answered.
             top_k: how many labels `top` lists.
+            top_chunks: of a model with sliding windows, how many passages of a text to show that speak for its label.
 
         Returns:
             A `Prediction` (of a model with aspects an `AspectPrediction`), or a list of them in the order of the texts.
         """
         if isinstance(texts, str):
-            return self._predict([texts], top_k)[0]
-        return self._predict(list(texts), top_k)
+            return self._predict([texts], top_k, top_chunks)[0]
+        return self._predict(list(texts), top_k, top_chunks)
 
-    def _predict(self, values: list[Any], top_k: int) -> list[Answer]:
+    def _predict(self, values: list[Any], top_k: int, top_chunks: int) -> list[Answer]:
         if top_k < 1:
             raise InputError("top_k of at least 1", str(top_k), "Leave it out for 3.")
+        if top_chunks < 0:
+            raise InputError("top_chunks of at least 0", str(top_chunks), "0 shows none.")
+        if top_chunks and not (self.scorer.settings.is_sliding and isinstance(self.task, Task)):
+            remedy = "Train with `truncation: sliding`, or leave top_chunks out."
+            raise InputError("a model of one label that reads in windows, for top_chunks", "another", remedy)
         texts = [as_text(value) for value in values]
         reasons = [self._reason_against(text) for text in texts]
         judged = [row for row, reason in enumerate(reasons) if reason is None]
         answers = [no_answer(self.task, text, reason) for text, reason in zip(texts, reasons, strict=True)]
         if judged:
-            scored = answers_of(
-                self.task,
-                [texts[row] for row in judged],
-                self.scorer.logits([texts[row] or "" for row in judged]),
-                top_k,
-            )
+            given = [texts[row] or "" for row in judged]
+            if top_chunks and isinstance(self.task, Task):
+                documents = self.scorer.documents(given)
+                scored = answers_of(self.task, given, documents.logits, top_k)
+                scored = with_chunks(self.task, scored, documents, top_chunks)
+            else:
+                scored = answers_of(self.task, given, self.scorer.logits(given), top_k)
             for row, answer in zip(judged, scored, strict=True):
                 answers[row] = answer
         return answers

@@ -114,6 +114,19 @@ class SentimentTrainer(OrderedTrainer):
             return answers
         return aggregate(answers, documents, count, self.aggregation)
 
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        """As transformers does it, with the loss taken over rows.
+
+        transformers averages over batches, so that a short last batch counts too much and rows that were repeated to
+        even out processes count twice.
+        """
+        output = super().evaluation_loop(*args, **kwargs)
+        prefix = kwargs.get("metric_key_prefix", "eval")
+        if output.predictions is not None and output.label_ids is not None and f"{prefix}_loss" in output.metrics:
+            answers, labels = torch.as_tensor(output.predictions).float(), torch.as_tensor(output.label_ids)
+            output.metrics[f"{prefix}_loss"] = float(self.plain_loss(answers, labels).mean())
+        return output
+
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any) -> torch.Tensor:
         """Forward and backward and, with `fgm_epsilon` above 0, both once more on adversarial embeddings."""
         if self.args.fgm_epsilon == 0:

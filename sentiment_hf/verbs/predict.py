@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from sentiment_hf.console import show
 from sentiment_hf.data.columns import TEXT_COLUMNS, pick_column
-from sentiment_hf.data.tables import read_table
+from sentiment_hf.data.tables import read_document, read_table
 from sentiment_hf.exceptions import InputError, deferred_interrupt
 from sentiment_hf.modeling.names import STARTER_REVIEWS
 from sentiment_hf.serving.answers import Answer, columns_of_answers
@@ -26,35 +26,45 @@ logger = logging.getLogger(__name__)
 ROWS_PER_BLOCK = 256
 OUTPUT_KINDS = (".csv", ".tsv", ".jsonl")
 PROMPT = ">> "
+# Below that an answer comes before anyone wonders.
+BAR_FROM_BATCHES = 50
 
 
 def run(args: argparse.Namespace) -> int:
+    _check(args)
+    # The input is read before the model is loaded, which takes longer.
+    is_document = bool(args.file) and Path(args.file).suffix == ".txt"
+    document = read_document(args.file, args.encoding) if is_document else None
+    table = read_table(args.file, args.encoding) if args.file and not is_document else None
+    column = pick_column(table, args.text_column, TEXT_COLUMNS, "text", args.file) if table is not None else ""
+    if args.model is None:
+        # The command has its first answer without a model of one's own; which one answers is said.
+        logger.warning("no --model: %s, the classifier of reviews that comes with the package", STARTER_REVIEWS)
+    classifier = SentimentClassifier.from_pretrained(args.model or STARTER_REVIEWS, args.backend, args.provider)
+    classifier.scorer.bar_from_batches = BAR_FROM_BATCHES
+    if table is not None and args.output:
+        _predict_to_file(classifier, table, column, args)
+    elif table is not None:
+        for _, answers in _blocks(classifier, table, column, args):
+            for answer in answers:
+                _show(answer, args.json)
+    elif document is not None or args.texts:
+        for answer in classifier(args.texts or [document], args.top_k, args.top_chunks):
+            _show(answer, args.json)
+    else:
+        _prompt(classifier, args)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
     if args.texts and args.file:
         raise InputError("texts or --file", "both", "Give one of them.")
     if args.output and not args.file:
         raise InputError("--file with --output", "--output alone", "Texts given as words are answered on the screen.")
     if args.output and Path(args.output).suffix not in OUTPUT_KINDS:
         raise InputError(f"--output ending in {', '.join(OUTPUT_KINDS)}", args.output, "Choose one of these endings.")
-    # The input is checked before the model is loaded, which takes longer.
-    table = read_table(args.file, args.encoding) if args.file else None
-    column = pick_column(table, args.text_column, TEXT_COLUMNS, "text", args.file) if table is not None else ""
-    if args.model is None:
-        # The command has its first answer without a model of one's own; which one answers is said.
-        logger.warning("no --model: %s, the classifier of reviews that comes with the package", STARTER_REVIEWS)
-    classifier = SentimentClassifier.from_pretrained(args.model or STARTER_REVIEWS, args.backend, args.provider)
-    if table is not None:
-        if args.output:
-            _predict_to_file(classifier, table, column, args)
-        else:
-            for _, answers in _blocks(classifier, table, column, args.top_k):
-                for answer in answers:
-                    _show(answer, args.json)
-    elif args.texts:
-        for answer in classifier(args.texts, args.top_k):
-            _show(answer, args.json)
-    else:
-        _prompt(classifier, args)
-    return 0
+    if args.output and Path(args.file).suffix == ".txt":
+        raise InputError("a table with --output", "a text file, which is one document", "Leave --output out.")
 
 
 def _show(answer: Answer, as_json: bool) -> None:
@@ -72,16 +82,16 @@ def _prompt(classifier: SentimentClassifier, args: argparse.Namespace) -> None:
             return
         if not text.strip():
             return
-        _show(classifier(text, args.top_k), args.json)
+        _show(classifier(text, args.top_k, args.top_chunks), args.json)
 
 
 def _blocks(
-    classifier: SentimentClassifier, table: pd.DataFrame, column: str, top_k: int
+    classifier: SentimentClassifier, table: pd.DataFrame, column: str, args: argparse.Namespace
 ) -> Iterator[tuple[pd.DataFrame, list[Answer]]]:
     with tqdm(total=len(table), unit="row", desc="Predicting") as progress:
         for start in range(0, len(table), ROWS_PER_BLOCK):
             block = table.iloc[start : start + ROWS_PER_BLOCK]
-            yield block, classifier(block[column].tolist(), top_k)
+            yield block, classifier(block[column].tolist(), args.top_k, args.top_chunks)
             progress.update(len(block))
 
 
@@ -96,7 +106,7 @@ def _predict_to_file(
     with partial.open("wb", buffering=0) as file, deferred_interrupt() as check:
         whole = 0
         try:
-            for block, answers in _blocks(classifier, table, column, args.top_k):
+            for block, answers in _blocks(classifier, table, column, args):
                 text = _as_text(block, answers, columns, output.suffix, header=whole == 0)
                 rest = memoryview(text.encode("utf-8", "replace"))
                 while rest:
