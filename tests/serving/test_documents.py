@@ -1,0 +1,134 @@
+import json
+
+import numpy as np
+import pytest
+
+from sentiment_hf.cli import main
+from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.tasks import BUILT_IN_TASKS
+from sentiment_hf.training.folder import save_model
+
+SENTENCES = ["房间很干净，早餐也不错。", "就是隔音差了一点，", "前台服务非常好，", "电池不耐用，", "下次还会考虑！"]
+
+
+@pytest.fixture
+def folder(tmp_path, make_model, tokenizer):
+    def save(aggregation="mean"):
+        model = make_model()
+        settings = TextSettings(max_length=24, truncation="sliding", stride=6, aggregation=aggregation)
+        record_settings(model.config, tokenizer, BUILT_IN_TASKS["reviews"], settings)
+        save_model(tmp_path / aggregation, model, tokenizer)
+        return tmp_path / aggregation
+
+    return save
+
+
+def document(sentences, seed=0):
+    return "".join(np.random.default_rng(seed).choice(SENTENCES, sentences))
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "max", "logsumexp"])
+def test_an_answer_is_the_aggregate_of_its_chunks_and_shows_them(folder, aggregation):
+    classifier = SentimentClassifier.from_pretrained(folder(aggregation))
+    texts = [document(40), "房间很好", "", document(7, seed=1)]
+    answers = classifier(texts, top_chunks=3)
+    assert [answer.label is None for answer in answers] == [False, False, True, False]
+    assert answers[1].num_chunks == 1
+    assert len(answers[0].chunks) == 3
+    label = classifier.task.label2id[answers[0].label]
+    # Each passage read alone gives the logit that it is shown with, and stands where it says.
+    cleaned = classifier.scorer.documents(texts[:1]).parts[0][0].texts[0]
+    for chunk in answers[0].chunks:
+        assert cleaned[chunk.start : chunk.end] == chunk.text
+        alone = classifier.scorer.logits([chunk.text])[0, label]
+        assert alone == pytest.approx(chunk.logit, abs=1e-4)
+    scores = [chunk.logit for chunk in answers[0].chunks]
+    assert scores == sorted(scores, reverse=True)
+    logits, documents = classifier.scorer.documents(texts[:1]).chunk_logits
+    assert set(documents.tolist()) == {0}
+    assert scores[0] == pytest.approx(logits[:, label].max())
+    if aggregation == "max":
+        assert classifier.scorer.logits(texts[:1])[0, label] == pytest.approx(scores[0])
+    # Company changes nothing.
+    assert classifier(texts[0]).probability == pytest.approx(answers[0].probability, abs=1e-6)
+
+
+def test_every_backend_aggregates_alike(folder, reviews):
+    pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
+    import pandas as pd
+
+    from sentiment_hf.compression.export import export_model
+
+    path = folder("logsumexp")
+    texts = [document(20, seed) for seed in range(6)]
+    export_model(path, pd.DataFrame({"text": texts, "label": [0, 1] * 3}), "dynamic", max_drop=100)
+    answers = {
+        name: SentimentClassifier.from_pretrained(path, name).scorer.logits(texts) for name in ("torch", "onnx", "int8")
+    }
+    np.testing.assert_allclose(answers["onnx"], answers["torch"], atol=1e-4)
+    assert np.abs(answers["int8"] - answers["torch"]).max() < 0.5
+
+
+def test_a_million_characters_are_answered_in_bounded_memory(folder):
+    classifier = SentimentClassifier.from_pretrained(folder())
+    sizes = []
+
+    def forward(batch):
+        sizes.append(batch["input_ids"].shape)
+        return np.zeros((len(batch["input_ids"]), 2), dtype=np.float32)
+
+    classifier.scorer.forward = forward
+    text = document(120_000)
+    assert len(text) > 1_000_000
+    answer = classifier(text, top_chunks=2)
+    # Windows of 22 tokens, each 16 further on.
+    assert answer.num_chunks > 1_000_000 / 16
+    assert answer.chunks[0].end <= len(text)
+    # What must not grow are the model's activations.
+    assert max(sizes) == (32, 24)
+    assert sum(rows for rows, _ in sizes) == answer.num_chunks
+
+
+def test_the_command_reads_an_article(folder, tmp_path, capsys):
+    path = folder()
+    (tmp_path / "article.txt").write_text(document(60), encoding="gb18030")
+    assert main(["predict", "--model", str(path), "--file", str(tmp_path / "article.txt"), "--top-chunks", "2"]) == 0
+    shown = capsys.readouterr().out
+    assert "characters)" in shown.splitlines()[0]
+    assert shown.count("chunk ") == 2
+    assert main(["predict", "--model", str(path), "--file", str(tmp_path / "article.txt"), "--json"]) == 0
+    assert "chunks" not in json.loads(capsys.readouterr().out)
+    (tmp_path / "empty.txt").write_text(" \n")
+    assert main(["predict", "--model", str(path), "--file", str(tmp_path / "empty.txt")]) == 2
+    assert main(["predict", "--model", str(path), "--file", str(tmp_path / "article.txt"), "--output", "x.csv"]) == 2
+
+
+def test_windows_are_asked_of_models_that_have_them(model_folder):
+    with pytest.raises(InputError, match="reads in windows"):
+        SentimentClassifier.from_pretrained(model_folder)("很好", top_chunks=1)
+
+
+def test_a_model_without_settings_reads_all_of_a_long_text_and_says_so(tmp_path, make_model, tokenizer, caplog):
+    save_model(tmp_path / "stock", make_model(), tokenizer)
+    classifier = SentimentClassifier.from_pretrained(tmp_path / "stock")
+    assert "longer texts in windows of its" in caplog.text
+    assert classifier(document(40), top_chunks=1).num_chunks > 1
+
+
+def test_the_pipeline_answers_as_the_classifier_does(folder):
+    from transformers import pipeline
+
+    import sentiment_hf.serving.pipeline  # noqa: F401 registers the task
+
+    path = folder()
+    texts = [document(30), "房间很好"]
+    classify = pipeline("long-text-classification", model=str(path))
+    expected = SentimentClassifier.from_pretrained(path)(texts, top_chunks=3)
+    for found, wanted in zip(classify(texts), expected, strict=True):
+        assert found["label"] == wanted.label
+        assert found["probability"] == pytest.approx(wanted.probability, abs=1e-6)
+        assert [chunk["text"] for chunk in found["chunks"]] == [chunk.text for chunk in wanted.chunks]
+    assert len(classify(texts[0], top_chunks=1)["chunks"]) == 1
