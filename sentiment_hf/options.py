@@ -122,6 +122,9 @@ class ModelArguments:
     model: str | None = option(None, "Hub id, folder, or scratch (a BERT with random weights and its own vocabulary)")
     model_revision: str | None = option(None, "branch, tag or commit of the Hub id")
     num_hidden_layers: int | None = option(None, "keep the first so many layers")
+    extend_positions: int | None = option(
+        None, "stretch the table of positions to so many tokens; windows are steadier"
+    )
     config_overrides: str | None = option(None, "other fields of the model's config, {name: value}")
     pooling: str = option(
         "pooler", "what the head sees: pooler (a stock model), cls, mean or attention (encoders of BERT's kind)"
@@ -136,6 +139,7 @@ class ModelArguments:
         check_choice("pooling", self.pooling, POOLINGS)
         if self.classifier_dropout is not None and not 0 <= self.classifier_dropout < 1:
             raise InputError("classifier_dropout from 0 to below 1", str(self.classifier_dropout), "0.1 is usual.")
+        check_positive("extend_positions", self.extend_positions)
         check_positive("num_hidden_layers", self.num_hidden_layers)
 
 

@@ -52,6 +52,7 @@ class Columns:
         selected = _texts(frame, self.text, name)
         if self.labelled:
             selected["label"] = frame[pick_column(frame, self.label, LABEL_COLUMNS, "label", name)].tolist()
+            _check_documents(frame, selected["label"], name)
         return selected
 
 
@@ -97,6 +98,18 @@ class AspectColumns(Columns):
             return [MISSING] * len(frame)
         column = pick_column(frame, wanted, RATING_COLUMNS, "rating", name)
         return _parsed(frame[column], star_value, "1 to 5 stars or an empty cell", column, name)
+
+
+def _check_documents(frame: pd.DataFrame, labels: pd.Series, name: str) -> None:
+    """Raises InputError where a file's own `doc_id` says that one document has two labels."""
+    if "doc_id" not in frame.columns:
+        return
+    first: dict[Any, tuple[int, str]] = {}
+    for row, (document, label) in enumerate(zip(frame["doc_id"], labels, strict=True), start=1):
+        before, earlier = first.setdefault(document, (row, str(label)))
+        if earlier != str(label):
+            found = f"{earlier!r} in row {before} and {label!r} in row {row} for doc_id {document}"
+            raise InputError(f"one label for each doc_id in {name}", found, "Mend the rows, or drop the column.")
 
 
 def _holds_mappings(frame: pd.DataFrame, column: str) -> bool:

