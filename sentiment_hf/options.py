@@ -6,25 +6,18 @@ This file imports nothing heavy, so that help is instant. The training keys are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
-
-import yaml
+from dataclasses import dataclass
 
 from sentiment_hf.aspects import ASPECTS_TASK, RATINGS
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.option_values import check_choice, check_positive, option, parse_value
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 QUANTIZATIONS = ("none", "dynamic")
+HIERARCHIES = ("bilstm", "transformer", "attention")
 POOLINGS = ("pooler", "cls", "mean", "attention")
 SAMPLERS = ("none", "weighted", "downsample")
 ARCHS = ("auto", "avx512_vnni", "avx2", "arm64")
-
-
-def option(default: Any, help: str) -> Any:
-    """A field with a default and its line of help."""
-    return field(default=default, metadata={"help": help})
 
 
 @dataclass
@@ -129,6 +122,10 @@ class ModelArguments:
     pooling: str = option(
         "pooler", "what the head sees: pooler (a stock model), cls, mean or attention (encoders of BERT's kind)"
     )
+    hierarchical: str = option(
+        "none", "with sliding windows, what reads over the chunks: bilstm, transformer, attention"
+    )
+    freeze_encoder: bool = option(False, "of a hierarchical model: learn what reads over the chunks alone")
     classifier_dropout: float | None = option(None, "dropout before the head; none: that of the hidden states")
     attn_implementation: str | None = option(None, "eager or sdpa; none: transformers' choice")
     peft: str | None = option(None, "LoRA in place of full fine-tuning, {r, alpha, dropout, target_modules: [names]}")
@@ -137,6 +134,9 @@ class ModelArguments:
         self.peft = parse_value(self.peft, "peft", (dict,))
         self.config_overrides = parse_value(self.config_overrides, "config_overrides", (dict,))
         check_choice("pooling", self.pooling, POOLINGS)
+        check_choice("hierarchical", self.hierarchical, ("none", *HIERARCHIES))
+        if self.freeze_encoder and self.hierarchical == "none":
+            raise InputError("a hierarchical model for freeze_encoder", "none", "Set `hierarchical: attention`.")
         if self.classifier_dropout is not None and not 0 <= self.classifier_dropout < 1:
             raise InputError("classifier_dropout from 0 to below 1", str(self.classifier_dropout), "0.1 is usual.")
         check_positive("extend_positions", self.extend_positions)
@@ -261,30 +261,3 @@ class FineTuningOptions(TrainingOptions):
 
 
 FINE_TUNING_PARTS = (TaskArguments, DataArguments, HeldOutArguments, ModelArguments, FineTuningOptions, ExportArguments)
-
-
-def parse_value(value: Any, name: str, kinds: tuple[type, ...]) -> Any:
-    """A structured key, which a command line gives as text (`{negative: 2}`) and a recipe as it is."""
-    if isinstance(value, str):
-        try:
-            value = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"YAML or JSON for {name}", repr(value), "Quote it as '{name: value}'.") from None
-    if value is not None and not isinstance(value, kinds):
-        names = " or ".join({"dict": "a mapping", "list": "a list", "str": "a word"}[kind.__name__] for kind in kinds)
-        example = "[value, value]" if kinds == (list,) else "{name: value}"
-        raise InputError(f"{names} for {name}", repr(value), f"Write it as {example}.")
-    return value
-
-
-def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
-    """Raises InputError unless `value` is one of `choices`."""
-    choices = tuple(choices)
-    if value not in choices:
-        raise InputError(f"{name} {' | '.join(choices)}", repr(value), "Use one of these.")
-
-
-def check_positive(name: str, value: int | None) -> None:
-    """Raises InputError for a number below 1; None passes."""
-    if value is not None and value < 1:
-        raise InputError(f"{name} of at least 1", str(value), "Leave the key out for the default.")

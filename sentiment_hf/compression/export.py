@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sentiment_hf.compression.onnx import check_against_torch, export_fp32
+from sentiment_hf.compression.onnx import check_against_torch, export_fp32, onnx_scorer_like
 from sentiment_hf.compression.quantization import GateResult, quantize_dynamic
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.scores import task_scores
@@ -19,10 +19,9 @@ from sentiment_hf.modeling.loading import OWN_CONFIGS, load_config, load_tokeniz
 from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.onnx_session import (
     FP32_FILE,
+    HEAD_FILE,
     INT8_FILES,
     ONNX_FOLDER,
-    onnx_forward,
-    open_session,
     resolve_arch,
 )
 from sentiment_hf.modeling.saved import recorded_settings, task_of
@@ -76,7 +75,7 @@ def export_model(
         MissingExtraError: Optimum or onnxruntime is not installed.
     """
     from sentiment_hf.modeling.classifier import load_classifier
-    from sentiment_hf.modeling.forward import torch_forward
+    from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 
     target_name = INT8_FILES[resolve_arch(arch)]
     model = resolve_model(str(model))
@@ -89,7 +88,9 @@ def export_model(
             raise InputError("--output_dir", "none", f"Name a folder for the files of {model}.")
         output = Path(model) / ONNX_FOLDER
     classifier = load_classifier(str(model), config)
-    scorer = TextScorer(tokenizer, recorded_settings(config, tokenizer, str(model)), torch_forward(classifier))
+    settings = recorded_settings(config, tokenizer, str(model))
+    head = torch_document_head(classifier)
+    scorer = TextScorer(tokenizer, settings, torch_forward(classifier), document_head=head)
     sample = (
         list(dev["text"][:MAX_CHECKED_TEXTS]) if dev is not None else ["这个电影太好看了!", "房间很吵,再也不来了。"]
     )
@@ -102,13 +103,15 @@ def export_model(
             task = task_of(config)
             points = {}
             for name, path in (("fp32", fp32), ("int8", int8)):
-                logits = scorer.with_forward(onnx_forward(open_session(path))).logits(dev["text"])
+                logits = onnx_scorer_like(scorer, path).logits(dev["text"])
                 points[name] = task_scores(logits, dev["label"], task)[task.metric] * 100
             gate = GateResult(task.metric, points["fp32"], points["int8"], max_drop)
             logger.info("gate %s: %s", "passed" if gate.passed else "refused", gate)
         # Whatever an earlier export left for this target belongs to other weights or to another gate; it goes first, so
         # that it never stands beside a newer FP32 file.
         (output / target_name).unlink(missing_ok=True)
+        if (staging / HEAD_FILE).is_file():
+            os.replace(staging / HEAD_FILE, output / HEAD_FILE)
         os.replace(fp32, output / FP32_FILE)
         if gate is not None and gate.passed:
             os.replace(int8, output / target_name)

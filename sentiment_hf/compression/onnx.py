@@ -12,7 +12,7 @@ import numpy as np
 
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError, MissingExtraError
-from sentiment_hf.modeling.onnx_session import FP32_FILE, OUTPUTS, onnx_forward, open_session
+from sentiment_hf.modeling.onnx_session import FP32_FILE, HEAD_FILE, onnx_document_head, onnx_forward, open_session
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -53,7 +53,12 @@ def export_fp32(model_folder: Path, output: Path, own_model: PreTrainedModel | N
             # was written in and refuse one that is not named transformers; the function below them does not.
             config = _onnx_config(own_model)
             own_model.config.save_pretrained(output)
+            if hasattr(own_model, "embed_chunks"):
+                # Two graphs: windows are batched across documents, and what reads over them takes a document at a time.
+                _export_head(own_model, output / HEAD_FILE, config.DEFAULT_ONNX_OPSET)
+                own_model.forward = own_model.embed_chunks
             export(own_model, config, output / FP32_FILE, opset=config.DEFAULT_ONNX_OPSET)
+            own_model.__dict__.pop("forward", None)
     return output / FP32_FILE
 
 
@@ -64,10 +69,33 @@ def _onnx_config(model: PreTrainedModel) -> Any:
     class HeadsOnnxConfig(BertOnnxConfig):
         @property
         def outputs(self) -> dict[str, dict[int, str]]:
-            has_rating = getattr(model.config, "rating", "none") != "none"
-            return {name: {0: "batch_size"} for name in (OUTPUTS if has_rating else OUTPUTS[:1])}
+            names = ["logits", "rating"] if getattr(model.config, "rating", "none") != "none" else ["logits"]
+            return {name: {0: "batch_size"} for name in (["embedding"] if hasattr(model, "embed_chunks") else names)}
 
     return HeadsOnnxConfig(model.config, task=TASK)
+
+
+def _export_head(model: PreTrainedModel, file: Path, opset: int) -> None:
+    import torch
+
+    vectors = torch.zeros(1, 3, model.config.hidden_size)
+    torch.onnx.export(
+        model.document.eval(),
+        (vectors,),
+        str(file),
+        input_names=["embedding"],
+        output_names=["logits"],
+        dynamic_axes={"embedding": {1: "chunks"}},
+        opset_version=opset,
+        dynamo=False,
+    )
+
+
+def onnx_scorer_like(scorer: TextScorer, onnx_file: Path) -> TextScorer:
+    """The scorer with an ONNX file in the place of torch, and with the head that lies beside it where there is one."""
+    head = onnx_file.with_name(HEAD_FILE)
+    document_head = onnx_document_head(open_session(head)) if head.is_file() else None
+    return scorer.with_forward(onnx_forward(open_session(onnx_file)), document_head)
 
 
 def check_against_torch(onnx_file: Path, torch_scorer: TextScorer, texts: Sequence[str]) -> float:
@@ -76,7 +104,7 @@ def check_against_torch(onnx_file: Path, torch_scorer: TextScorer, texts: Sequen
     Raises:
         InputError: it is beyond `LOGITS_TOLERANCE`.
     """
-    onnx_scorer = torch_scorer.with_forward(onnx_forward(open_session(onnx_file)))
+    onnx_scorer = onnx_scorer_like(torch_scorer, onnx_file)
     difference = float(np.abs(onnx_scorer.logits(texts) - torch_scorer.logits(texts)).max())
     if difference > LOGITS_TOLERANCE:
         expected = f"ONNX logits within {LOGITS_TOLERANCE} of torch's"

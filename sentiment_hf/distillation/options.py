@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.options import HeldOutArguments, TrainingOptions, check_positive, option, parse_value
+from sentiment_hf.option_values import check_positive, option, parse_value
+from sentiment_hf.options import HeldOutArguments, TrainingOptions
 
 TEACHER_LAYERS = "teacher_layers"
 RANDOM = "random"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DOCUMENTS_AT_ONCE = 256
 
+# Of a hierarchical model: `[chunks, hidden]` of one document -> logits `[classes]`.
+DocumentHead = Callable[[np.ndarray], np.ndarray]
 # `{input_ids, attention_mask, …}`, each `[batch, tokens]` -> logits `[batch, classes]`.
 Forward = Callable[[dict[str, np.ndarray]], np.ndarray]
 
@@ -34,6 +36,8 @@ class TextScorer:
         forward: one padded batch through the model.
         batch_size: rows of a batch at most.
         pad_to_multiple_of: batches are padded to the longest row, rounded up to this.
+        document_head: of a hierarchical model, whose forward encodes chunks: what reads over those of a document,
+            `[chunks, hidden]` -> `[classes]`. None where the chunks' answers are aggregated as the settings say.
         bar_from_batches: a progress bar is shown from so many batches on; by default never.
     """
 
@@ -42,11 +46,12 @@ class TextScorer:
     forward: Forward
     batch_size: int = 32
     pad_to_multiple_of: int = 8
+    document_head: DocumentHead | None = None
     bar_from_batches: float = math.inf
 
-    def with_forward(self, forward: Forward) -> TextScorer:
+    def with_forward(self, forward: Forward, document_head: DocumentHead | None = None) -> TextScorer:
         """The same scorer around another forward, for comparing backends."""
-        return replace(self, forward=forward)
+        return replace(self, forward=forward, document_head=document_head)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Answers for the texts, `[texts, width]`, in their order; with sliding windows those of whole documents."""
@@ -60,8 +65,16 @@ class TextScorer:
         # As many at a time as keep the tokens of all of them in memory, whatever the number of documents.
         for start in range(0, len(texts), DOCUMENTS_AT_ONCE):
             chunks = encode_chunks(self.tokenizer, list(texts)[start : start + DOCUMENTS_AT_ONCE], self.settings)
-            parts.append((chunks, self._forward_all(chunks.fields)))
-        return ScoredDocuments(parts, self.settings.aggregation)
+            answers, documents = self._forward_all(chunks.fields), np.array(chunks.documents)
+            if self.document_head is None:
+                logits = aggregate_arrays(answers, documents, len(chunks.texts), self.settings.aggregation)
+            else:
+                starts = np.searchsorted(documents, np.arange(1, len(chunks.texts)))
+                logits = np.stack([self.document_head(vectors) for vectors in np.split(answers, starts)])
+                # What a chunk says is what the model would say of a document that is this chunk alone.
+                answers = np.stack([self.document_head(vector[None]) for vector in answers])
+            parts.append((chunks, answers, logits))
+        return ScoredDocuments(parts)
 
     def _forward_all(self, encoded: dict[str, list[list[int]]]) -> np.ndarray:
         lengths = np.array([len(ids) for ids in encoded["input_ids"]])
@@ -84,29 +97,23 @@ class ScoredDocuments:
     """Documents with what the model said of each chunk.
 
     Attributes:
-        parts: chunks of some documents, and their answers `[chunks, width]`.
-        aggregation: how these become the documents' answers.
+        parts: chunks of some documents, the answers for these chunks `[chunks, width]`, and those for the documents
+            `[documents, width]`.
     """
 
-    parts: list[tuple[Chunks, np.ndarray]]
-    aggregation: str
+    parts: list[tuple[Chunks, np.ndarray, np.ndarray]]
 
     @property
     def logits(self) -> np.ndarray:
         """Answers for the documents, `[documents, width]`."""
-        return np.concatenate(
-            [
-                aggregate_arrays(answers, np.array(chunks.documents), len(chunks.texts), self.aggregation)
-                for chunks, answers in self.parts
-            ]
-        )
+        return np.concatenate([logits for _, _, logits in self.parts])
 
     @property
     def chunk_logits(self) -> tuple[np.ndarray, np.ndarray]:
         """Answers for all chunks, `[chunks, width]`, and which document each is of, `[chunks]`."""
-        starts = np.cumsum([0, *(len(chunks.texts) for chunks, _ in self.parts)])
-        documents = [start + np.array(chunks.documents) for start, (chunks, _) in zip(starts, self.parts, strict=False)]
-        return np.concatenate([answers for _, answers in self.parts]), np.concatenate(documents)
+        starts = np.cumsum([0, *(len(chunks.texts) for chunks, _, _ in self.parts[:-1])])
+        documents = [start + np.array(part[0].documents) for start, part in zip(starts, self.parts, strict=True)]
+        return np.concatenate([answers for _, answers, _ in self.parts]), np.concatenate(documents)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

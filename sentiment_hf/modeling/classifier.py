@@ -18,12 +18,13 @@ from transformers import (
 from sentiment_hf.aspects import AspectTask
 from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.configuration_bert_heads import AspectBertConfig, PooledBertConfig
+from sentiment_hf.modeling.configuration_bert_heads import AspectBertConfig, HierarchicalBertConfig, PooledBertConfig
 from sentiment_hf.modeling.loading import OWN_CONFIGS, load_config, not_loadable
 from sentiment_hf.modeling.modeling_bert_heads import (
     AspectBertForSequenceClassification,
     PooledBertForSequenceClassification,
 )
+from sentiment_hf.modeling.modeling_hierarchical import HierarchicalBertForSequenceClassification
 from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
 
@@ -31,11 +32,21 @@ logger = logging.getLogger(__name__)
 
 SCRATCH = "scratch"
 # What a config says of its own class and of where it came from, which is not inherited by another class.
-_OF_THE_CLASS = ("model_type", "architectures", "auto_map", "transformers_version", "pooling", "aspects", "rating")
+_OF_THE_CLASS = (
+    "model_type",
+    "architectures",
+    "auto_map",
+    "transformers_version",
+    "pooling",
+    "aspects",
+    "rating",
+    "hierarchical",
+)
 
 _OWN_MODELS: dict[type[PretrainedConfig], type[PreTrainedModel]] = {
     PooledBertConfig: PooledBertForSequenceClassification,
     AspectBertConfig: AspectBertForSequenceClassification,
+    HierarchicalBertConfig: HierarchicalBertForSequenceClassification,
 }
 for _config, _model in _OWN_MODELS.items():
     AutoModelForSequenceClassification.register(_config, _model, exist_ok=True)
@@ -60,6 +71,7 @@ def classifier_config(
     config_overrides: dict[str, Any] | None = None,
     revision: str | None = None,
     pooling: str = "pooler",
+    hierarchical: str = "none",
 ) -> PretrainedConfig:
     """The config of the classifier to train.
 
@@ -71,6 +83,7 @@ def classifier_config(
         config_overrides: any other config fields (`attention_probs_dropout_prob`, …).
         revision: of a Hub id.
         pooling: `pooler` (the stock classifier), `cls`, `mean` or `attention`.
+        hierarchical: `none`, or what reads over the chunks of a document.
 
     Raises:
         InputError: a field that the config does not have, more layers than the checkpoint holds, or an encoder that
@@ -94,24 +107,35 @@ def classifier_config(
     if unknown:
         found = ", ".join(unknown)
         raise InputError(f"config_overrides that {base.model_type} has", found, "Check the spelling.")
-    kind = _config_class(base, task, pooling, model)
+    kind = _config_class(base, task, pooling, hierarchical, model)
     if kind in OWN_CONFIGS:
         overrides["pooling"] = pooling
+    if kind is HierarchicalBertConfig:
+        # A chunk's pooler would be one more layer to learn.
+        overrides |= {"hierarchical": hierarchical, "pooling": "cls" if pooling == "cls" else "mean"}
     if isinstance(task, AspectTask):
         overrides |= {"aspects": list(task.aspects), "rating": task.rating}
     inherited = {name: value for name, value in known.items() if name not in _OF_THE_CLASS}
     return kind.from_dict({**inherited, **overrides, **labels})
 
 
-def _config_class(base: PretrainedConfig, task: AnyTask, pooling: str, model: str) -> type[PretrainedConfig]:
+def _config_class(
+    base: PretrainedConfig, task: AnyTask, pooling: str, hierarchical: str, model: str
+) -> type[PretrainedConfig]:
     """The class of the config: the stock one wherever it will do, so that the saved model is stock as well."""
     is_bert = isinstance(base, BertConfig)
-    if isinstance(task, AspectTask) or pooling != "pooler":
+    if isinstance(task, AspectTask) or pooling != "pooler" or hierarchical != "none":
         if not is_bert:
-            what = "the aspect heads" if isinstance(task, AspectTask) else f"pooling: {pooling}"
+            what = f"pooling: {pooling}" if hierarchical == "none" else f"hierarchical: {hierarchical}"
+            what = "the aspect heads" if isinstance(task, AspectTask) else what
             remedy = "Choose a model whose config says model_type: bert, as those of hfl do."
             raise InputError(f"an encoder of BERT's kind for {what}", f"{base.model_type} in {model}", remedy)
-        return AspectBertConfig if isinstance(task, AspectTask) else PooledBertConfig
+        if isinstance(task, AspectTask):
+            if hierarchical != "none":
+                remedy = "Set `hierarchical: none`: windows are aggregated for aspects as well."
+                raise InputError("one label for a hierarchical model", "task: aspects", remedy)
+            return AspectBertConfig
+        return PooledBertConfig if hierarchical == "none" else HierarchicalBertConfig
     return BertConfig if is_bert else type(base)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import BertConfig
 
+HIERARCHIES = ("bilstm", "transformer", "attention")
 POOLINGS = ("pooler", "cls", "mean", "attention")
 
 
@@ -44,4 +45,21 @@ class AspectBertConfig(BertConfig):
         super().__init__(**kwargs)
         self.aspects = list(aspects)
         self.rating = rating
+        self.pooling = pooling
+
+
+class HierarchicalBertConfig(BertConfig):
+    """A `BertConfig` for documents read in chunks, over whose encodings another network reads.
+
+    Args:
+        hierarchical: `bilstm`, `transformer` (one layer of self-attention) or `attention` (a learned weighted mean).
+        pooling: how a chunk becomes one vector, `cls` or `mean`.
+        kwargs: as for `BertConfig`.
+    """
+
+    model_type = "sentiment_hf_hierarchical_bert"
+
+    def __init__(self, hierarchical: str = "attention", pooling: str = "mean", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.hierarchical = hierarchical
         self.pooling = pooling

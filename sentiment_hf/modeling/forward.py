@@ -14,17 +14,35 @@ def torch_forward(model: PreTrainedModel) -> Callable[[dict[str, np.ndarray]], n
     """`{input_ids, attention_mask, …}` as integer arrays `[batch, tokens]` -> FP32 answers `[batch, width]`.
 
     The answers are the logits of the classes; of a model with aspects, what `AspectTask.unpack` takes apart. The model
-    is put into evaluation mode and runs where it is.
+    is put into evaluation mode and runs where it is. Of a hierarchical model these are the encodings of chunks, which
+    `torch_document_head` reads.
     """
     model.eval()
     device = model.device
+    is_hierarchical = hasattr(model, "embed_chunks")
 
     @torch.inference_mode()
     def forward(batch: dict[str, np.ndarray]) -> np.ndarray:
         tensors = {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
+        if is_hierarchical:
+            return model.embed_chunks(**tensors).embedding.float().cpu().numpy()
         return packed(model(**tensors)).float().cpu().numpy()
 
     return forward
+
+
+def torch_document_head(model: PreTrainedModel) -> Callable[[np.ndarray], np.ndarray] | None:
+    """Of a hierarchical model: encodings of a document's chunks `[chunks, hidden]` -> FP32 logits `[classes]`."""
+    if not hasattr(model, "embed_chunks"):
+        return None
+    model.eval()
+
+    @torch.inference_mode()
+    def head(vectors: np.ndarray) -> np.ndarray:
+        tensor = torch.from_numpy(vectors).to(model.device, model.dtype)
+        return model.document(tensor.unsqueeze(0)).squeeze(0).float().cpu().numpy()
+
+    return head
 
 
 def packed(outputs: Any) -> torch.Tensor:

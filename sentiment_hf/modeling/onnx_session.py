@@ -13,6 +13,8 @@ from sentiment_hf.hardware import native_int8_arch
 
 ONNX_FOLDER = "onnx"
 FP32_FILE = "model.onnx"
+# Of a hierarchical model: what reads over the encodings of chunks, which the other files make.
+HEAD_FILE = "document_head.onnx"
 # The target's name goes into the file's name: a file for VNNI gives wrong numbers on a processor without it.
 INT8_FILES = {
     "avx512_vnni": "model_qint8_avx512_vnni.onnx",
@@ -21,7 +23,7 @@ INT8_FILES = {
 }
 
 # What a graph may answer, in the order in which the answers of a text stand side by side.
-OUTPUTS = ("logits", "rating")
+OUTPUTS = ("logits", "rating", "embedding")
 
 # Unsigned weights need no VNNI to come out right, so this file runs on every processor, if not at full speed.
 PORTABLE_ARCH = "avx2"
@@ -85,3 +87,12 @@ def onnx_forward(session: Any) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
         return np.concatenate([answer.reshape(len(answer), -1) for answer in answers], axis=1)
 
     return forward
+
+
+def onnx_document_head(session: Any) -> Callable[[np.ndarray], np.ndarray]:
+    """Encodings of a document's chunks `[chunks, hidden]` -> logits `[classes]`, as torch's."""
+
+    def head(vectors: np.ndarray) -> np.ndarray:
+        return np.asarray(session.run(["logits"], {"embedding": vectors[None]})[0][0])
+
+    return head

@@ -194,7 +194,7 @@ def with_chunks(task: Task, answers: Sequence[Answer], documents: ScoredDocument
     """
     chosen: list[list[ChunkAnswer]] = [[] for _ in answers]
     counts: list[int] = []
-    for chunks, logits in documents.parts:
+    for chunks, logits, _ in documents.parts:
         start = len(counts)
         counts += chunks.num_chunks
         for row, document in enumerate(chunks.documents):

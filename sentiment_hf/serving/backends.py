@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment_hf.evaluation.prediction import Forward
+from sentiment_hf.evaluation.prediction import DocumentHead, Forward
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.configuration_bert_heads import HierarchicalBertConfig
 from sentiment_hf.modeling.onnx_session import (
     FP32_FILE,
+    HEAD_FILE,
     ONNX_FOLDER,
     int8_names,
+    onnx_document_head,
     onnx_forward,
     open_session,
 )
@@ -33,6 +36,7 @@ class OpenBackend:
     providers: tuple[str, ...]
     batch_size: int
     file: Path | None
+    document_head: DocumentHead | None = None
 
 
 def open_backend(
@@ -48,14 +52,18 @@ def open_backend(
     files = [FP32_FILE] if backend == "onnx" else int8_names()
     path = _model_file(model, files, revision)
     session = open_session(path, provider)
-    return OpenBackend(backend, onnx_forward(session), tuple(session.get_providers()), BATCH_SIZES[backend], path)
+    head = None
+    if isinstance(config, HierarchicalBertConfig):
+        head = onnx_document_head(open_session(_model_file(model, [HEAD_FILE], revision), provider))
+    providers = tuple(session.get_providers())
+    return OpenBackend(backend, onnx_forward(session), providers, BATCH_SIZES[backend], path, head)
 
 
 def _open_torch(model: str, config: PretrainedConfig, provider: str, revision: str | None) -> OpenBackend:
     import torch
 
     from sentiment_hf.modeling.classifier import load_classifier
-    from sentiment_hf.modeling.forward import torch_forward
+    from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 
     if provider not in ("cpu", "cuda"):
         raise InputError(
@@ -65,9 +73,9 @@ def _open_torch(model: str, config: PretrainedConfig, provider: str, revision: s
         raise InputError("a GPU for provider cuda", "none", "Use provider cpu.")
     classifier = load_classifier(model, config, revision=revision).to(provider)
     weights = Path(model) / "model.safetensors"
-    return OpenBackend(
-        "torch", torch_forward(classifier), (provider,), BATCH_SIZES["torch"], weights if weights.is_file() else None
-    )
+    file = weights if weights.is_file() else None
+    head = torch_document_head(classifier)
+    return OpenBackend("torch", torch_forward(classifier), (provider,), BATCH_SIZES["torch"], file, head)
 
 
 def first_there(model: str) -> str:

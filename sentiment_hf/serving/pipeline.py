@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from sentiment_hf.evaluation.prediction import TextScorer
-from sentiment_hf.modeling.forward import torch_forward
+from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.saved import recorded_settings, task_of
 from sentiment_hf.serving.predictor import SentimentClassifier
 
@@ -55,7 +55,8 @@ class LongTextClassificationPipeline(Pipeline):
         if not hasattr(self, "_made"):
             config, tokenizer = self.model.config, self.tokenizer
             settings = recorded_settings(config, tokenizer, self.model.name_or_path or "the model")
-            scorer = TextScorer(tokenizer, settings, torch_forward(self.model), batch_size=self._batch_size or 32)
+            forward, head = torch_forward(self.model), torch_document_head(self.model)
+            scorer = TextScorer(tokenizer, settings, forward, batch_size=self._batch_size or 32, document_head=head)
             self._made = SentimentClassifier(task_of(config), scorer, "torch", (str(self.device),))
         return self._made
 

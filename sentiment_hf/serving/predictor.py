@@ -65,8 +65,9 @@ class SentimentClassifier:
         name = resolve_model(str(model))
         config, tokenizer = load_config(name, revision), load_tokenizer(name, revision)
         opened = open_backend(name, config, backend, provider, revision)
+        settings = recorded_settings(config, tokenizer, name)
         scorer = TextScorer(
-            tokenizer, recorded_settings(config, tokenizer, name), opened.forward, batch_size=opened.batch_size
+            tokenizer, settings, opened.forward, batch_size=opened.batch_size, document_head=opened.document_head
         )
         return cls(task_of(config), scorer, opened.name, opened.providers, opened.file)
 

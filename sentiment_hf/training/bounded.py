@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from sentiment_hf.modeling.forward import packed
+from sentiment_hf.modeling.modeling_hierarchical import ChunkOutput
 
 
 def bound_forward(model: PreTrainedModel, max_rows: int) -> None:
@@ -26,24 +27,29 @@ def bound_forward(model: PreTrainedModel, max_rows: int) -> None:
         model: changed in place; its forward then returns an object with `logits` alone where it had to split.
         max_rows: at least 1.
     """
-    whole = model.forward
+    # A hierarchical model reads over all chunks of a document at once; what is bounded is the encoder below.
+    name = "embed_chunks" if hasattr(model, "embed_chunks") else "forward"
+    whole = getattr(model, name)
 
-    def forward(*args: Any, **features: Any) -> Any:
-        rows = features.get("input_ids")
-        if rows is None or len(rows) <= max_rows:
+    def answers(args: tuple[Any, ...], features: dict[str, Any]) -> torch.Tensor:
+        outputs = whole(*args, **features)
+        return packed(outputs) if name == "forward" else outputs.embedding
+
+    def forward(*args: torch.Tensor | None, **features: torch.Tensor | None) -> Any:
+        given = next(value for value in (*args, *features.values()) if value is not None)
+        if len(given) <= max_rows:
             return whole(*args, **features)
-        groups = [
-            {name: value[start : start + max_rows] for name, value in features.items() if value is not None}
-            for start in range(0, len(rows), max_rows)
-        ]
-        if not torch.is_grad_enabled():
-            return SequenceClassifierOutput(logits=torch.cat([packed(whole(*args, **group)) for group in groups]))
+        parts = []
+        for start in range(0, len(given), max_rows):
+            rows = slice(start, start + max_rows)
+            places = tuple(value if value is None else value[rows] for value in args)
+            names = {key: value[rows] for key, value in features.items() if value is not None}
+            if torch.is_grad_enabled():
+                parts.append(checkpoint(answers, places, names, use_reentrant=False))
+            else:
+                parts.append(answers(places, names))
+        if name == "embed_chunks":
+            return ChunkOutput(embedding=torch.cat(parts))
+        return SequenceClassifierOutput(logits=torch.cat(parts))
 
-        def one(group: dict[str, torch.Tensor]) -> torch.Tensor:
-            return packed(whole(*args, **group))
-
-        return SequenceClassifierOutput(
-            logits=torch.cat([checkpoint(one, group, use_reentrant=False) for group in groups])
-        )
-
-    model.forward = forward
+    setattr(model, name, forward)

@@ -94,7 +94,10 @@ def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokeni
         overrides,
         args.model.model_revision,
         args.model.pooling,
+        args.model.hierarchical,
     )
+    if args.model.hierarchical != "none" and not settings.is_sliding:
+        raise InputError("truncation: sliding for a hierarchical model", settings.truncation, "Set it.")
     if args.model.extend_positions is None:
         check_max_length(settings.max_length, config, name)
     elif settings.max_length > args.model.extend_positions:
@@ -104,22 +107,29 @@ def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokeni
     # The classification head is drawn at random, so the seed comes first.
     set_seed(args.training.seed)
     model = load_classifier(name, config, args.model.attn_implementation, args.model.model_revision, new_head=True)
+    return tokenizer, adapt(model, args, data)
+
+
+def adapt(model: PreTrainedModel, args: RunArguments, data: PreparedData) -> PreTrainedModel:
+    """The classifier as this recipe trains it: positions stretched, parts frozen, thresholds set, adapters put on."""
     if args.model.extend_positions is not None:
         extend_positions(model, args.model.extend_positions)
+    if args.model.freeze_encoder:
+        for parameter in model.base_model.parameters():
+            parameter.requires_grad = False
     if isinstance(data.task, AspectTask) and data.task.rating == "ordinal":
         with torch.no_grad():
             model.thresholds.copy_(-star_log_odds(data.splits["train"]["label"]))
     if args.model.peft is not None:
         if args.training.fgm_epsilon > 0:
-            raise InputError(
-                "embeddings that learn, for fgm_epsilon", "peft, which freezes them", "Use one of the two."
-            )
+            found = "peft, which freezes them"
+            raise InputError("embeddings that learn, for fgm_epsilon", found, "Use one of the two.")
         model = add_adapters(model, args.model.peft)  # type: ignore[arg-type]
     alpha = args.training.rdrop_alpha
     if alpha > 0 and not any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules()):
         remedy = "Set hidden_dropout_prob: 0.1 in `config_overrides`, or rdrop_alpha: 0."
         raise InputError("dropout for R-Drop, whose two forwards differ in nothing else", "none", remedy)
-    return tokenizer, model
+    return model
 
 
 def imbalance(args: RunArguments, rows: pd.DataFrame, task: AnyTask) -> dict[str, torch.Tensor | None]:

@@ -30,7 +30,7 @@ from sentiment_hf.evaluation.report import metrics_table, write_metrics
 from sentiment_hf.evaluation.scores import metrics_for_trainer
 from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.files import write_json, write_text
-from sentiment_hf.modeling.forward import torch_forward
+from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.lora import merge_adapters
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
@@ -126,7 +126,8 @@ def train(args: RunArguments) -> FinishedRun:
         trained = trainer.model if args.model.peft is None else merge_adapters(trainer.model)
         if trainer.prediction_shift is not None:
             shift_output_bias(trained, trainer.prediction_shift)
-        scorer = TextScorer(tokenizer, args.text_settings, torch_forward(trained))
+        head = torch_document_head(trained)
+        scorer = TextScorer(tokenizer, args.text_settings, torch_forward(trained), document_head=head)
         if not is_main:
             return FinishedRun(folder, data, scorer, None, {})
         run_folder.save_model(folder, trained, tokenizer)

@@ -54,6 +54,7 @@ class SentimentTrainer(OrderedTrainer):
             bound_forward(kwargs["model"], kwargs["args"].max_chunks_per_batch)
         super().__init__(**kwargs)
         args, self.aggregation = self.args, aggregation
+        self.reads_documents = hasattr(kwargs["model"], "embed_chunks")
         if args.logit_adjustment > 0 and log_prior is None:
             raise ValueError("logit_adjustment needs log_prior")
         self.row_loss = self.compose_loss(class_weight, log_prior)
@@ -86,6 +87,10 @@ class SentimentTrainer(OrderedTrainer):
         labels = inputs["labels"]
         features = {name: value for name, value in inputs.items() if name not in ("labels", *ROW_FIELDS)}
         documents = inputs.get("chunk_document")
+        if self.reads_documents:
+            # Whatever reads over the chunks is told whose they are; its answers are those of documents already.
+            features |= {name: inputs[name] for name in ("chunk_document", "chunk_idx")}
+            documents = None
         if not model.training:
             logits = self._answers(model(**features), documents, len(labels))
             if self.prediction_shift is not None:
@@ -97,6 +102,8 @@ class SentimentTrainer(OrderedTrainer):
         if alpha > 0:
             # One forward over both halves: dropout draws its masks element by element, so they differ.
             features = {name: torch.cat([value, value]) for name, value in features.items()}
+            if self.reads_documents:
+                features["chunk_document"][len(inputs["chunk_document"]) :] += len(labels)
             outputs = model(**features)
             twice = None if documents is None else torch.cat([documents, documents + len(labels)])
             logits_1, logits_2 = self._answers(outputs, twice, 2 * len(labels)).float().chunk(2)

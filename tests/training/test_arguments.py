@@ -41,6 +41,8 @@ KEY_ORDER = [
     "attn_implementation",
     "peft",
     "pooling",
+    "hierarchical",
+    "freeze_encoder",
     "classifier_dropout",
     "rating",
     "rating_column",

@@ -1,0 +1,43 @@
+"""Values of recipe keys: how a field is declared, how structured values are read, and the checks that many share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import field
+from typing import Any
+
+import yaml
+
+from sentiment_hf.exceptions import InputError
+
+
+def option(default: Any, help: str) -> Any:
+    """A field with a default and its line of help."""
+    return field(default=default, metadata={"help": help})
+
+
+def parse_value(value: Any, name: str, kinds: tuple[type, ...]) -> Any:
+    """A structured key, which a command line gives as text (`{negative: 2}`) and a recipe as it is."""
+    if isinstance(value, str):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"YAML or JSON for {name}", repr(value), "Quote it as '{name: value}'.") from None
+    if value is not None and not isinstance(value, kinds):
+        names = " or ".join({"dict": "a mapping", "list": "a list", "str": "a word"}[kind.__name__] for kind in kinds)
+        example = "[value, value]" if kinds == (list,) else "{name: value}"
+        raise InputError(f"{names} for {name}", repr(value), f"Write it as {example}.")
+    return value
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Raises InputError unless `value` is one of `choices`."""
+    choices = tuple(choices)
+    if value not in choices:
+        raise InputError(f"{name} {' | '.join(choices)}", repr(value), "Use one of these.")
+
+
+def check_positive(name: str, value: int | None) -> None:
+    """Raises InputError for a number below 1; None passes."""
+    if value is not None and value < 1:
+        raise InputError(f"{name} of at least 1", str(value), "Leave the key out for the default.")
