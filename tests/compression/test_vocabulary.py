@@ -1,0 +1,90 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sentiment_hf.cli import main
+from sentiment_hf.compression.vocabulary import prune_vocabulary
+from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.classifier import classifier_config, load_classifier
+from sentiment_hf.modeling.loading import load_tokenizer
+from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.tasks import BUILT_IN_TASKS
+from sentiment_hf.training.folder import save_model
+
+CORPUS = ["房间很干净，早餐也不错。", "前台服务非常好，下次还会考虑！"]
+OTHERS = ["电池不耐用", "房间不错"]
+
+
+@pytest.fixture
+def unigram_folder(tmp_path):
+    """A classifier on the starter encoder, whose pieces are Unigram's."""
+    tokenizer = load_tokenizer("starter")
+    config = classifier_config("starter", BUILT_IN_TASKS["reviews"], tokenizer)
+    torch.manual_seed(0)
+    record_settings(config, tokenizer, BUILT_IN_TASKS["reviews"], TextSettings(max_length=32))
+    save_model(tmp_path / "unigram", load_classifier("starter", config), tokenizer)
+    return tmp_path / "unigram"
+
+
+@pytest.mark.parametrize("kind", ["model_folder", "unigram_folder"])
+def test_texts_that_keep_their_pieces_have_the_same_logits_to_the_bit(request, tmp_path, kind):
+    folder = request.getfixturevalue(kind)
+    report = prune_vocabulary(folder, CORPUS, tmp_path / "small", han_rank=0, second_corpus=OTHERS)
+    before, after = (SentimentClassifier.from_pretrained(path).scorer for path in (folder, tmp_path / "small"))
+    assert np.array_equal(before.logits(CORPUS), after.logits(CORPUS))
+    assert report["after"]["pieces"] == len(after.tokenizer) < len(before.tokenizer)
+    assert report["after"]["parameters"] < report["before"]["parameters"]
+    assert report["coverage"]["corpus"]["whole"] == 1.0
+    # What lost pieces is spelled by others or unknown, and still answered.
+    assert report["coverage"]["second_corpus"]["whole"] < 1.0
+    assert np.isfinite(after.logits(OTHERS)).all()
+    assert after.settings == before.settings
+    assert json.loads((tmp_path / "small/vocabulary.json").read_text(encoding="utf-8")) == report
+
+
+def test_every_han_character_of_a_rank_stays(unigram_folder, tmp_path):
+    every = prune_vocabulary(unigram_folder, CORPUS, tmp_path / "every")
+    some = prune_vocabulary(unigram_folder, CORPUS, tmp_path / "some", han_rank=500)
+    assert 500 < some["after"]["pieces"] < every["after"]["pieces"]
+    tokenizer = load_tokenizer(str(tmp_path / "every"))
+    assert tokenizer.unk_token_id not in tokenizer("电池不耐用")["input_ids"]
+    # The corpus' own characters are among the first.
+    assert set(load_tokenizer(str(tmp_path / "some")).tokenize("房间")) <= {"▁", "房间", "房", "间"}
+
+
+def test_rare_pieces_go_and_what_is_lost_is_said(model_folder, tmp_path, caplog):
+    texts = ["房间很好"] * 99 + ["电池很好"]
+    report = prune_vocabulary(model_folder, texts, tmp_path / "small", min_count=2, han_rank=0)
+    assert report["coverage"]["corpus"]["whole"] == 0.99
+    assert "电" in report["coverage"]["corpus"]["examples"]
+    assert "lose pieces" not in caplog.text
+    prune_vocabulary(model_folder, texts[-1:] + texts[:9], tmp_path / "smaller", min_count=2, han_rank=0)
+    assert "10.0 % of the texts of the corpus lose pieces: 电 (1)" in caplog.text
+
+
+def test_the_command(model_folder, tmp_path, capsys):
+    (tmp_path / "texts.csv").write_text("text\n房间很干净\n早餐也不错\n", encoding="utf-8")
+    words = ["prune", "--model", str(model_folder), "--corpus", str(tmp_path / "texts.csv"), "--han_rank", "10"]
+    small = tmp_path / "small"
+    assert main([*words, "--vocabulary", "--output_dir", str(small)]) == 0
+    assert "100.00% of 2 texts" in capsys.readouterr().out
+    assert main([*words, "--vocabulary", "--output_dir", str(small)]) == 2
+    assert "an empty folder" in capsys.readouterr().err
+    assert main([*words, "--output_dir", str(tmp_path / "other")]) == 2
+    assert main(["predict", "--model", str(small), "房间很干净"]) == 0
+    with pytest.raises(InputError, match="texts in the corpus"):
+        prune_vocabulary(model_folder, ["", None], tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_pruned_model_exports(model_folder, tmp_path, reviews):
+    pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
+    from sentiment_hf.compression.export import export_model
+
+    prune_vocabulary(model_folder, reviews["text"].tolist(), tmp_path / "small", han_rank=0)
+    dev = reviews.head(40).assign(label=lambda rows: (rows["label"] == "positive").astype(int))
+    assert export_model(tmp_path / "small", dev, "dynamic", max_drop=100).int8.is_file()
