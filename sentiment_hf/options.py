@@ -206,6 +206,10 @@ class FineTuningOptions(TrainingOptions):
     sampler: str = option("none", "none, weighted (rare classes more often) or downsample (frequent ones less)")
     layerwise_lr_decay: float = option(1.0, "factor of the learning rate from each layer to the one below; 1: the same")
     fgm_epsilon: float = option(0.0, "length of an adversarial step on the embeddings; 0: none")
+    distill_from: str | None = option(None, "folder or Hub id of a larger classifier of the task to learn from")
+    distillation_weight: float = option(0.5, "of distill_from: the teacher's share of the loss, labels have the rest")
+    distillation_temperature: float = option(2.0, "of distill_from: both distributions are softened by this")
+    unlabelled: str | None = option(None, "of distill_from: list of sources of text that only the teacher judges")
     label_smoothing_factor: float = option(0.0, "share of the target spread over all classes")
     early_stopping_patience: int | None = option(None, "stop after so many evaluations without a better metric")
     eval_strategy: str = option("epoch", "when to evaluate on dev: epoch or steps")
@@ -225,6 +229,7 @@ class FineTuningOptions(TrainingOptions):
             raise InputError("label_smoothing_factor from 0 to below 1", found, "0.1 is usual.")
         self.task_weights = parse_value(self.task_weights, "task_weights", (dict,))
         self._check_imbalance()
+        self._check_distillation()
         if not 0 < self.layerwise_lr_decay <= 1:
             found = str(self.layerwise_lr_decay)
             raise InputError("layerwise_lr_decay above 0 and at most 1", found, "0.9 is usual.")
@@ -235,6 +240,20 @@ class FineTuningOptions(TrainingOptions):
         if self.early_stopping_patience is not None and not self.load_best_model_at_end:
             found = "early_stopping_patience without it"
             raise InputError("load_best_model_at_end: true", found, "Early stopping goes back to the best checkpoint.")
+
+    def _check_distillation(self) -> None:
+        self.unlabelled = parse_value(self.unlabelled, "unlabelled", (list,))
+        if not 0 <= self.distillation_weight <= 1:
+            found = str(self.distillation_weight)
+            raise InputError("distillation_weight from 0 to 1", found, "0.5 is the default.")
+        if self.distillation_temperature <= 0:
+            found = str(self.distillation_temperature)
+            raise InputError("distillation_temperature above 0", found, "2 is the default.")
+        if self.unlabelled is not None and (self.distill_from is None or self.distillation_weight == 0):
+            raise InputError("a teacher for unlabelled text", "none", "Name one with distill_from.")
+        if self.distill_from is not None and self.sampler != "none":
+            remedy = "What the teacher says of a row does not depend on how often it is drawn. Use class_weights."
+            raise InputError("sampler: none with distill_from", self.sampler, remedy)
 
     def _check_imbalance(self) -> None:
         """One correction for rare classes at a time: two would overshoot."""

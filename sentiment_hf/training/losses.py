@@ -86,6 +86,24 @@ class RowLoss:
         return symmetric_kl(logits_1, logits_2)
 
 
+def distillation_loss(logits: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """How far a student is from its teacher in each row: `temperature² · KL(teacher || student)`, both softened.
+
+    Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"; the square keeps the size of the gradient.
+
+    Args:
+        logits: the student's, `[batch, classes]`.
+        teacher: `[batch, classes]`.
+        temperature: above 0; the higher, the more the teacher's small probabilities count.
+
+    Returns:
+        `[batch]`.
+    """
+    log_p = F.log_softmax(logits / temperature, dim=-1)
+    log_q = F.log_softmax(teacher.to(logits) / temperature, dim=-1)
+    return temperature**2 * (log_q.exp() * (log_q - log_p)).sum(dim=-1)
+
+
 def symmetric_kl(logits_1: torch.Tensor, logits_2: torch.Tensor) -> torch.Tensor:
     """`KL(p1 || p2) + KL(p2 || p1)` of each row: `[batch, classes]` twice -> `[batch]`."""
     log_p1, log_p2 = F.log_softmax(logits_1, dim=-1), F.log_softmax(logits_2, dim=-1)

@@ -37,6 +37,7 @@ from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
 from sentiment_hf.training.inputs import audit_tokens, imbalance, load_data, load_model, sample_training_rows
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file
 from sentiment_hf.training.scoring import score_run
+from sentiment_hf.training.soft_targets import add_unlabelled, load_teacher, with_soft_targets
 from sentiment_hf.training.trainer import AspectTrainer, SentimentTrainer, shift_output_bias
 
 # Not __name__: started with -m that is __main__, whose log goes nowhere.
@@ -84,13 +85,18 @@ def train(args: RunArguments) -> FinishedRun:
     data.audit["rows_of_this_run"] = audit_tokens(args, data, tokenizer)
     trainer_rows = sample_training_rows(args, data)
     corrections = imbalance(args, trainer_rows, data.task)
+    teacher = load_teacher(args.training.distill_from, data) if args.training.distill_from else None
+    learned_from = trainer_rows
+    if args.training.unlabelled:
+        sources: list[str] = args.training.unlabelled  # type: ignore[assignment]
+        learned_from = add_unlabelled(data, trainer_rows, sources, args.data.data_dir)
     if is_main:
         run_folder.claim(folder, args.as_recipe(), checkpoint is not None)
         save_splits(folder, data)
     with args.training.main_process_first(desc="tokenizing"):
         tokenized = {
             split: tokenize_frame(
-                trainer_rows if split == "train" else data.splits[split],
+                learned_from if split == "train" else data.splits[split],
                 tokenizer,
                 args.text_settings,
                 split,
@@ -99,6 +105,8 @@ def train(args: RunArguments) -> FinishedRun:
             )
             for split in ("train", "dev")
         }
+    if teacher is not None:
+        tokenized["train"] = with_soft_targets(tokenized["train"], learned_from["text"].tolist(), *teacher)
     with log_to_file(folder) if is_main else nullcontext():
         log_facts(args, data, len(trainer_rows), model)
         sliding = args.text_settings.is_sliding

@@ -7,18 +7,18 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from sentiment_hf.aspects import AspectTask
+from sentiment_hf.aspects import MISSING, AspectTask
 from sentiment_hf.modeling.aggregation import aggregate
 from sentiment_hf.modeling.forward import packed
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.aspect_losses import AspectLoss, task_weights
 from sentiment_hf.training.bounded import bound_forward
-from sentiment_hf.training.losses import RowLoss, rdrop_loss
+from sentiment_hf.training.losses import RowLoss, distillation_loss, rdrop_loss
 from sentiment_hf.training.optimization import adversarial_embeddings, layerwise_groups
 from sentiment_hf.training.order import OrderedTrainer
 
 # What the data pipeline carries along with a row and the model's forward does not take.
-ROW_FIELDS = ("doc_id", "length", "chunk_idx", "chunk_document", "num_chunks")
+ROW_FIELDS = ("doc_id", "length", "chunk_idx", "chunk_document", "num_chunks", "teacher_logits")
 
 
 class SentimentTrainer(OrderedTrainer):
@@ -86,6 +86,7 @@ class SentimentTrainer(OrderedTrainer):
         """The loss of a micro-batch, as a share of its optimizer step in training and as a mean in evaluation."""
         labels = inputs["labels"]
         features = {name: value for name, value in inputs.items() if name not in ("labels", *ROW_FIELDS)}
+        row_loss = self._taught(inputs.get("teacher_logits"))
         documents = inputs.get("chunk_document")
         if self.reads_documents:
             # Whatever reads over the chunks is told whose they are; its answers are those of documents already.
@@ -107,12 +108,25 @@ class SentimentTrainer(OrderedTrainer):
             outputs = model(**features)
             twice = None if documents is None else torch.cat([documents, documents + len(labels)])
             logits_1, logits_2 = self._answers(outputs, twice, 2 * len(labels)).float().chunk(2)
-            losses = rdrop_loss(logits_1, logits_2, labels, alpha, self.row_loss, self.row_loss.divergence)
+            losses = rdrop_loss(logits_1, logits_2, labels, alpha, row_loss, self.row_loss.divergence)
         else:
             outputs = model(**features)
-            losses = self.row_loss(self._answers(outputs, documents, len(labels)).float(), labels)
+            losses = row_loss(self._answers(outputs, documents, len(labels)).float(), labels)
         loss = self._share_of_step(losses, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
+
+    def _taught(self, teacher: torch.Tensor | None) -> Any:
+        """The loss of rows, of which some may have no label, beside a teacher's logits for them."""
+        if teacher is None:
+            return self.row_loss
+        weight, temperature = self.args.distillation_weight, self.args.distillation_temperature
+
+        def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            unlabelled = labels == MISSING
+            from_labels = self.row_loss(logits, labels.clamp(min=0)).masked_fill(unlabelled, 0.0)
+            return (1 - weight) * from_labels + weight * distillation_loss(logits, teacher, temperature)
+
+        return loss
 
     def _answers(self, outputs: Any, documents: torch.Tensor | None, count: int) -> torch.Tensor:
         """What the model says of each row, or of each document from what it says of its chunks: `[count, width]`."""
@@ -120,6 +134,13 @@ class SentimentTrainer(OrderedTrainer):
         if documents is None or self.aggregation is None:
             return answers
         return aggregate(answers, documents, count, self.aggregation)
+
+    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], *args: Any) -> Any:
+        # transformers counts labels that are not missing; a step is divided by its rows.
+        rows = [
+            {"labels": batch["labels"].reshape(len(batch["labels"]), -1)[:, 0].clamp(min=0)} for batch in batch_samples
+        ]
+        return super()._get_num_items_in_batch(rows, *args)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """As transformers does it, with the loss taken over rows.
@@ -194,11 +215,6 @@ class AspectTrainer(SentimentTrainer):
             for place in range(len(self.task.aspects))
         )
         return AspectLoss(self.task, cells, task_weights(self.args.task_weights))  # type: ignore[arg-type]
-
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], *args: Any) -> Any:
-        # transformers counts labels that are not missing; a step is divided by its rows.
-        rows = [{"labels": batch["labels"][:, 0].clamp(min=0)} for batch in batch_samples]
-        return super()._get_num_items_in_batch(rows, *args)
 
     def plain(self) -> AspectLoss:
         return AspectLoss(self.task, (RowLoss(),) * len(self.task.aspects))

@@ -1,0 +1,115 @@
+"""What a larger classifier says of the training rows, and of text that nobody has labelled."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import datasets
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from sentiment_hf.aspects import MISSING, AspectTask
+from sentiment_hf.data.audit import is_blank
+from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.matching import matching_key
+from sentiment_hf.data.preparation import PreparedData
+from sentiment_hf.data.sources import load_texts
+from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.classifier import load_classifier
+from sentiment_hf.modeling.forward import torch_document_head, torch_forward
+from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.names import resolve_model
+from sentiment_hf.modeling.saved import recorded_settings, task_of
+
+logger = logging.getLogger(__name__)
+
+TEACHER_LOGITS = "teacher_logits"
+_TEXTS_AT_A_TIME = 512
+
+
+def add_unlabelled(
+    data: PreparedData, rows: pd.DataFrame, sources: Sequence[str], data_dir: str | None
+) -> pd.DataFrame:
+    """Training rows followed by unlabelled ones, whose label is `MISSING`.
+
+    Texts equal or near to one of dev or test are left out, and so are those that repeat a training row or each other;
+    the audit counts them.
+
+    Args:
+        data: with all its splits.
+        rows: the training rows of the run.
+        sources: files, `package:` names or Hub ids.
+        data_dir: folder that files are relative to.
+    """
+    held_out = HeldOutTexts(text for split, frame in data.splits.items() if split != "train" for text in frame["text"])
+    seen = {matching_key(text) for text in rows["text"]}
+    texts: list[str] = []
+    counts = {"found": 0, "blank": 0, "equal_to_evaluation": 0, "near_to_evaluation": 0, "repeated": 0}
+    for source in sources:
+        for text in load_texts(source, data_dir):
+            counts["found"] += 1
+            key = "" if is_blank(text) else matching_key(text)
+            match = held_out.match(key)
+            if not key:
+                counts["blank"] += 1
+            elif match is not None:
+                counts[f"{match}_to_evaluation"] += 1
+            elif key in seen:
+                counts["repeated"] += 1
+            else:
+                seen.add(key)
+                texts.append(text)
+    data.audit["unlabelled"] = {"sources": list(sources), **counts, "added": len(texts)}
+    logger.info("unlabelled text: %s", data.audit["unlabelled"])
+    start = int(rows["doc_id"].max()) + 1
+    more = pd.DataFrame({"doc_id": range(start, start + len(texts)), "text": texts, "label": MISSING})
+    return pd.concat([rows, more], ignore_index=True)
+
+
+def load_teacher(name: str, data: PreparedData) -> tuple[TextScorer, list[int]]:
+    """A classifier to learn from, with its own tokenizer and text settings.
+
+    Returns:
+        Texts -> logits, and the place of each of the task's labels among the teacher's.
+
+    Raises:
+        InputError: a label that the teacher does not know, or a task of aspects.
+    """
+    if isinstance(data.task, AspectTask):
+        remedy = "Leave distill_from out."
+        raise InputError("one label for distill_from", "task: aspects", remedy)
+    folder = resolve_model(name)
+    config, tokenizer = load_config(folder), load_tokenizer(folder)
+    labels = task_of(config).labels
+    unknown = [label for label in data.task.labels if label not in labels]
+    if unknown:
+        found = f"none for {', '.join(unknown)}: it has {', '.join(labels)}"
+        remedy = "Fine-tune the teacher on the same task, and save it with the same label names."
+        raise InputError(f"a label of {name} for each of the student's", found, remedy)
+    teacher = load_classifier(folder, config)
+    settings = recorded_settings(config, tokenizer, name)
+    scorer = TextScorer(tokenizer, settings, torch_forward(teacher), document_head=torch_document_head(teacher))
+    return scorer, [labels.index(label) for label in data.task.labels]
+
+
+def with_soft_targets(
+    dataset: datasets.Dataset, texts: Sequence[str], teacher: TextScorer, places: Sequence[int]
+) -> datasets.Dataset:
+    """A tokenized dataset with the teacher's logits for its rows, asked for once and not in every epoch.
+
+    Args:
+        dataset: one row a text.
+        texts: as they came; the teacher cleans and cuts them in its own way.
+        teacher: see `load_teacher`.
+        places: see `load_teacher`.
+    """
+    logits = []
+    with tqdm(total=len(texts), unit="text", desc="Asking the teacher") as bar:
+        for start in range(0, len(texts), _TEXTS_AT_A_TIME):
+            block = list(texts[start : start + _TEXTS_AT_A_TIME])
+            logits.append(teacher.logits(block)[:, list(places)].astype(np.float32))
+            bar.update(len(block))
+    return dataset.add_column(TEACHER_LOGITS, np.concatenate(logits).tolist())

@@ -1,0 +1,106 @@
+import math
+
+import pandas as pd
+import pytest
+import torch
+
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.tasks import BUILT_IN_TASKS
+from sentiment_hf.training.arguments import parse_run_arguments
+from sentiment_hf.training.folder import save_model
+from sentiment_hf.training.losses import distillation_loss
+from sentiment_hf.training.run import train
+
+
+def test_the_loss_by_hand():
+    teacher, student = torch.tensor([[math.log(3), 0.0], [2.0, 1.0]]), torch.tensor([[0.0, 0.0], [2.0, 1.0]])
+    # At temperature 1: 3/4 and 1/4 against two halves; the second row agrees.
+    expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert distillation_loss(student, teacher, 1.0).tolist() == pytest.approx([expected, 0.0], abs=1e-6)
+    p = math.sqrt(3) / (1 + math.sqrt(3))
+    expected = 4 * (p * math.log(2 * p) + (1 - p) * math.log(2 * (1 - p)))
+    assert distillation_loss(student, teacher, 2.0)[0].item() == pytest.approx(expected, rel=1e-5)
+    assert distillation_loss(student + 5, teacher, 2.0)[0].item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.fixture
+def teacher(tiny_arguments, tmp_path):
+    """A classifier that has learned the task, with a tokenizer of its own."""
+    words = [word for word in tiny_arguments if not word.startswith(("--output_dir", "--num_train"))]
+    options = [f"--output_dir={tmp_path / 'teacher'}", "--num_train_epochs=4", "--cleaning={nfkc: false}"]
+    return train(parse_run_arguments([*words, *options, "--floor=false"])).folder
+
+
+def test_a_student_learns_from_the_teacher_alone(tiny_arguments, teacher, reviews, tmp_path):
+    """Without a single label of its own, on other rows than the teacher was given, under another tokenizer."""
+    expected = SentimentClassifier.from_pretrained(teacher)
+    unlabelled = tmp_path / "texts.csv"
+    pd.DataFrame({"text": [*(reviews["text"] + "说实话"), "", None]}).to_csv(unlabelled, index=False)
+    words = [word for word in tiny_arguments if not word.startswith(("--output_dir", "--num_train", "--config_over"))]
+    shape = "{hidden_size: 16, num_attention_heads: 2, intermediate_size: 32, vocab_size: 150}"
+    options = [f"--output_dir={tmp_path / 'student'}", "--num_train_epochs=6", f"--config_overrides={shape}"]
+    options += [f"--distill_from={teacher}", "--distillation_weight=1.0", f"--unlabelled=[{unlabelled}]"]
+    run = train(parse_run_arguments([*words, *options, "--max_train_rows=8", "--floor=false", "--learning_rate=5e-3"]))
+    audit = run.data.audit["unlabelled"]
+    assert audit["found"] == len(reviews) + 2
+    assert audit["blank"] == 2
+    # Eighty-seven of the rows are held out; nothing equal or near to them is learned from, whatever was appended.
+    assert audit["equal_to_evaluation"] + audit["near_to_evaluation"] > 0
+    assert audit["added"] > 200
+    texts = run.data.splits["test"]["text"].tolist()
+    student = SentimentClassifier.from_pretrained(run.folder)
+    agreement = [a.label == b.label for a, b in zip(student(texts), expected(texts), strict=True)]
+    assert sum(agreement) / len(agreement) > 0.9
+
+
+def test_weight_nought_is_plain_training_and_one_is_not(tiny_arguments, teacher, tmp_path):
+    from safetensors.torch import load_file
+
+    words = [word for word in tiny_arguments if not word.startswith("--output_dir")]
+    weights = []
+    for name, options in (
+        ("plain", []),
+        ("nought", [f"--distill_from={teacher}", "--distillation_weight=0"]),
+        ("half", [f"--distill_from={teacher}", "--rdrop_alpha=0.5"]),
+    ):
+        folder = tmp_path / name
+        train(parse_run_arguments([*words, *options, f"--output_dir={folder}", "--floor=false", "--max_steps=4"]))
+        weights.append(load_file(folder / "model.safetensors"))
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    assert any(not torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--unlabelled=[a.csv]"], "a teacher for unlabelled text"),
+        (["--distill_from=TEACHER", "--distillation_weight=2"], "distillation_weight from 0 to 1"),
+        (["--distill_from=TEACHER", "--distillation_temperature=0"], "distillation_temperature above 0"),
+        (["--distill_from=TEACHER", "--sampler=weighted"], "sampler: none with distill_from"),
+        (["--distill_from=TEACHER"], "found none for good, bad: it has negative, positive"),
+        (["--distill_from=./nothing"], "a model folder"),
+    ],
+)
+def test_bad_teachers_are_refused(tiny_arguments, make_model, tokenizer, tmp_path, options, message):
+    model = make_model()
+    record_settings(
+        model.config, tokenizer, BUILT_IN_TASKS["reviews"], parse_run_arguments(tiny_arguments).text_settings
+    )
+    save_model(tmp_path / "teacher", model, tokenizer)
+    words = [word.replace("TEACHER", str(tmp_path / "teacher")) for word in options]
+    if message.startswith("found none for"):
+        words += ["--task=own", "--labels={positive: good, negative: bad}"]
+    with pytest.raises(InputError, match=message):
+        train(parse_run_arguments([*tiny_arguments, *words]))
+    assert not (tmp_path / "run").exists()
+
+
+def test_tasks_without_one_label_have_no_teacher():
+    from sentiment_hf.aspects import AspectTask, aspect_columns
+    from sentiment_hf.data.preparation import PreparedData
+    from sentiment_hf.training.soft_targets import load_teacher
+
+    with pytest.raises(InputError, match="one label for distill_from"):
+        load_teacher("starter", PreparedData({}, AspectTask(aspect_columns(["taste"])), {}, {}, ()))
