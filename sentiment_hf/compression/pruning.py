@@ -1,0 +1,119 @@
+"""A saved model with smaller layers, ready to be fine-tuned again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from sentiment_hf.compression.structure import first_order_importance, prune_heads, prune_layers, prune_neurons
+from sentiment_hf.data.padding import pad_rows
+from sentiment_hf.data.tokenization import TextSettings, encode
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import move_files, size_mb, staging_folder, write_json
+from sentiment_hf.modeling.classifier import load_classifier
+from sentiment_hf.modeling.configuration_bert_heads import HeadPrunedBertConfig
+from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.names import resolve_model
+from sentiment_hf.modeling.saved import recorded_settings
+from sentiment_hf.training.folder import save_model
+
+logger = logging.getLogger(__name__)
+
+REPORT_FILE = "pruning.json"
+MAX_CALIBRATION_ROWS = 1000
+BATCH_SIZE = 32
+
+
+def calibration_batches(
+    tokenizer: PreTrainedTokenizerBase, settings: TextSettings, rows: pd.DataFrame
+) -> list[dict[str, torch.Tensor]]:
+    """Labelled rows as padded batches of similar length, with `labels`."""
+    encoded = encode(tokenizer, rows["text"], settings)
+    order = sorted(range(len(rows)), key=lambda row: len(encoded["input_ids"][row]))
+    labels = rows["label"].tolist()
+    batches = []
+    for start in range(0, len(order), BATCH_SIZE):
+        places = order[start : start + BATCH_SIZE]
+        padded = pad_rows({name: [values[row] for row in places] for name, values in encoded.items()}, tokenizer, 8)
+        batch = {name: torch.from_numpy(array) for name, array in padded.items()}
+        batches.append(batch | {"labels": torch.tensor([labels[row] for row in places])})
+    return batches
+
+
+def prune_structure(
+    model: str | Path,
+    rows: pd.DataFrame,
+    output: Path,
+    ffn: float = 1.0,
+    heads: float = 1.0,
+    layers: Sequence[int] | None = None,
+    seed: int = 42,
+) -> dict[str, Any]:
+    """Write a model with smaller layers; what it lost is won back by fine-tuning, best with `distill_from` the model.
+
+    Args:
+        model: folder, Hub id or packaged model of a BERT classifier of one label.
+        rows: training rows (`text`, `label` as ids) by which importance is judged; a seeded sample of
+            `MAX_CALIBRATION_ROWS` of them is used.
+        output: folder for the smaller model and `pruning.json`.
+        ffn: share of the feed-forward neurons to keep, the same number in every layer.
+        heads: share of the attention heads to keep, the same number in every layer.
+        layers: which layers to keep, from 0; None for all.
+        seed: of the sample.
+
+    Returns:
+        The report: shape and size before and after, and the importance of what was kept as a share of all.
+
+    Raises:
+        InputError: another architecture, nothing to prune, a share that keeps nothing, or no rows.
+    """
+    name = resolve_model(str(model))
+    config, tokenizer = load_config(name), load_tokenizer(name)
+    if type(config).model_type not in ("bert", HeadPrunedBertConfig.model_type):
+        found = f"{config.model_type} in {name}"
+        raise InputError("a stock BERT classifier to prune", found, "Prune before heads of our own are trained on it.")
+    if ffn == 1 and heads == 1 and layers is None:
+        raise InputError("something to prune", "all of it kept", "Give --ffn, --heads or --layers.")
+    if rows.empty:
+        raise InputError("training rows to judge importance by", "none", "Give --calibration.")
+    if output.is_dir() and any(output.iterdir()):
+        raise InputError(f"an empty folder at {output}", "files", "Choose another --output_dir.")
+    settings = recorded_settings(config, tokenizer, name)
+    if settings.is_sliding:
+        # Importance is a matter of the encoder; the first window of a document will do.
+        settings = TextSettings(settings.cleaning, settings.max_length)
+    classifier = load_classifier(name, config)
+    before = _shape(classifier)
+    if layers is not None:
+        prune_layers(classifier, layers)
+    sample = rows.sample(min(len(rows), MAX_CALIBRATION_ROWS), random_state=seed)
+    batches = calibration_batches(tokenizer, settings, sample)
+    importance = first_order_importance(classifier, batches, show_progress=True)
+    if ffn < 1:
+        prune_neurons(classifier, importance.neurons, ffn)
+    if heads < 1:
+        classifier = prune_heads(classifier, importance.heads, heads)
+    with staging_folder(output) as staging:
+        save_model(staging, classifier, tokenizer)
+        after = _shape(classifier) | {"size_mb": size_mb(staging / "model.safetensors")}
+        report: dict[str, Any] = {"model": name, "calibration_rows": len(sample), "before": before, "after": after}
+        report["heads_importance"] = importance.heads.round(4).tolist()
+        write_json(staging / REPORT_FILE, report)
+        move_files(staging, output, last="config.json")
+    return report
+
+
+def _shape(model: PreTrainedModel) -> dict[str, int]:
+    config = model.config
+    return {
+        "layers": config.num_hidden_layers,
+        "neurons": config.intermediate_size,
+        "heads": config.num_attention_heads,
+        "parameters": model.num_parameters(),
+    }

@@ -1,0 +1,161 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
+
+from sentiment_hf.cli import main
+from sentiment_hf.compression.pruning import calibration_batches, prune_structure
+from sentiment_hf.compression.structure import (
+    first_order_importance,
+    kept_count,
+    prune_heads,
+    prune_layers,
+    prune_neurons,
+)
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.modeling_head_pruned import HeadPrunedBertForSequenceClassification
+from sentiment_hf.serving.predictor import SentimentClassifier
+
+
+@pytest.fixture
+def rows(reviews) -> pd.DataFrame:
+    frame = reviews.head(60)
+    return frame.assign(label=(frame["label"] == "positive").astype(int))
+
+
+@pytest.fixture
+def batch():
+    ids = torch.randint(5, 60, (6, 9), generator=torch.Generator().manual_seed(0))
+    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.tensor([0, 1] * 3)}
+
+
+def features(batch):
+    return {name: value for name, value in batch.items() if name != "labels"}
+
+
+def silence(model, layer, neuron):
+    with torch.no_grad():
+        model.bert.encoder.layer[layer].output.dense.weight[:, neuron] = 0
+
+
+def test_importance_is_the_first_order_change_of_the_loss(make_model, batch):
+    model = make_model(dropout=0.0).eval()
+    one = {name: value[:1] for name, value in batch.items()}
+    importance = first_order_importance(model, [one])
+    # By finite differences: the loss when a neuron speaks a little less, in the layer's own unit.
+    changes = []
+    for neuron in range(8):
+        weight = model.bert.encoder.layer[1].output.dense.weight
+        kept, losses = weight[:, neuron].clone(), []
+        for factor in (1.001, 0.999):
+            with torch.no_grad():
+                weight[:, neuron] = kept * factor
+            with torch.no_grad():
+                losses.append(F.cross_entropy(model(**features(one)).logits.double(), one["labels"]).item())
+        with torch.no_grad():
+            weight[:, neuron] = kept
+        changes.append(abs(losses[0] - losses[1]) / 0.002)
+    found = importance.neurons[1, :8]
+    np.testing.assert_allclose(found / found.sum(), np.array(changes) / sum(changes), atol=0.03)
+    assert importance.heads.shape == (2, 2)
+
+
+def test_neurons_that_say_nothing_go_first_and_nothing_changes(make_model, batch, tmp_path):
+    model = make_model(dropout=0.0).eval()
+    quiet = [3, 17, 40]
+    for layer in range(2):
+        for neuron in quiet:
+            silence(model, layer, neuron)
+    before = model(**features(batch)).logits
+    importance = first_order_importance(model, [batch])
+    assert all(sorted(np.argsort(scores)[:3]) == quiet for scores in importance.neurons)
+    prune_neurons(model, importance.neurons, 61 / 64)
+    torch.testing.assert_close(model(**features(batch)).logits, before)
+    model.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert type(again) is BertForSequenceClassification
+    assert again.config.intermediate_size == 61
+    torch.testing.assert_close(again(**features(batch)).logits, before)
+
+
+def test_heads_that_say_nothing_go_first_and_nothing_changes(make_model, batch, tmp_path):
+    model = make_model(dropout=0.0).eval()
+    with torch.no_grad():
+        model.bert.encoder.layer[0].attention.output.dense.weight[:, :16] = 0
+        model.bert.encoder.layer[1].attention.output.dense.weight[:, 16:] = 0
+    before = model(**features(batch)).logits
+    importance = first_order_importance(model, [batch])
+    pruned = prune_heads(model, importance.heads, 0.5)
+    assert isinstance(pruned, HeadPrunedBertForSequenceClassification)
+    torch.testing.assert_close(pruned(**features(batch)).logits, before)
+    for implementation in ("eager", "sdpa"):
+        pruned.save_pretrained(tmp_path)
+        again = AutoModelForSequenceClassification.from_pretrained(tmp_path, attn_implementation=implementation).eval()
+        assert isinstance(again, HeadPrunedBertForSequenceClassification)
+        torch.testing.assert_close(again(**features(batch)).logits, before, rtol=1e-4, atol=1e-5)
+    assert (tmp_path / "modeling_head_pruned.py").is_file()
+    assert prune_heads(make_model(), np.ones((2, 2)), 1.0).config.model_type == "bert"
+
+
+def test_layers(make_model, batch):
+    model = make_model(dropout=0.0).eval()
+    last = model.bert.encoder.layer[1]
+    prune_layers(model, [1])
+    assert model.bert.encoder.layer[0] is last
+    assert model(**features(batch)).logits.shape == (6, 2)
+    for kept in ([], [2], [1, 0], [0, 0]):
+        with pytest.raises(InputError, match="rising layers"):
+            prune_layers(make_model(), kept)
+
+
+def test_shares():
+    assert kept_count(12, 0.5, "heads") == 6
+    with pytest.raises(InputError, match="at least one of 12 heads"):
+        kept_count(12, 0.01, "heads")
+    for share in (0, -1, 1.5):
+        with pytest.raises(InputError, match="a share of heads"):
+            kept_count(12, share, "heads")
+
+
+def test_batches_hold_every_row_once(tokenizer, rows):
+    from sentiment_hf.data.tokenization import TextSettings
+
+    batches = calibration_batches(tokenizer, TextSettings(max_length=32), rows)
+    assert sum(len(batch["labels"]) for batch in batches) == 60
+    assert sum(batch["labels"].sum().item() for batch in batches) == rows["label"].sum()
+
+
+def test_the_command_and_the_way_back(model_folder, rows, tmp_path, capsys, tiny_arguments):
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    small = tmp_path / "small"
+    words = ["prune", "--model", str(model_folder), "--calibration", str(tmp_path / "rows.csv")]
+    assert main([*words, "--ffn", "0.5", "--heads", "0.5", "--output_dir", str(small)]) == 0
+    assert "neurons: 64 -> 32" in capsys.readouterr().out
+    assert json.loads((small / "pruning.json").read_text(encoding="utf-8"))["after"]["heads"] == 1
+    assert SentimentClassifier.from_pretrained(small)("房间很好").label
+    # Fine-tuned again, with the unpruned model as teacher.
+    again = [word for word in tiny_arguments if not word.startswith(("--model", "--config_over", "--num_hidden"))]
+    again += [f"--model={small}", f"--distill_from={model_folder}", "--floor=false", "--max_steps=3"]
+    assert main(["train", *again]) == 0
+    folder = next(word.partition("=")[2] for word in again if word.startswith("--output_dir"))
+    assert SentimentClassifier.from_pretrained(folder)("房间很好").label
+    capsys.readouterr()
+    assert main([*words, "--output_dir", str(tmp_path / "other")]) == 2
+    assert "found neither" in capsys.readouterr().err
+    assert main([*words[:3], "--ffn", "0.5", "--output_dir", str(tmp_path / "other")]) == 2
+    assert "--calibration" in capsys.readouterr().err
+    with pytest.raises(InputError, match="something to prune"):
+        prune_structure(model_folder, rows, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_model_without_some_heads_exports(model_folder, rows, tmp_path):
+    pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
+    from sentiment_hf.compression.export import export_model
+
+    prune_structure(model_folder, rows, tmp_path / "small", heads=0.5)
+    assert export_model(tmp_path / "small", rows, "dynamic", max_drop=100).int8.is_file()
