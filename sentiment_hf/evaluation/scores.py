@@ -49,6 +49,11 @@ def shown_scores(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [name for name in names if not name.endswith("accuracy")] if "mentioned_macro_f1" in names else names
 
 
+def many_classes(rows: Sequence[dict[str, Any]]) -> bool:
+    """Whether these are scores of more than two classes, of which macro-F1 alone says little about the rare ones."""
+    return any(len(row.get("per_class", ())) > 2 for row in rows)
+
+
 def metrics_for_trainer(task: AnyTask) -> Callable[[Any], dict[str, float]]:
     """A `compute_metrics` for `Trainer`: the scores that are plain numbers."""
 

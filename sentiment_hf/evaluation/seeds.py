@@ -8,7 +8,7 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
 
 from sentiment_hf.evaluation.report import SYSTEMS
-from sentiment_hf.evaluation.scores import TITLES, shown_scores
+from sentiment_hf.evaluation.scores import TITLES, many_classes, shown_scores
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,9 +50,11 @@ def seeds_table(runs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Table:
     table = Table(title="Percent, mean ± standard deviation over seeds")
     for column in ("runs", "seeds", "protocol", "system"):
         table.add_column(column, overflow="fold")
-    shown = shown_scores([row for _, metrics in runs for system in SYSTEMS if (row := metrics.get(system))])
+    scored = [row for _, metrics in runs for system in SYSTEMS if (row := metrics.get(system))]
+    shown = shown_scores(scored) + (["pr_auc"] if many_classes(scored) else [])
+    titles = TITLES | {"pr_auc": "PR-AUC"}
     for name in shown:
-        for column in (f"dev {TITLES[name]}", TITLES[name]):
+        for column in (f"dev {titles[name]}", titles[name]):
             table.add_column(column, justify="right", no_wrap=len(shown) <= 2)
     for group in group_by_recipe(runs):
         first, name = group[0][1], _common_name([metrics["name"] for _, metrics in group])
