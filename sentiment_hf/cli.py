@@ -128,6 +128,16 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
 
     _add_prune(verbs)
 
+    text = "probabilities that mean what they say, and a threshold below which no label is given; kept in the config"
+    calibrate = verbs.add_parser("calibrate", help=text, description=text)
+    _add_model_options(calibrate)
+    calibrate.add_argument("--data", metavar="FILE", help="labelled rows to fit on; default: dev as saved with the run")
+    calibrate.add_argument("--test", metavar="FILE", help="rows to judge it by; default: test as saved with the run")
+    text = "choose the threshold above which so large a share of the answers is right, for example 0.95"
+    calibrate.add_argument("--precision", type=float, metavar="SHARE", help=text)
+    _add_column_options(calibrate)
+    calibrate.set_defaults(verb="calibrate")
+
     text = "classify texts, a file, or what you type"
     predict = verbs.add_parser("predict", help=text, description=text)
     _add_model_options(predict, required=False)

@@ -60,6 +60,18 @@ def recorded_settings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBa
     return TextSettings(cleaning=Cleaning.none(), max_length=max_length, truncation=SLIDING)
 
 
+def record_calibration(saved_config: dict[str, Any], temperature: float, threshold: float | None) -> None:
+    """Write how logits become probabilities into a saved config, given as the mapping that its file holds."""
+    settings = saved_config.setdefault(CONFIG_KEY, {})
+    settings["calibration"] = {"temperature": temperature, "threshold": threshold}
+
+
+def recorded_calibration(config: PretrainedConfig) -> tuple[float, float | None]:
+    """Temperature and threshold that a model was saved with; 1 and None where it was never calibrated."""
+    saved = (getattr(config, CONFIG_KEY, None) or {}).get("calibration") or {}
+    return saved.get("temperature", 1.0), saved.get("threshold")
+
+
 def task_of(config: PretrainedConfig) -> AnyTask:
     """The task of a saved model: label names from the config; raw labels may be names or, as saved, ids."""
     saved = getattr(config, CONFIG_KEY, None) or {}

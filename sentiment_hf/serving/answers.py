@@ -10,6 +10,7 @@ import numpy as np
 
 from sentiment_hf.aspects import NOT_MENTIONED, VALUES, AspectTask, stars_of
 from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.evaluation.prediction import ScoredDocuments, softmax
 from sentiment_hf.tasks import Task
 
@@ -151,16 +152,28 @@ def columns_of_answers(task: AnyTask) -> tuple[str, ...]:
     return (*(f"predicted_{aspect}" for aspect in task.aspects), *rating, "reason")
 
 
-def answers_of(task: AnyTask, texts: Sequence[str | None], logits: np.ndarray, top_k: int = TOP_K) -> list[Answer]:
+def answers_of(
+    task: AnyTask,
+    texts: Sequence[str | None],
+    logits: np.ndarray,
+    top_k: int = TOP_K,
+    calibration: Calibration | None = None,
+) -> list[Answer]:
     """A model's logits, `[texts, width]`, as answers."""
     if isinstance(task, AspectTask):
         return _aspect_answers(task, texts, logits)
-    return [_answer(task, text, row, top_k) for text, row in zip(texts, softmax(logits), strict=True)]
+    calibration = calibration or Calibration()
+    probabilities = softmax(logits / calibration.temperature)
+    return [
+        _answer(task, text, row, top_k, calibration.threshold) for text, row in zip(texts, probabilities, strict=True)
+    ]
 
 
-def _answer(task: Task, text: str | None, probabilities: np.ndarray, top_k: int) -> Prediction:
+def _answer(task: Task, text: str | None, probabilities: np.ndarray, top_k: int, threshold: float | None) -> Prediction:
     ranked = np.argsort(-probabilities, kind="stable")[:top_k]
     top = tuple((task.labels[index], float(probabilities[index])) for index in ranked)
+    if threshold is not None and top[0][1] < threshold:
+        return Prediction(text, None, None, top, reason="below threshold")
     return Prediction(text, top[0][0], top[0][1], top)
 
 

@@ -8,9 +8,10 @@ import torch
 from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
+from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
-from sentiment_hf.modeling.saved import recorded_settings, task_of
+from sentiment_hf.modeling.saved import recorded_calibration, recorded_settings, task_of
 from sentiment_hf.serving.predictor import SentimentClassifier
 
 TASK = "long-text-classification"
@@ -57,7 +58,9 @@ class LongTextClassificationPipeline(Pipeline):
             settings = recorded_settings(config, tokenizer, self.model.name_or_path or "the model")
             forward, head = torch_forward(self.model), torch_document_head(self.model)
             scorer = TextScorer(tokenizer, settings, forward, batch_size=self._batch_size or 32, document_head=head)
-            self._made = SentimentClassifier(task_of(config), scorer, "torch", (str(self.device),))
+            calibration = Calibration(*recorded_calibration(config))
+            where = (str(self.device),)
+            self._made = SentimentClassifier(task_of(config), scorer, "torch", where, calibration=calibration)
         return self._made
 
 

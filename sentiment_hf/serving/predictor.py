@@ -9,11 +9,12 @@ from typing import Any, overload
 from sentiment_hf.data.cleaning import clean
 from sentiment_hf.data.columns import as_text
 from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.names import STARTER_REVIEWS, resolve_model
-from sentiment_hf.modeling.saved import recorded_settings, task_of
+from sentiment_hf.modeling.saved import recorded_calibration, recorded_settings, task_of
 from sentiment_hf.serving.answers import TOP_K, Answer, answers_of, no_answer, with_chunks
 from sentiment_hf.serving.backends import open_backend
 from sentiment_hf.tasks import Task
@@ -32,12 +33,20 @@ class SentimentClassifier:
         backend: `torch`, `onnx` or `int8`.
         providers: what the model really runs on.
         file: the file that holds the weights in use.
+        calibration: temperature of the probabilities, and the threshold below which no label is given.
     """
 
     def __init__(
-        self, task: AnyTask, scorer: TextScorer, backend: str, providers: tuple[str, ...], file: Path | None = None
+        self,
+        task: AnyTask,
+        scorer: TextScorer,
+        backend: str,
+        providers: tuple[str, ...],
+        file: Path | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         self.task, self.scorer, self.backend, self.providers, self.file = task, scorer, backend, providers, file
+        self.calibration = calibration or Calibration()
 
     @classmethod
     def from_pretrained(
@@ -69,7 +78,8 @@ class SentimentClassifier:
         scorer = TextScorer(
             tokenizer, settings, opened.forward, batch_size=opened.batch_size, document_head=opened.document_head
         )
-        return cls(task_of(config), scorer, opened.name, opened.providers, opened.file)
+        calibration = Calibration(*recorded_calibration(config))
+        return cls(task_of(config), scorer, opened.name, opened.providers, opened.file, calibration)
 
     @overload
     def __call__(self, texts: str, top_k: int = TOP_K, top_chunks: int = 0) -> Answer: ...
@@ -109,10 +119,10 @@ class SentimentClassifier:
             given = [texts[row] or "" for row in judged]
             if top_chunks and isinstance(self.task, Task):
                 documents = self.scorer.documents(given)
-                scored = answers_of(self.task, given, documents.logits, top_k)
+                scored = answers_of(self.task, given, documents.logits, top_k, self.calibration)
                 scored = with_chunks(self.task, scored, documents, top_chunks)
             else:
-                scored = answers_of(self.task, given, self.scorer.logits(given), top_k)
+                scored = answers_of(self.task, given, self.scorer.logits(given), top_k, self.calibration)
             for row, answer in zip(judged, scored, strict=True):
                 answers[row] = answer
         return answers

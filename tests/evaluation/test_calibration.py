@@ -1,0 +1,111 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sentiment_hf.cli import main
+from sentiment_hf.evaluation.calibration import (
+    Calibration,
+    calibration_report,
+    expected_calibration_error,
+    fit_temperature,
+    reliability_plot,
+    threshold_for,
+)
+from sentiment_hf.evaluation.prediction import softmax
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.serving.predictor import SentimentClassifier
+
+
+def too_sure(rows=4000, factor=3.0, seed=0):
+    """Logits whose distribution is the labels' own, made `factor` times too sure."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(rows, 3)) * 1.5
+    labels = np.array([rng.choice(3, p=row) for row in softmax(logits)])
+    return logits * factor, labels
+
+
+def test_error_by_hand():
+    # Two bins of fifteen: 0.6 sure and right half of the time, 0.9 sure and always right.
+    probabilities = np.array([[0.6, 0.4], [0.6, 0.4], [0.9, 0.1], [0.1, 0.9]])
+    labels = np.array([0, 1, 0, 1])
+    assert expected_calibration_error(probabilities, labels) == pytest.approx((2 * 0.1 + 2 * 0.1) / 4)
+    assert expected_calibration_error(np.eye(2)[labels], labels) == 0
+
+
+def test_the_temperature_is_found_and_changes_no_answer():
+    logits, labels = too_sure()
+    temperature = fit_temperature(logits, labels)
+    assert temperature == pytest.approx(3.0, rel=0.08)
+    report = calibration_report(logits, labels, temperature)
+    assert report["before"]["expected_calibration_error"] > 0.1
+    assert report["after"]["expected_calibration_error"] < 0.02
+    assert report["after"]["log_loss"] < report["before"]["log_loss"]
+    assert sum(row["rows"] for row in report["after"]["bins"]) == len(labels)
+
+
+def test_threshold():
+    probabilities = np.array([[0.99, 0.01], [0.9, 0.1], [0.9, 0.1], [0.6, 0.4]])
+    labels = np.array([0, 0, 1, 1])
+    assert threshold_for(probabilities, labels, 0.5) == (0.6, 1.0)
+    # The two rows that are 0.9 sure stand or fall together.
+    assert threshold_for(probabilities, labels, 0.66) == (0.9, 0.75)
+    assert threshold_for(probabilities, labels, 0.9) == (0.99, 0.25)
+    with pytest.raises(InputError, match="a threshold with a precision of 0.9, found 0.5000 at best"):
+        threshold_for(probabilities[1:3], labels[1:3], 0.9)
+    with pytest.raises(InputError, match="a precision above 0"):
+        threshold_for(probabilities, labels, 1.2)
+
+
+def test_the_picture(tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the plots extra")
+    logits, labels = too_sure(500)
+    reliability_plot(calibration_report(logits, labels, 3.0), tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.fixture
+def rows_file(tmp_path, reviews):
+    rows = pd.DataFrame({"text": reviews["text"], "label": reviews["label"]})
+    rows.head(200).to_csv(tmp_path / "dev.csv", index=False)
+    rows.tail(200).to_csv(tmp_path / "test.csv", index=False)
+    return tmp_path
+
+
+def test_the_command_writes_what_the_predictor_uses(model_folder, rows_file, capsys, tmp_path):
+    words = ["calibrate", "--model", str(model_folder), "--data", str(rows_file / "dev.csv")]
+    before = SentimentClassifier.from_pretrained(model_folder)("房间很好")
+    assert main([*words, "--test", str(rows_file / "test.csv")]) == 0
+    assert "calibration error" in capsys.readouterr().out
+    report = json.loads((model_folder / "calibration.json").read_text(encoding="utf-8"))
+    after = SentimentClassifier.from_pretrained(model_folder)
+    assert after.calibration == Calibration(report["temperature"], None)
+    assert after("房间很好").label == before.label
+    margin = np.log(before.probability / (1 - before.probability)) / report["temperature"]
+    assert after("房间很好").probability == pytest.approx(1 / (1 + np.exp(-margin)), abs=1e-5)
+    # Nothing else in the config changed, and a second time gives the same.
+    assert main([*words, "--test", str(rows_file / "test.csv")]) == 0
+    again = SentimentClassifier.from_pretrained(model_folder)
+    assert again.calibration == after.calibration
+    assert again.scorer.settings == after.scorer.settings
+
+
+def test_below_the_threshold_there_is_no_label(model_folder):
+    classifier = SentimentClassifier.from_pretrained(model_folder)
+    classifier.calibration = Calibration(50.0, 0.9)
+    answer = classifier("房间很好")
+    assert answer.label is None
+    assert answer.reason == "below threshold"
+    assert answer.to_dict()["label"] is None
+    assert len(answer.top) == 2
+
+
+def test_bad_input(model_folder, rows_file, capsys):
+    assert main(["calibrate", "--model", "starter-reviews"]) == 2
+    assert "the folder of a saved model" in capsys.readouterr().err
+    assert main(["calibrate", "--model", str(model_folder)]) == 2
+    assert "dev rows saved beside" in capsys.readouterr().err
+    words = ["--data", str(rows_file / "dev.csv"), "--precision", "1.5"]
+    assert main(["calibrate", "--model", str(model_folder), *words]) == 2
+    assert not (model_folder / "calibration.json").exists()
