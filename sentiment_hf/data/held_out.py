@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.cleaning import Cleaning, clean
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_texts
@@ -53,6 +54,39 @@ class HeldOutTexts:
         # Hashes take a third of the strings' memory; 64 bits over some million shingles practically never collide.
         for start in range(len(key) - self.shingle_length + 1):
             yield hash(key[start : start + self.shingle_length])
+
+
+def choose_new(
+    texts: Iterable[Any], seen: Iterable[Any], *held_out: HeldOutTexts | None
+) -> tuple[list[int], dict[str, int]]:
+    """Which texts may join the training rows, and why the others may not.
+
+    Args:
+        texts: candidates.
+        seen: texts that are there already.
+        held_out: what is measured on; None is passed over.
+
+    Returns:
+        Places of the texts to keep, and the numbers `found`, `blank`, `equal_to_evaluation`, `near_to_evaluation` and
+        `repeated` (those that are there, or that came before).
+    """
+    keys = {matching_key(text) for text in seen}
+    counts = {"found": 0, "blank": 0, "equal_to_evaluation": 0, "near_to_evaluation": 0, "repeated": 0}
+    kept = []
+    for place, text in enumerate(texts):
+        counts["found"] += 1
+        key = "" if is_blank(text) else matching_key(text)
+        match = next((how for texts in held_out if texts is not None and (how := texts.match(key))), None)
+        if not key:
+            counts["blank"] += 1
+        elif match is not None:
+            counts[f"{match}_to_evaluation"] += 1
+        elif key in keys:
+            counts["repeated"] += 1
+        else:
+            keys.add(key)
+            kept.append(place)
+    return kept, counts
 
 
 def held_out_texts(args: HeldOutArguments, data_dir: str | None, cleaning: Cleaning) -> HeldOutTexts:

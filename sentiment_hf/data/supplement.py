@@ -10,11 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.columns import Columns
-from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.held_out import HeldOutTexts, choose_new
 from sentiment_hf.data.labelled import columns_of, map_labels
-from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.data.sources import PACKAGE_PREFIX, load_file, load_hub_dataset, load_package
 from sentiment_hf.exceptions import InputError
@@ -105,21 +103,7 @@ def add_supplement(
     rows = map_labels(_load(source, settings, data, data_dir, encoding), data.task, source)
     held_out = HeldOutTexts(text for split, frame in data.splits.items() if split != "train" for text in frame["text"])
     train = data.splits["train"]
-    seen = {matching_key(text) for text in train["text"]}
-    counts = {"found": len(rows), "blank": 0, "equal_to_evaluation": 0, "near_to_evaluation": 0, "repeated": 0}
-    kept = []
-    for place, text in enumerate(rows["text"]):
-        key = "" if is_blank(text) else matching_key(text)
-        match = held_out.match(key) or (also_held_out.match(key) if also_held_out else None)
-        if not key:
-            counts["blank"] += 1
-        elif match is not None:
-            counts[f"{match}_to_evaluation"] += 1
-        elif key in seen:
-            counts["repeated"] += 1
-        else:
-            seen.add(key)
-            kept.append(place)
+    kept, counts = choose_new(rows["text"], train["text"], held_out, also_held_out)
     if not kept:
         raise InputError(f"rows of {source} to add", f"none that are new: {counts}", "Choose another source.")
     added = rows.iloc[kept]

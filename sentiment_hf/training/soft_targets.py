@@ -11,9 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from sentiment_hf.aspects import MISSING, AspectTask
-from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.held_out import HeldOutTexts
-from sentiment_hf.data.matching import matching_key
+from sentiment_hf.data.held_out import HeldOutTexts, choose_new
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.data.sources import load_texts
 from sentiment_hf.evaluation.prediction import TextScorer
@@ -45,23 +43,9 @@ def add_unlabelled(
         data_dir: folder that files are relative to.
     """
     held_out = HeldOutTexts(text for split, frame in data.splits.items() if split != "train" for text in frame["text"])
-    seen = {matching_key(text) for text in rows["text"]}
-    texts: list[str] = []
-    counts = {"found": 0, "blank": 0, "equal_to_evaluation": 0, "near_to_evaluation": 0, "repeated": 0}
-    for source in sources:
-        for text in load_texts(source, data_dir):
-            counts["found"] += 1
-            key = "" if is_blank(text) else matching_key(text)
-            match = held_out.match(key)
-            if not key:
-                counts["blank"] += 1
-            elif match is not None:
-                counts[f"{match}_to_evaluation"] += 1
-            elif key in seen:
-                counts["repeated"] += 1
-            else:
-                seen.add(key)
-                texts.append(text)
+    found = [text for source in sources for text in load_texts(source, data_dir)]
+    kept, counts = choose_new(found, rows["text"], held_out)
+    texts = [found[place] for place in kept]
     data.audit["unlabelled"] = {"sources": list(sources), **counts, "added": len(texts)}
     logger.info("unlabelled text: %s", data.audit["unlabelled"])
     start = int(rows["doc_id"].max()) + 1
