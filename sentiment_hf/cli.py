@@ -128,15 +128,7 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
 
     _add_prune(verbs)
 
-    text = "probabilities that mean what they say, and a threshold below which no label is given; kept in the config"
-    calibrate = verbs.add_parser("calibrate", help=text, description=text)
-    _add_model_options(calibrate)
-    calibrate.add_argument("--data", metavar="FILE", help="labelled rows to fit on; default: dev as saved with the run")
-    calibrate.add_argument("--test", metavar="FILE", help="rows to judge it by; default: test as saved with the run")
-    text = "choose the threshold above which so large a share of the answers is right, for example 0.95"
-    calibrate.add_argument("--precision", type=float, metavar="SHARE", help=text)
-    _add_column_options(calibrate)
-    calibrate.set_defaults(verb="calibrate")
+    _add_study_verbs(verbs)
 
     text = "classify texts, a file, or what you type"
     predict = verbs.add_parser("predict", help=text, description=text)
@@ -167,6 +159,31 @@ def _add_model_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
         "--over_seeds", action="store_true", help="mean and standard deviation of runs that differ in the seed alone"
     )
     report.set_defaults(verb="report")
+
+
+def _add_study_verbs(verbs: argparse._SubParsersAction[_Parser]) -> None:
+    text = "where a model is wrong: confusions, slices, surest mistakes, as a page with a picture and csv files"
+    errors = verbs.add_parser("errors", help=text, description=text)
+    _add_model_options(errors)
+    errors.add_argument("--data", required=True, metavar="FILE", help="labelled file")
+    errors.add_argument("--output_dir", required=True, metavar="FOLDER", help="for errors.md and what belongs to it")
+    errors.add_argument("--category", metavar="COLUMN", help="a column whose values are slices, too")
+    errors.add_argument(
+        "--top_k", type=int, default=10, metavar="K", help="confusions and mistakes that are shown (10)"
+    )
+    errors.add_argument("--examples", type=int, default=3, metavar="N", help="texts for each confusion (3)")
+    _add_column_options(errors)
+    errors.set_defaults(verb="errors")
+
+    text = "probabilities that mean what they say, and a threshold below which no label is given; kept in the config"
+    calibrate = verbs.add_parser("calibrate", help=text, description=text)
+    _add_model_options(calibrate)
+    calibrate.add_argument("--data", metavar="FILE", help="labelled rows to fit on; default: dev as saved with the run")
+    calibrate.add_argument("--test", metavar="FILE", help="rows to judge it by; default: test as saved with the run")
+    text = "choose the threshold above which so large a share of the answers is right, for example 0.95"
+    calibrate.add_argument("--precision", type=float, metavar="SHARE", help=text)
+    _add_column_options(calibrate)
+    calibrate.set_defaults(verb="calibrate")
 
 
 def _add_prune(verbs: argparse._SubParsersAction[_Parser]) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize_scalar
 
 from sentiment_hf.evaluation.prediction import softmax
-from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.exceptions import InputError
 
 BINS = 15
 # Between a twentieth and twenty times: further away there is nothing left to scale.
@@ -117,30 +116,3 @@ def calibration_report(logits: np.ndarray, labels: np.ndarray, temperature: floa
             "bins": reliability(probabilities, labels),
         }
     return report
-
-
-def reliability_plot(report: dict[str, Any], path: Path) -> None:
-    """The bins of a `calibration_report` as a picture: accuracy over confidence, and how many rows each bin has.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "plots") from error
-    figure = Figure(figsize=(8, 4.4), layout="constrained")
-    axes = figure.subplots(2, 2, sharex=True, height_ratios=(3, 1))
-    for column, name in enumerate(("before", "after")):
-        bins, gap = report[name]["bins"], report[name]["expected_calibration_error"]
-        upper, lower = axes[0][column], axes[1][column]
-        width = 1 / BINS
-        upper.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
-        upper.bar([row["low"] for row in bins], [row["accuracy"] for row in bins], width, align="edge", color="#4477aa")
-        upper.plot([row["confidence"] for row in bins], [row["accuracy"] for row in bins], "o", color="#cc3311")
-        upper.set(title=f"{name} scaling: error {100 * gap:.1f} points", xlim=(0, 1), ylim=(0, 1))
-        lower.bar([row["low"] for row in bins], [row["rows"] for row in bins], width, align="edge", color="0.7")
-        lower.set(xlabel="confidence")
-    axes[0][0].set(ylabel="accuracy")
-    axes[1][0].set(ylabel="rows")
-    figure.savefig(path, dpi=120)

@@ -15,9 +15,9 @@ from sentiment_hf.data.labelled import load_labelled
 from sentiment_hf.evaluation.calibration import (
     calibration_report,
     fit_temperature,
-    reliability_plot,
     threshold_for,
 )
+from sentiment_hf.evaluation.pictures import reliability_plot
 from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.files import read_json, write_json

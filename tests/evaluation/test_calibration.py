@@ -10,9 +10,9 @@ from sentiment_hf.evaluation.calibration import (
     calibration_report,
     expected_calibration_error,
     fit_temperature,
-    reliability_plot,
     threshold_for,
 )
+from sentiment_hf.evaluation.pictures import reliability_plot
 from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.predictor import SentimentClassifier

@@ -1,0 +1,112 @@
+"""Pictures of results; matplotlib is imported when one is drawn."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sentiment_hf.evaluation.calibration import BINS
+from sentiment_hf.exceptions import MissingExtraError
+
+logger = logging.getLogger(__name__)
+
+# Fonts with Han glyphs that systems and people install; the first one found is used.
+HAN_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Noto Sans SC",
+    "Source Han Sans SC",
+    "Source Han Sans CN",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Microsoft YaHei",
+    "SimHei",
+    "PingFang SC",
+    "Heiti SC",
+    "Arial Unicode MS",
+)
+
+
+def new_figure(**options: Any) -> Any:
+    """An empty figure that needs no display.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "plots") from error
+    return Figure(**{"layout": "constrained", **options})
+
+
+def han_font() -> str | None:
+    """The name of an installed font with Han glyphs, or None."""
+    from matplotlib import font_manager
+
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return next((name for name in HAN_FONTS if name in installed), None)
+
+
+def drawable_names(names: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Names as they can be drawn, and the font for them; without a font for Han they become numbers, and a warning says
+    which is which, since empty boxes would say nothing."""
+    if all(name.isascii() for name in names):
+        return names, {}
+    font = han_font()
+    if font is not None:
+        return names, {"fontname": font}
+    legend = ", ".join(f"{place} = {name}" for place, name in enumerate(names))
+    logger.warning("no font with Han glyphs is installed (fonts-noto-cjk has one): in the picture %s", legend)
+    return [str(place) for place in range(len(names))], {}
+
+
+def confusion_plot(table: pd.DataFrame, path: Path) -> None:
+    """Counts of truth and answer, coloured by the share of the truth.
+
+    Args:
+        table: from `sentiment_hf.evaluation.errors.confusion`.
+        path: of the picture.
+    """
+    size = max(4.0, 0.8 * len(table) + 2)
+    figure = new_figure(figsize=(size + 1, size))
+    names, font = drawable_names(list(table.index))
+    axes = figure.subplots()
+    shares = table.to_numpy() / table.sum(axis=1).clip(lower=1).to_numpy()[:, None]
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row in range(len(table)):
+        for column in range(len(table)):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            text = f"{table.iat[row, column]:,}\n{shares[row, column]:.0%}"
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", **font)
+    axes.set_yticks(range(len(names)), names, **font)
+    axes.set(xlabel="answer", ylabel="truth")
+    figure.colorbar(image, label="share of the truth")
+    figure.savefig(path, dpi=120)
+
+
+def reliability_plot(report: dict[str, Any], path: Path) -> None:
+    """The bins of a `calibration_report` as a picture: accuracy over confidence, and how many rows each bin has.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure = new_figure(figsize=(8, 4.4))
+    axes = figure.subplots(2, 2, sharex=True, height_ratios=(3, 1))
+    for column, name in enumerate(("before", "after")):
+        bins, gap = report[name]["bins"], report[name]["expected_calibration_error"]
+        upper, lower = axes[0][column], axes[1][column]
+        width = 1 / BINS
+        upper.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
+        upper.bar([row["low"] for row in bins], [row["accuracy"] for row in bins], width, align="edge", color="#4477aa")
+        upper.plot([row["confidence"] for row in bins], [row["accuracy"] for row in bins], "o", color="#cc3311")
+        upper.set(title=f"{name} scaling: error {100 * gap:.1f} points", xlim=(0, 1), ylim=(0, 1))
+        lower.bar([row["low"] for row in bins], [row["rows"] for row in bins], width, align="edge", color="0.7")
+        lower.set(xlabel="confidence")
+    axes[0][0].set(ylabel="accuracy")
+    axes[1][0].set(ylabel="rows")
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,150 @@
+"""`sentiment-hf errors`: where a model is wrong, as a page, tables and a picture."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.data.audit import is_blank
+from sentiment_hf.data.columns import as_text, pick_column
+from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.data.tables import read_table
+from sentiment_hf.evaluation.errors import (
+    MIN_SLICE_ROWS,
+    confusion,
+    predictions_frame,
+    slices,
+    surest_mistakes,
+    top_confusions,
+)
+from sentiment_hf.evaluation.pictures import confusion_plot
+from sentiment_hf.evaluation.prediction import softmax
+from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.files import move_files, staging_folder, write_json, write_text
+from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.tasks import Task
+
+logger = logging.getLogger(__name__)
+
+EXCERPT = 80
+PAGE, FIGURES, PICTURE = "errors.md", "errors.json", "confusion.png"
+
+
+def run(args: argparse.Namespace) -> int:
+    log_to_stderr()
+    if args.top_k < 1 or args.examples < 0:
+        found = f"--top_k {args.top_k} --examples {args.examples}"
+        raise InputError("top_k of at least 1 and examples of at least 0", found, "10 and 3 are the defaults.")
+    classifier = SentimentClassifier.from_pretrained(args.model, args.backend, args.provider)
+    task = classifier.task
+    if not isinstance(task, Task):
+        raise InputError("a model of one label", "one of aspects", "`evaluate` has the scores of each aspect.")
+    rows = load_labelled(args.data, task, args.text_column, args.label_column, args.encoding)
+    if args.category is not None:
+        table = read_table(args.data, args.encoding)
+        column = pick_column(table, args.category, (), "category", args.data, option="category")
+        rows[args.category] = [as_text(value) or "–" for value in table[column]]
+    rows = rows[~rows["text"].map(is_blank)].reset_index(drop=True)
+    if rows.empty:
+        raise InputError(f"texts in {args.data}", "only blank ones", "Check the text column.")
+    logits = classifier.scorer.logits(rows["text"]) / classifier.calibration.temperature
+    frame = predictions_frame(rows, softmax(logits), task.labels)
+    folder = Path(args.output_dir)
+    write_report(folder, frame, task, args)
+    show(f"{int((~frame['right']).sum()):,} of {len(frame):,} rows are wrong; see {folder / PAGE}")
+    return 0
+
+
+def write_report(folder: Path, frame: pd.DataFrame, task: Task, args: argparse.Namespace) -> None:
+    """All files of a report, whole or not at all."""
+    matrix = confusion(frame, task.labels)
+    pairs = top_confusions(frame, args.top_k, args.examples)
+    sure = surest_mistakes(frame, args.top_k)
+    parts = slices(frame, args.category)
+    with staging_folder(folder) as staging:
+        has_picture = True
+        try:
+            confusion_plot(matrix, staging / PICTURE)
+        except MissingExtraError as error:
+            has_picture = False
+            logger.warning("no picture: %s", error)
+        matrix.to_csv(staging / "confusion.csv")
+        (matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)).to_csv(staging / "confusion_by_truth.csv")
+        (matrix.div(matrix.sum(axis=0).clip(lower=1), axis=1)).to_csv(staging / "confusion_by_answer.csv")
+        frame[~frame["right"]].sort_values("confidence", ascending=False).to_csv(staging / "mistakes.csv", index=False)
+        figures = {"model": str(args.model), "data": str(args.data), "rows": len(frame)}
+        figures |= {"accuracy": float(frame["right"].mean()), "confusions": pairs, "slices": parts}
+        write_json(staging / FIGURES, figures)
+        write_text(staging / PAGE, page(figures, sure, has_picture))
+        move_files(staging, folder, last=PAGE)
+
+
+def page(figures: dict[str, Any], sure: pd.DataFrame, has_picture: bool) -> str:
+    """The report as Markdown."""
+    lines = [
+        f"# Errors of {figures['model']} on {figures['data']}",
+        f"{figures['rows']:,} rows, accuracy {figures['accuracy']:.2%}.",
+    ]
+    if has_picture:
+        lines.append(f"![confusion matrix]({PICTURE})")
+    lines.append("## What is taken for what")
+    lines.append(
+        _table(
+            ["truth", "answer", "rows", "share of the truth", "examples"],
+            [
+                [
+                    pair["truth"],
+                    pair["answer"],
+                    f"{pair['rows']:,}",
+                    f"{pair['share_of_truth']:.1%}",
+                    " / ".join(_excerpt(text) for text in pair["examples"]),
+                ]
+                for pair in figures["confusions"]
+            ],
+        )
+    )
+    lines.append("## Slices, the worst first")
+    lines.append(f"Slices of fewer than {MIN_SLICE_ROWS} rows come last: chance alone moves them.")
+    lines.append(
+        _table(
+            ["by", "slice", "rows", "accuracy", "difference"],
+            [
+                [
+                    part["by"],
+                    part["slice"],
+                    f"{part['rows']:,}",
+                    f"{part['accuracy']:.2%}",
+                    f"{100 * part['difference']:+.2f}",
+                ]
+                for part in figures["slices"]
+            ],
+        )
+    )
+    lines.append("## The surest mistakes")
+    lines.append("Wrong labels gather here as well: look before you blame the model.")
+    lines.append(
+        _table(
+            ["confidence", "truth", "answer", "text"],
+            [[f"{row.confidence:.3f}", row.truth, row.answer, _excerpt(row.text)] for row in sure.itertuples()],
+        )
+    )
+    return "\n\n".join(lines) + "\n"
+
+
+def _excerpt(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= EXCERPT else flat[:EXCERPT] + "…"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    # A text may hold whatever Markdown and HTML take for their own.
+    def cell(value: str) -> str:
+        return value.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "\\`")
+
+    lines = [header, ["---"] * len(header), *([cell(value) for value in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
