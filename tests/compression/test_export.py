@@ -83,8 +83,8 @@ def test_int8_without_dev_rows_is_refused(model_folder):
 
 
 def test_a_graph_that_disagrees_with_torch_is_refused(model_folder, dev, monkeypatch):
-    def exported_wrongly(folder, output):
-        return broken_quantizer(original(folder, output), output, "avx2")
+    def exported_wrongly(folder, output, own_model):
+        return broken_quantizer(original(folder, output, own_model), output, "avx2")
 
     import sentiment_hf.compression.export as module
 

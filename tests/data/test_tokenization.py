@@ -62,7 +62,7 @@ def test_bad_settings_are_refused(options, message):
 
 
 def test_map_is_cached_and_knows_its_settings(tokenizer, tmp_path, monkeypatch):
-    import sentiment_hf.data.tokenization as module
+    import sentiment_hf.data.dataset as module
 
     frame = pd.DataFrame({"doc_id": [7, 9], "text": ["房间很大", "早餐一塌糊涂"], "label": [1, 0]})
     calls = []
