@@ -56,11 +56,14 @@ class TextScorer:
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Answers for the texts, `[texts, width]`, in their order; with sliding windows those of whole documents."""
         if self.settings.is_sliding:
-            return self.documents(texts).logits
+            return self.documents(texts, judge_chunks=False).logits
         return self._forward_all(encode(self.tokenizer, texts, self.settings))
 
-    def documents(self, texts: Sequence[str]) -> ScoredDocuments:
-        """Answers for documents and for each of their chunks; chunks of different documents share batches."""
+    def documents(self, texts: Sequence[str], judge_chunks: bool = True) -> ScoredDocuments:
+        """Answers for documents and for each of their chunks; chunks of different documents share batches.
+
+        Without `judge_chunks` a hierarchical model, which has to read each chunk once more for that, leaves it out.
+        """
         parts = []
         # As many at a time as keep the tokens of all of them in memory, whatever the number of documents.
         for start in range(0, len(texts), DOCUMENTS_AT_ONCE):
@@ -71,8 +74,9 @@ class TextScorer:
             else:
                 starts = np.searchsorted(documents, np.arange(1, len(chunks.texts)))
                 logits = np.stack([self.document_head(vectors) for vectors in np.split(answers, starts)])
-                # What a chunk says is what the model would say of a document that is this chunk alone.
-                answers = np.stack([self.document_head(vector[None]) for vector in answers])
+                if judge_chunks:
+                    # What a chunk says is what the model would say of a document that is this chunk alone.
+                    answers = np.stack([self.document_head(vector[None]) for vector in answers])
             parts.append((chunks, answers, logits))
         return ScoredDocuments(parts)
 

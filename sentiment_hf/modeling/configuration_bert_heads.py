@@ -7,9 +7,6 @@ from typing import Any
 
 from transformers import BertConfig
 
-HIERARCHIES = ("bilstm", "transformer", "attention")
-POOLINGS = ("pooler", "cls", "mean", "attention")
-
 
 class PooledBertConfig(BertConfig):
     """A `BertConfig` for a classifier with another pooling.
