@@ -18,9 +18,12 @@ FLOORS = [
     {"distillation"},
     {"compression"},
     {"serving"},
+    {"enrich"},
     {"studies"},
+    {"publishing"},
     {"job"},
     {"verbs"},
+    {"cli_options"},
     {"cli"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}

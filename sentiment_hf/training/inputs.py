@@ -8,11 +8,13 @@ from typing import Any
 
 import pandas as pd
 import torch
+from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from sentiment_hf.aspects import ASPECTS_TASK, AspectTask, aspect_columns
 from sentiment_hf.data.audit import token_figures
 from sentiment_hf.data.cleaning import clean
+from sentiment_hf.data.dataset import tokenize_frame
 from sentiment_hf.data.held_out import held_out_texts
 from sentiment_hf.data.labelled import AnyTask, columns_of
 from sentiment_hf.data.preparation import PreparedData, prepare_splits
@@ -154,6 +156,21 @@ def sample_training_rows(args: RunArguments, data: PreparedData) -> pd.DataFrame
     if limit is None or limit >= len(rows):
         return rows
     return rows.sample(limit, random_state=args.data.split_seed).sort_index()
+
+
+def tokenize_splits(
+    args: RunArguments, learned_from: pd.DataFrame, dev: pd.DataFrame, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, Dataset]:
+    """The rows to learn from and those to choose the checkpoint by, as token ids."""
+    workers, cache = args.data.preprocessing_num_workers, args.data.cache_dir
+    tokenized = {
+        split: tokenize_frame(rows, tokenizer, args.text_settings, split, workers, cache)
+        for split, rows in (("train", learned_from), ("dev", dev))
+    }
+    if not args.text_settings.is_sliding:
+        # Evaluation pads to the longest row of a batch. Documents stay mixed: all chunks of the longest are too many.
+        tokenized["dev"] = tokenized["dev"].sort("length")
+    return tokenized
 
 
 def chunk_figures(lengths: list[int], special: int, settings: TextSettings) -> dict[str, int]:

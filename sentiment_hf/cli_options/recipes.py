@@ -1,0 +1,30 @@
+"""Verbs whose options are recipe keys."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def add_recipe_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
+    from sentiment_hf.distillation.options import DISTILLATION_PARTS
+    from sentiment_hf.recipe import add_recipe_options
+
+    epilog = "The command line overrides the recipe. Fields of transformers' TrainingArguments are keys as well."
+    for name, text in (
+        ("run", "the whole job of a recipe: train, score beside the floor, export, INT8 behind the gate, report"),
+        ("train", "fine-tune by a recipe and score beside the floor"),
+        ("baseline", "fit and score the TF-IDF floor alone, with a recipe's data keys"),
+    ):
+        add_recipe_options(verbs.add_parser(name, help=text, description=text, epilog=epilog))
+    text = "make a small encoder out of a large one, on unlabelled text"
+    add_recipe_options(verbs.add_parser("distill", help=text, description=text, epilog=epilog), DISTILLATION_PARTS)
+    text = "compare settings of a recipe over seeds: one run each, one table; goes on where it was stopped"
+    epilog = "Recipe keys apply to every run; a key that the sweep varies is not among them."
+    # --config and --output_dir mean a sweep here, not a recipe and a run.
+    ablate = verbs.add_parser("ablate", help=text, description=text, epilog=epilog, conflict_handler="resolve")
+    add_recipe_options(ablate)
+    ablate.add_argument("--config", metavar="SWEEP.yaml", help="sweep file: base, grid and/or list, seeds")
+    ablate.add_argument("--output_dir", metavar="FOLDER", help="folder of the sweep: table.md, results.csv, runs/")
+    ablate.add_argument("--keep_models", metavar="…", help="keep the weights of every run (default: false)")
+    ablate.add_argument("--dry_run", action="store_true", help="print the runs and their folders, run nothing")
