@@ -37,25 +37,15 @@ from sentiment_hf.training.losses import class_weights, log_prior
 
 def load_data(args: RunArguments) -> PreparedData:
     """The rows of a run, labels mapped, cleaned by protocol, split."""
-    data, task = args.data, args.task
+    data = args.data
     check_supplement(data.supplement)  # type: ignore[arg-type]
-    aspects = aspect_task(task) if task.task == ASPECTS_TASK else None
-    splits = load_splits(
-        data.dataset,
-        data.dataset_config,
-        data.train_file,
-        data.validation_file,
-        data.test_file,
-        columns_of(aspects, data.text_column, data.label_column),
-        data.encoding,
-        data.data_dir,
-    )
+    splits, task = read_splits(args)
     held_out = None
     if args.held_out.held_out or args.held_out.held_out_packages:
         held_out = held_out_texts(args.held_out, data.data_dir, args.text_settings.cleaning)
     prepared = prepare_splits(
         splits,
-        aspects or resolve_task(task.task, task.labels, splits["train"]["label"]),  # type: ignore[arg-type]
+        task,
         data.protocol,
         data.split_method,
         data.validation_share,
@@ -67,6 +57,23 @@ def load_data(args: RunArguments) -> PreparedData:
     if data.supplement is not None:
         add_supplement(prepared, data.supplement, data.data_dir, data.encoding, held_out)  # type: ignore[arg-type]
     return prepared
+
+
+def read_splits(args: RunArguments) -> tuple[dict[str, pd.DataFrame], AnyTask]:
+    """The rows that a recipe names as they stand there, with raw labels, and the task that they are of."""
+    data, task = args.data, args.task
+    aspects = aspect_task(task) if task.task == ASPECTS_TASK else None
+    splits = load_splits(
+        data.dataset,
+        data.dataset_config,
+        data.train_file,
+        data.validation_file,
+        data.test_file,
+        columns_of(aspects, data.text_column, data.label_column),
+        data.encoding,
+        data.data_dir,
+    )
+    return splits, aspects or resolve_task(task.task, task.labels, splits["train"]["label"])  # type: ignore[arg-type]
 
 
 def aspect_task(args: TaskArguments) -> AspectTask:

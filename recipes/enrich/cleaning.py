@@ -1,0 +1,67 @@
+"""What cleaning is worth on your data: labels flipped on purpose, found by `sentiment-hf clean`, restored or dropped.
+
+    python recipes/enrich/cleaning.py --fast --config recipes/reviews/plain.yaml --data_dir FOLDER \
+        --train_file train.tsv --validation_file dev.tsv --test_file test.tsv --output_dir runs/cleaning
+
+Ranks and scores with the TF-IDF floor (`--fast`) or with the recipe's own training: for every seed the folds, and one
+run for each line of the table. `--rows 500` takes another sample of so many training rows for every seed. Finished
+seeds are read back from OUTPUT_DIR, so a study that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.enrich.folds import floor_learner, recipe_learner
+from sentiment_hf.enrich.protocol import cleaning_protocol, protocol_table
+from sentiment_hf.exceptions import InputError, exits_cleanly
+from sentiment_hf.files import read_json, write_json, write_text
+from sentiment_hf.tasks import Task
+from sentiment_hf.training.arguments import parse_run_arguments
+from sentiment_hf.training.inputs import load_data
+
+
+@exits_cleanly
+def main() -> int:
+    log_to_stderr()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--fast", action="store_true", help="the TF-IDF floor in place of the recipe's training")
+    parser.add_argument("--noise", type=float, default=0.2, help="share of training labels flipped (0.2)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
+    parser.add_argument("--rows", type=int, help="a sample of so many training rows for every seed")
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=1)
+    options, words = parser.parse_known_args()
+    data = load_data(parse_run_arguments([*words, f"--output_dir={options.output_dir}"]))
+    task, train, test = data.task, data.splits["train"], data.splits.get("test", data.splits["dev"])
+    if not isinstance(task, Task):
+        raise InputError("a task with one label", "aspects", "The protocol flips one label a row.")
+    settings = {name: getattr(options, name) for name in ("fast", "noise", "rows", "folds", "rounds")} | {
+        "words": words
+    }
+    results = []
+    for seed in tqdm(options.seeds, desc="Cleaning protocol", unit="seed"):
+        file = options.output_dir / f"seed-{seed}.json"
+        result = read_json(file) if file.is_file() else {}
+        if result.get("settings") != settings:
+            rows = train if options.rows is None else train.sample(options.rows, random_state=seed)
+            rows = rows.reset_index(drop=True)
+            folder = options.output_dir / "folds"
+            learner = floor_learner(task) if options.fast else recipe_learner([*words, f"--seed={seed}"], task, folder)
+            result = cleaning_protocol(rows, test, task, learner, options.noise, seed, options.folds, options.rounds)
+            write_json(file, result | {"settings": settings})
+        results.append(result)
+    table = protocol_table(results, task.metric)
+    write_text(options.output_dir / "table.md", table)
+    show(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

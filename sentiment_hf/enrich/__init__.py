@@ -1,0 +1,1 @@
+"""Labels get better: wrong ones found, judged and mended, hard cases explained and multiplied."""

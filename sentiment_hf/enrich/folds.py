@@ -1,0 +1,112 @@
+"""Out-of-fold answers: what a model says of each training row when it has not learned from it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from sentiment_hf.data.labelled import AnyTask, named_labels, strata
+from sentiment_hf.data.matching import matching_key, text_fraction
+from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import write_text
+
+# Rows to learn from, and rows to judge -> logits `[rows, width]` of the latter.
+Learner = Callable[[pd.DataFrame, pd.DataFrame], np.ndarray]
+
+
+def assign_folds(frame: pd.DataFrame, task: AnyTask, folds: int, seed: int) -> np.ndarray:
+    """Which fold each row is in, `[rows]` from 0: shares of the labels kept, equal texts always together.
+
+    A text whose twin is learned from would be judged by memory.
+
+    Raises:
+        InputError: fewer than two folds, or fewer different texts than folds.
+    """
+    if folds < 2:
+        raise InputError("at least 2 folds", str(folds), "5 is the default.")
+    keys = [matching_key(text) for text in frame["text"]]
+    first = dict(zip(reversed(keys), reversed([str(label) for label in strata(frame["label"], task)]), strict=True))
+    if len(first) < folds:
+        raise InputError(f"at least {folds} different texts for {folds} folds", str(len(first)), "Give more rows.")
+    ordered = sorted(first, key=lambda key: (first[key], text_fraction(key, seed)))
+    fold_of = {key: place % folds for place, key in enumerate(ordered)}
+    return np.array([fold_of[key] for key in keys])
+
+
+def out_of_fold(
+    frame: pd.DataFrame, folds: np.ndarray, learner: Learner, learn_from: np.ndarray | None = None
+) -> np.ndarray:
+    """Logits `[rows, width]` of every row, each from a model that learned from the other folds alone.
+
+    Args:
+        frame: rows with `text` and `label` (ids).
+        folds: of each row, `[rows]`.
+        learner: learns and judges.
+        learn_from: `[rows]` of booleans, rows that may be learned from; all of them are judged.
+
+    Raises:
+        InputError: a fold without rows to learn from.
+    """
+    allowed = np.ones(len(frame), dtype=bool) if learn_from is None else learn_from
+    answers: list[tuple[np.ndarray, np.ndarray]] = []
+    for fold in tqdm(np.unique(folds), desc="Judging rows by the other folds", unit="fold"):
+        inside = folds == fold
+        if not (allowed & ~inside).any():
+            raise InputError("rows to learn from beside each fold", "none", "Give more rows.")
+        answers.append((np.flatnonzero(inside), learner(frame[allowed & ~inside], frame[inside])))
+    logits = np.empty((len(frame), answers[0][1].shape[1]))
+    for places, values in answers:
+        logits[places] = values
+    return logits
+
+
+def floor_learner(task: AnyTask) -> Learner:
+    """The TF-IDF floor: seconds a fold."""
+
+    def judge(rows: pd.DataFrame, judged: pd.DataFrame) -> np.ndarray:
+        floor = fit_floor(rows["text"].tolist(), rows["label"].tolist(), task)
+        return floor_logits(floor, judged["text"].tolist(), task)
+
+    return judge
+
+
+def recipe_learner(words: Sequence[str], task: AnyTask, folder: Path) -> Learner:
+    """A recipe's own training, one whole run a fold; dev rows for its checkpoint are taken from those learned from.
+
+    Args:
+        words: `--config recipe.yaml --key value …`; keys that say which rows to load are overridden.
+        task: of the rows.
+        folder: where runs stand while they last.
+    """
+    return partial(_train_and_judge, list(words), task, folder)
+
+
+def _train_and_judge(
+    words: list[str], task: AnyTask, folder: Path, rows: pd.DataFrame, judged: pd.DataFrame
+) -> np.ndarray:
+    from sentiment_hf.tasks import Task
+    from sentiment_hf.training.arguments import parse_run_arguments
+    from sentiment_hf.training.run import train
+
+    run = folder / "fold"
+    files = {"train": folder / "learned.jsonl", "test": folder / "judged.jsonl"}
+    for name, part in (("train", rows), ("test", judged)):
+        lines = named_labels(part[["text", "label"]], task).to_json(orient="records", lines=True, force_ascii=False)
+        write_text(files[name], lines)
+    args = parse_run_arguments([*words, f"--output_dir={run}", "--floor=false", "--protocol=published"])
+    data = args.data
+    data.train_file, data.test_file, data.validation_file = str(files["train"]), str(files["test"]), None
+    data.data_dir = data.text_column = data.label_column = data.supplement = None
+    if isinstance(task, Task):
+        # A fold may lack a rare label, and ids have to mean the same in all of them.
+        args.task.labels = list(task.labels)  # type: ignore[assignment]
+    logits = train(args).scorer.logits(judged["text"].tolist())
+    shutil.rmtree(run)
+    return logits

@@ -1,0 +1,127 @@
+"""What becomes of suspects: left out, relabelled, or written down for a person and read back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from sentiment_hf.aspects import MISSING, STARS, AspectTask
+from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.enrich.confident import STARS_CELL
+from sentiment_hf.exceptions import InputError
+
+KEEP, DROP = "keep", "drop"
+# Row (place in the frame), cell, and `drop` or a label name.
+Decision = tuple[int, str, str]
+
+
+def row_id(row: int, text: Any, label: Any) -> str:
+    """A row's name in a review: its number counted from 1, and a digest by which a changed file is noticed."""
+    digest = hashlib.sha256(f"{text}\n{label}".encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{row + 1}-{digest[:8]}"
+
+
+def review_table(suspects: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """Suspects for a person, in their order, with an empty `decision`.
+
+    Args:
+        suspects: rows of `find_suspects`.
+        frame: the rows that they were found in.
+    """
+    texts, labels = frame["text"].tolist(), frame["label"].tolist()
+    return pd.DataFrame(
+        {
+            "id": [row_id(row, texts[row], labels[row]) for row in suspects["row"]],
+            "cell": suspects["cell"].tolist(),
+            "text": [texts[row] for row in suspects["row"]],
+            "given": suspects["given"].tolist(),
+            "proposed": suspects["proposed"].tolist(),
+            "p_given": suspects["p_given"].tolist(),
+            "p_proposed": suspects["p_proposed"].tolist(),
+            "score": suspects["score"].tolist(),
+            "reason": suspects["reason"].tolist(),
+            "decision": "",
+        }
+    )
+
+
+def read_decisions(review: pd.DataFrame, frame: pd.DataFrame, task: AnyTask, name: str) -> list[Decision]:
+    """What a person decided, from a review as `review_table` wrote it.
+
+    A decision is empty or `keep` (the label stands), `drop`, or a label name. Lines may be deleted; their rows stay as
+    they are.
+
+    Args:
+        review: the table that was edited.
+        frame: the rows that it was written of.
+        task: knows the labels.
+        name: of the file, for messages.
+
+    Raises:
+        InputError: no such columns, an id that the rows do not have or that comes twice, or an unknown decision.
+    """
+    for column in ("id", "cell", "decision"):
+        if column not in review.columns:
+            found = f"the columns {', '.join(map(str, review.columns))}"
+            raise InputError(f"a column {column!r} in {name}", found, "Edit the file that --action review wrote.")
+    known = {row_id(row, *values): row for row, values in enumerate(zip(frame["text"], frame["label"], strict=True))}
+    seen: set[tuple[str, str]] = set()
+    decisions: list[Decision] = []
+    cells = review["cell"].fillna("").astype(str)
+    for line, (given, cell, decision) in enumerate(zip(review["id"], cells, review["decision"], strict=True), start=1):
+        if given not in known:
+            remedy = "Leave the ids as they are, and review the file that was cleaned."
+            raise InputError(f"ids of the training rows in {name}", f"{given!r} in row {line}", remedy)
+        if (given, cell) in seen:
+            raise InputError(f"each id once in {name}", f"{given!r} again in row {line}", "Delete one of the lines.")
+        seen.add((given, cell))
+        wanted = "" if pd.isna(decision) else str(decision).strip()
+        names = _names(task, cell, name, line)
+        if wanted not in ("", KEEP, DROP, *names):
+            expected = f"a decision among {KEEP}, {DROP}, {', '.join(names)} or an empty one in {name}"
+            raise InputError(expected, f"{wanted!r} in row {line}", "Mend it there.")
+        if wanted not in ("", KEEP):
+            decisions.append((known[given], cell, wanted))
+    return decisions
+
+
+def _names(task: AnyTask, cell: str, name: str, line: int) -> tuple[str, ...]:
+    if not isinstance(task, AspectTask):
+        return tuple(task.labels)
+    if cell == STARS_CELL and task.has_rating:
+        return tuple(map(str, STARS))
+    if cell not in task.aspects:
+        raise InputError(f"an aspect of the task in {name}", f"{cell!r} in row {line}", "Leave the column as it is.")
+    return tuple(task.labels)
+
+
+def apply_decisions(frame: pd.DataFrame, decisions: Iterable[Decision], task: AnyTask) -> pd.DataFrame:
+    """The rows after the decisions: relabelled, or without those dropped.
+
+    Of a row with several labels, `drop` empties the one label, and a row that has none left goes.
+    """
+    labels = frame["label"].tolist()
+    gone: set[int] = set()
+    for row, cell, decision in decisions:
+        if not isinstance(task, AspectTask):
+            if decision == DROP:
+                gone.add(row)
+            else:
+                labels[row] = task.label2id[decision]
+            continue
+        values = list(labels[row])
+        place = len(task.aspects) if cell == STARS_CELL else task.aspects.index(cell)
+        values[place] = MISSING if decision == DROP else _value(task, cell, decision)
+        labels[row] = tuple(values)
+        if all(value == MISSING for value in values):
+            gone.add(row)
+    kept = [row for row in range(len(frame)) if row not in gone]
+    mended = frame.assign(label=pd.Series(labels, index=frame.index, dtype=object))
+    return mended.iloc[kept].reset_index(drop=True)
+
+
+def _value(task: AspectTask, cell: str, decision: str) -> int:
+    return int(decision) if cell == STARS_CELL else task.label2id[decision]

@@ -1,0 +1,137 @@
+"""`sentiment-hf clean`: suspicious labels, found by confident learning, and what becomes of them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pandas as pd
+
+from sentiment_hf.cli_options.enrich import add_clean_options
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.data.audit import is_blank
+from sentiment_hf.data.labelled import AnyTask, map_labels, named_labels
+from sentiment_hf.data.matching import matching_key
+from sentiment_hf.data.tables import read_table
+from sentiment_hf.enrich.confident import find_suspects
+from sentiment_hf.enrich.folds import assign_folds, floor_learner, recipe_learner
+from sentiment_hf.enrich.review import DROP, Decision, apply_decisions, read_decisions, review_table
+from sentiment_hf.exceptions import InputError, exits_cleanly
+from sentiment_hf.files import move_files, staging_folder, write_json, write_text
+from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
+from sentiment_hf.training.inputs import read_splits
+
+logger = logging.getLogger(__name__)
+
+SUSPECTS, REPORT, REVIEW, TRAIN = "suspects.csv", "clean.json", "review.csv", "train.jsonl"
+# With it a spreadsheet program knows that the file is UTF-8.
+ENCODING = "utf-8-sig"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError("valid values", message, "See: sentiment-hf clean --help")
+
+
+@exits_cleanly
+def main(words: Sequence[str]) -> int:
+    log_to_stderr()
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    add_clean_options(parser)
+    options, recipe = parser.parse_known_args(words)
+    check_options(options)
+    folder = Path(options.output_dir)
+    args = parse_run_arguments([*recipe, f"--output_dir={folder}"])
+    frame, task = training_rows(args)
+    if options.reviewed:
+        decisions = read_decisions(read_table(options.reviewed), frame, task, options.reviewed)
+        write_rows(folder, apply_decisions(frame, decisions, task), task)
+        show(f"{len(decisions):,} decisions applied; see {folder / TRAIN}")
+        return 0
+    if not options.fast and args.model.model is None:
+        raise InputError("a recipe with `model:`, or --fast", "neither", "Give --config, or judge by the floor.")
+    folds = assign_folds(frame, task, options.folds, args.training.seed)
+    with staging_folder(folder) as staging:
+        learner = floor_learner(task) if options.fast else recipe_learner(recipe, task, staging / "folds")
+        ranked = find_suspects(frame, task, folds, learner, options.rounds, options.star_distance)
+    suspects = chosen(ranked, options.share)
+    write_findings(folder, suspects, ranked, frame, task, options)
+    report_line = f"{len(suspects):,} of {len(ranked):,} labels are suspect; see {folder / SUSPECTS}"
+    show(report_line if options.action == "review" else f"{report_line} and {folder / TRAIN}")
+    return 0
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raises InputError for values that cannot be meant."""
+    if options.output_dir is None:
+        raise InputError("output_dir", "none", "Give --output_dir, the folder of the findings.")
+    if options.rounds < 1:
+        raise InputError("at least 1 round", str(options.rounds), "1 is the default.")
+    if options.share is not None and not 0 < options.share <= 1:
+        raise InputError("a share above 0 and at most 1", str(options.share), "0.1 is a tenth of the labels.")
+    if options.star_distance <= 0:
+        raise InputError("star_distance above 0", str(options.star_distance), "1.5 is the default.")
+
+
+def training_rows(args: RunArguments) -> tuple[pd.DataFrame, AnyTask]:
+    """The training rows as they stand, blank ones aside, labels as ids.
+
+    Raises:
+        InputError: see `load_splits` and `map_labels`; no texts.
+    """
+    splits, task = read_splits(args)
+    frame = map_labels(splits["train"], task, "the training rows")
+    frame = frame[~frame["text"].map(is_blank)].reset_index(drop=True)
+    if frame.empty:
+        raise InputError("texts in the training rows", "only blank ones", "Check the text column.")
+    return frame, task
+
+
+def chosen(ranked: pd.DataFrame, share: float | None) -> pd.DataFrame:
+    """The suspects: those found or, with a share, the worst so many and every text with two labels."""
+    if share is None:
+        return ranked[ranked["suspect"]].reset_index(drop=True)
+    worst = np.arange(len(ranked)) < round(share * len(ranked))
+    return ranked[worst | ranked["two_labels"].astype(bool)].reset_index(drop=True)
+
+
+def write_findings(
+    folder: Path,
+    suspects: pd.DataFrame,
+    ranked: pd.DataFrame,
+    frame: pd.DataFrame,
+    task: AnyTask,
+    options: argparse.Namespace,
+) -> None:
+    """All files of a cleaning, whole or not at all."""
+    table = review_table(suspects, frame)
+    report: dict[str, Any] = {"rows": len(frame), "labels": len(ranked), "suspects": len(suspects)}
+    twice = frame["text"].iloc[suspects.loc[suspects["two_labels"].astype(bool), "row"].tolist()]
+    report |= {"texts_with_two_labels": len({matching_key(text) for text in twice})}
+    report |= {"judged_by": "the TF-IDF floor" if options.fast else "a recipe's model"}
+    report |= {"folds": options.folds, "rounds": options.rounds, "action": options.action}
+    with staging_folder(folder) as staging:
+        table.drop(columns="decision").to_csv(staging / SUSPECTS, index=False, encoding=ENCODING)
+        if options.action == "review":
+            table.to_csv(staging / REVIEW, index=False, encoding=ENCODING)
+        else:
+            mended = apply_decisions(frame, automatic(suspects, options.action), task)
+            report["rows_left"] = len(mended)
+            write_rows(staging, mended, task)
+        write_json(staging / REPORT, report)
+        move_files(staging, folder, last=REPORT)
+
+
+def automatic(suspects: pd.DataFrame, action: str) -> list[Decision]:
+    """Decisions without a person: every suspect dropped, or given the label proposed."""
+    decided = [DROP] * len(suspects) if action == "drop" else suspects["proposed"].tolist()
+    return list(zip(suspects["row"].tolist(), suspects["cell"].tolist(), decided, strict=True))
+
+
+def write_rows(folder: Path, frame: pd.DataFrame, task: AnyTask) -> None:
+    lines = named_labels(frame.drop(columns="doc_id"), task).to_json(orient="records", lines=True, force_ascii=False)
+    write_text(folder / TRAIN, lines)

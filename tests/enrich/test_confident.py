@@ -1,0 +1,187 @@
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sentiment_hf.aspects import MISSING, AspectTask, aspect_columns
+from sentiment_hf.cli import main
+from sentiment_hf.data.matching import matching_key
+from sentiment_hf.enrich.confident import Cell, find_suspects, rank_cell
+from sentiment_hf.enrich.folds import assign_folds, floor_learner, out_of_fold
+from sentiment_hf.enrich.protocol import CLEAN, CORRUPTED, cleaning_protocol, flip_labels, protocol_table
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.tasks import BUILT_IN_TASKS
+
+pytest.importorskip("cleanlab", reason="needs the clean extra")
+REVIEWS = BUILT_IN_TASKS["reviews"]
+
+
+@pytest.fixture
+def rows(reviews):
+    labels = [REVIEWS.label2id[label] for label in reviews["label"]]
+    return pd.DataFrame({"doc_id": range(len(reviews)), "text": reviews["text"], "label": labels}, dtype=object)
+
+
+def test_equal_texts_share_a_fold_and_labels_are_spread(rows):
+    doubled = pd.concat([rows, rows.assign(text=rows["text"] + "！！")], ignore_index=True)
+    folds = assign_folds(doubled, REVIEWS, 4, seed=1)
+    by_key = pd.Series(folds).groupby([matching_key(text) for text in doubled["text"]]).nunique()
+    assert by_key.max() == 1
+    counts = pd.crosstab(folds, doubled["label"].astype(int))
+    assert counts.shape == (4, 2)
+    assert counts.to_numpy().max() - counts.to_numpy().min() <= 6
+    assert (folds != assign_folds(doubled, REVIEWS, 4, seed=2)).any()
+    with pytest.raises(InputError, match="at least 2 folds"):
+        assign_folds(rows, REVIEWS, 1, seed=1)
+    with pytest.raises(InputError, match="3 different texts for 3 folds"):
+        assign_folds(rows.head(2), REVIEWS, 3, seed=1)
+
+
+def test_no_row_is_judged_by_a_model_that_learned_from_it(rows):
+    folds = assign_folds(rows, REVIEWS, 3, seed=1)
+    allowed = np.arange(len(rows)) % 2 == 0
+    judged = []
+
+    def learner(learned, asked):
+        assert not set(learned["doc_id"]) & set(asked["doc_id"])
+        assert all(doc % 2 == 0 for doc in learned["doc_id"])
+        judged.extend(asked["doc_id"])
+        return asked["doc_id"].to_numpy(dtype=float)[:, None]
+
+    logits = out_of_fold(rows, folds, learner, allowed)
+    assert sorted(judged) == list(range(len(rows)))
+    assert logits[:, 0].tolist() == list(range(len(rows)))
+
+
+def test_flipped_labels_come_first(rows):
+    noisy = flip_labels(rows["label"].to_numpy(dtype=int), 0.1, 2, seed=3)
+    wrong = set(np.flatnonzero(noisy != rows["label"].to_numpy(dtype=int)))
+    assert len(wrong) == round(0.1 * len(rows))
+    frame = rows.assign(label=noisy)
+    ranked = find_suspects(frame, REVIEWS, assign_folds(frame, REVIEWS, 4, 0), floor_learner(REVIEWS), rounds=2)
+    assert len(wrong & set(ranked["row"].head(len(wrong)))) >= 0.9 * len(wrong)
+    worst = ranked.iloc[0]
+    assert {worst["given"], worst["proposed"]} == set(REVIEWS.labels)
+    assert worst["p_given"] < 0.5 < worst["p_proposed"]
+    assert worst["proposed"] in worst["reason"]
+    assert ranked["score"].is_monotonic_increasing
+
+
+def test_a_text_with_two_labels_is_always_suspect():
+    given = np.array([0, 1, 1, 0, 1, 0])
+    sure = np.array([[0.9, 0.1], [0.1, 0.9], [0.1, 0.9], [0.9, 0.1], [0.2, 0.8], [0.8, 0.2]])
+    table = rank_cell(Cell("", ("a", "b"), given, sure), ["x", "x", "x", "y", "z", "z"])
+    assert table.loc[table["two_labels"].astype(bool), "row"].tolist() == [0, 1, 2, 4, 5]
+    # Most of its rows say b; of z both labels have one row, and the two probabilities for b are 0.8 and 0.2.
+    assert table["proposed"].tolist()[:3] == ["b"] * 3
+    assert table.loc[4, "proposed"] == table.loc[5, "proposed"]
+    assert "1 x a, 2 x b" in table.loc[0, "reason"]
+    assert not table.loc[3, "suspect"]
+
+
+def test_ratings_are_suspect_by_their_distance():
+    cell = Cell("stars", ("1", "2", "3", "4", "5"), np.array([5, 5, MISSING, 2]), expected=np.array([4.6, 1.2, 3, 2.4]))
+    table = rank_cell(cell, list("wxyz"), star_distance=1.5)
+    assert table["row"].tolist() == [0, 1, 3]
+    assert table["suspect"].tolist() == [False, True, False]
+    assert table.loc[1, ["given", "proposed"]].tolist() == ["5", "1"]
+    assert table.loc[1, "reason"] == "the text reads like 1.2 stars, 3.8 away"
+
+
+def test_aspects_are_judged_one_by_one():
+    says = {0: "很差", 1: "一般", 2: "很好", 3: ""}
+    cells = list(itertools.product(says, says)) * 12
+    texts = [f"味道{says[taste]}，环境{says[noise]}，{number}" for number, (taste, noise) in enumerate(cells)]
+    labels = [(taste, noise, 5 if taste == 2 else 1) for taste, noise in cells]
+    labels[2] = (labels[2][0], MISSING, labels[2][2])
+    labels[4] = (2 if labels[4][0] == 0 else 0, *labels[4][1:])
+    task = AspectTask(aspect_columns(["taste", "noise"]), "regression")
+    frame = pd.DataFrame({"doc_id": range(len(texts)), "text": texts, "label": labels})
+    ranked = find_suspects(frame, task, assign_folds(frame, task, 4, 0), floor_learner(task))
+    assert len(ranked) == 3 * len(frame) - 1
+    taste = ranked[ranked["cell"] == "taste"]
+    assert taste["row"].iloc[0] == 4
+    assert set(ranked["cell"]) == {"taste", "noise", "stars"}
+
+
+def test_the_protocol_measures_what_review_regains(rows):
+    train, test = rows.iloc[:300].reset_index(drop=True), rows.iloc[300:]
+    result = cleaning_protocol(train, test, REVIEWS, floor_learner(REVIEWS), noise=0.3, reviewed=(0.3, 1.0))
+    scores = result["scores"]
+    assert scores[CLEAN] > scores[CORRUPTED]
+    assert scores["100% reviewed"] == scores[CLEAN]
+    assert result["left"] == {"0.3": pytest.approx(0.3 - 0.3 * result["precision"]["0.3"]), "1": 0.0}
+    table = protocol_table([result, result], "macro_f1")
+    assert table.splitlines()[-2].startswith("| 100% reviewed |")
+    assert "| 100% | 30.0% | 0.0% |" in table
+    with pytest.raises(InputError, match="between 0 and 1"):
+        cleaning_protocol(train, test, REVIEWS, floor_learner(REVIEWS), noise=0)
+
+
+@pytest.fixture
+def noisy_file(tmp_path, reviews):
+    rows = reviews.head(160).copy()
+    rows.loc[3, "label"] = "positive" if rows.loc[3, "label"] == "negative" else "negative"
+    rows.loc[160] = {"text": rows.loc[7, "text"] + "!!", "label": "positive"}
+    rows.loc[161] = {"text": rows.loc[7, "text"], "label": "negative"}
+    rows.to_csv(tmp_path / "noisy.csv", index=False)
+    return tmp_path / "noisy.csv"
+
+
+def test_review_and_back(noisy_file, tmp_path, capsys):
+    words = ["clean", "--fast", "--task=reviews", f"--train_file={noisy_file}"]
+    assert main([*words, f"--output_dir={tmp_path / 'found'}"]) == 0
+    review = pd.read_csv(tmp_path / "found" / "review.csv", dtype=str, keep_default_na=False)
+    lines = {name.split("-")[0]: place for place, name in enumerate(review["id"])}
+    assert {"4", "8", "161", "162"} <= set(lines)
+    assert json.loads((tmp_path / "found" / "clean.json").read_text(encoding="utf-8"))["texts_with_two_labels"] == 1
+    proposed = review.loc[lines["4"], "proposed"]
+    review.loc[lines["4"], "decision"] = proposed
+    review.loc[lines["162"], "decision"] = "drop"
+    review.loc[lines["161"], "decision"] = "keep"
+    review.to_csv(tmp_path / "edited.csv", index=False)
+    mended = [*words, f"--reviewed={tmp_path / 'edited.csv'}", f"--output_dir={tmp_path / 'mended'}"]
+    assert main(mended) == 0
+    rows = pd.read_json(tmp_path / "mended" / "train.jsonl", lines=True)
+    before = pd.read_csv(noisy_file)
+    assert len(rows) == len(before) - 1
+    assert rows.loc[3, "label"] == proposed != before.loc[3, "label"]
+    assert (rows["label"] != before["label"].head(len(rows))).sum() == 1
+
+    for column, value, message in (
+        ("id", "4-00000000", "ids of the training rows"),
+        ("id", review.loc[1, "id"], "each id once"),
+        ("decision", "postive", "a decision among keep, drop, negative, positive"),
+    ):
+        changed = review.copy()
+        changed.loc[0, column] = value
+        changed.to_csv(tmp_path / "edited.csv", index=False)
+        assert main([*mended[:-1], f"--output_dir={tmp_path / 'refused'}"]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "refused").exists()
+
+
+def test_drop_relabel_and_share(noisy_file, tmp_path, capsys):
+    words = ["clean", "--fast", "--task=reviews", f"--train_file={noisy_file}"]
+    assert main([*words, "--action=drop", f"--output_dir={tmp_path / 'dropped'}"]) == 0
+    report = json.loads((tmp_path / "dropped" / "clean.json").read_text(encoding="utf-8"))
+    rows = (tmp_path / "dropped" / "train.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(rows) == report["rows_left"] == 162 - report["suspects"]
+    assert main([*words, "--action=relabel", "--share=0.5", f"--output_dir={tmp_path / 'relabelled'}"]) == 0
+    report = json.loads((tmp_path / "relabelled" / "clean.json").read_text(encoding="utf-8"))
+    assert 81 <= report["suspects"] <= 84
+    relabelled = pd.read_json(tmp_path / "relabelled" / "train.jsonl", lines=True)
+    assert relabelled.groupby(relabelled["text"].map(matching_key))["label"].nunique().max() == 1
+    for word, message in (("--share=0", "a share above 0"), ("--rounds=0", "1 round"), ("--folds=1", "2 folds")):
+        assert main([*words, word, f"--output_dir={tmp_path / 'refused'}"]) == 2
+        assert message in capsys.readouterr().err
+    assert main(["clean", "--task=reviews", f"--train_file={noisy_file}", f"--output_dir={tmp_path / 'refused'}"]) == 2
+    assert "or --fast" in capsys.readouterr().err
+
+
+def test_folds_of_a_recipe(tiny_arguments, tmp_path):
+    words = [word for word in tiny_arguments if not word.startswith("--output_dir")]
+    assert main(["clean", *words, "--folds=2", f"--output_dir={tmp_path / 'out'}"]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"suspects.csv", "clean.json", "review.csv"}
