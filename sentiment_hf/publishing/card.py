@@ -1,0 +1,246 @@
+"""The model card: a pure function of what a run wrote down. Nothing is asked of the network, nothing is assumed."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from sentiment_hf.evaluation.report import SYSTEMS
+from sentiment_hf.evaluation.scores import TITLES, shown_scores
+from sentiment_hf.modeling.onnx_session import FP32_FILE, INT8_FILES, ONNX_FOLDER
+from sentiment_hf.publishing.files import recipe_text, without_texts_and_paths
+from sentiment_hf.publishing.limits import Failures, find_failures
+from sentiment_hf.publishing.run import FinishedFolder
+
+TEMPLATE = "model_card.md.jinja"
+OWN_TYPE = "sentiment_hf_"
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+SPLITS = ("train", "dev", "test")
+# Scores that the Hub's table of results knows, and what it calls them.
+HUB_METRICS: dict[str, tuple[str, dict[str, str] | None]] = {
+    "accuracy": ("accuracy", None),
+    "macro_f1": ("f1", {"average": "macro"}),
+    "mentioned_accuracy": ("accuracy", {"cells": "mentioned"}),
+    "mentioned_macro_f1": ("f1", {"average": "macro", "cells": "mentioned"}),
+    "rating_accuracy": ("accuracy", {"of": "stars"}),
+    "rating_mae": ("mae", {"of": "stars"}),
+}
+
+
+@dataclass(frozen=True)
+class ScoreLine:
+    """A line of the score table: a system of a run, its figures already as text."""
+
+    protocol: str
+    system: str
+    seed: str
+    trained_on: str
+    scores: tuple[str, ...]
+    size_mb: str
+    ms: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """What the audit says of one split.
+
+    Attributes:
+        balance: label -> share of the rows (of the cells, where a row has several).
+        in_train: rows whose text stands in the training rows, too; None for these themselves.
+    """
+
+    name: str
+    rows: int
+    balance: dict[str, float]
+    repeated: int
+    conflicting: int
+    in_train: int | None
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """All that a card says.
+
+    Attributes:
+        repo_id: `user/model`.
+        run: the records of the run that is pushed.
+        others: records of runs that stand beside it in the score table, for example of the other protocol.
+        paths: of the files that are pushed.
+        license: of the weights, as the Hub names it; None where nobody named one.
+        base_model: a Hub id, or None where the encoder is not one.
+    """
+
+    repo_id: str
+    run: FinishedFolder
+    others: tuple[FinishedFolder, ...]
+    paths: frozenset[str]
+    license: str | None
+    base_model: str | None
+
+    @property
+    def saved(self) -> dict[str, Any]:
+        return dict(self.run.config["sentiment_hf"])
+
+    @property
+    def labels(self) -> list[str]:
+        names = self.run.config["id2label"]
+        return [names[str(index)] for index in range(len(names))]
+
+    @property
+    def aspects(self) -> list[str]:
+        return list(self.run.config.get("aspects", ()))
+
+    @property
+    def kind(self) -> str:
+        """`stock`, or which head of our own: `pooled_bert`, `aspect_bert`, `hierarchical_bert`, `head_pruned_bert`."""
+        model_type = str(self.run.config["model_type"])
+        return model_type.removeprefix(OWN_TYPE) if model_type.startswith(OWN_TYPE) else "stock"
+
+    @property
+    def source(self) -> str:
+        """Where the rows came from, in the recipe's words."""
+        recipe = without_texts_and_paths(self.run.recipe)
+        named = recipe.get("dataset") or recipe.get("train_file")
+        return str(named or "files named on the command line")
+
+    @property
+    def splits(self) -> list[Split]:
+        return [_split(name, self.run.audit[name], bool(self.aspects)) for name in SPLITS if name in self.run.audit]
+
+    @property
+    def has_onnx(self) -> bool:
+        return f"{ONNX_FOLDER}/{FP32_FILE}" in self.paths
+
+    @property
+    def int8_files(self) -> dict[str, str]:
+        """Target processor -> file."""
+        return {arch: name for arch, name in INT8_FILES.items() if f"{ONNX_FOLDER}/{name}" in self.paths}
+
+    @property
+    def score_titles(self) -> list[str]:
+        return [TITLES[name] for name in self._shown]
+
+    @property
+    def score_lines(self) -> list[ScoreLine]:
+        lines = []
+        for run in (self.run, *self.others):
+            for system, title in SYSTEMS.items():
+                row = run.metrics.get(system)
+                if row is not None:
+                    scores = tuple(_percent(name, row.get(name)) for name in self._shown)
+                    trained_on = f"{row['train_rows']:,}" if row.get("train_rows") else "–"
+                    seed = str(run.record["seed"])
+                    figures = (f"{row['size_mb']:.2f}", f"{row['ms_per_review']:.2f}")
+                    lines.append(ScoreLine(run.metrics["protocol"], title, seed, trained_on, scores, *figures))
+        return lines
+
+    @property
+    def protocols(self) -> set[str]:
+        return {run.metrics["protocol"] for run in (self.run, *self.others)}
+
+    @property
+    def rows(self) -> int:
+        return int(self.run.metrics["fp32"]["rows"])
+
+    @property
+    def failures(self) -> Failures:
+        return find_failures(self.run, self.labels)
+
+    @property
+    def recipe(self) -> str:
+        return recipe_text(self.run.recipe).rstrip()
+
+    @property
+    def _shown(self) -> list[str]:
+        rows = [run.metrics[name] for run in (self.run, *self.others) for name in SYSTEMS if run.metrics.get(name)]
+        return shown_scores(rows)
+
+    def metadata(self) -> ModelCardData:
+        """The front matter, with our scores as `model-index`."""
+        results = []
+        for system, suffix in (("fp32", ""), ("int8", " (INT8)")):
+            row = self.run.metrics.get(system)
+            for name, (metric, arguments) in HUB_METRICS.items():
+                if row is not None and row.get(name) is not None:
+                    results.append(self._result(metric, f"{TITLES[name]}{suffix}", row[name], arguments))
+        dataset = self.run.recipe.get("dataset")
+        return ModelCardData(
+            language=["zh"],
+            license=self.license,
+            library_name="transformers",
+            pipeline_tag="text-classification",
+            tags=["sentiment_hf", *(["onnx"] if self.has_onnx else [])],
+            base_model=self.base_model,
+            datasets=[dataset] if dataset and HUB_ID.fullmatch(dataset) else None,
+            metrics=list(dict.fromkeys(result.metric_type for result in results)),
+            model_name=self.repo_id.split("/")[1],
+            eval_results=results,
+        )
+
+    def _result(self, metric: str, title: str, value: float, arguments: dict[str, str] | None) -> EvalResult:
+        return EvalResult(
+            task_type="text-classification",
+            task_name=self.run.metrics["task"],
+            dataset_type=self.source,
+            dataset_name=self.source,
+            dataset_split=self.run.metrics["split"],
+            dataset_args={"protocol": self.run.metrics["protocol"]},
+            metric_type=metric,
+            metric_name=title,
+            metric_value=value,
+            metric_args=arguments,
+        )
+
+    def render(self) -> str:
+        """The whole README: front matter and text, English and Chinese."""
+        environment = Environment(
+            loader=FileSystemLoader(Path(__file__).parent),
+            undefined=StrictUndefined,
+            # Markdown and not HTML: `text` and `fenced` escape what is not ours.
+            autoescape=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+        )
+        environment.filters |= {"text": escaped, "fenced": fenced, "percent": "{:.1%}".format, "count": "{:,}".format}
+        body = environment.get_template(TEMPLATE).render(card=self)
+        # What a condition leaves out leaves its empty lines behind.
+        body = re.sub(r"\n{3,}", "\n\n", body)
+        return f"---\n{self.metadata().to_yaml()}\n---\n\n{body}"
+
+
+def escaped(value: Any) -> str:
+    """Text of other people inside Markdown: shown as it is, neither markup nor HTML, on one line."""
+    flat = " ".join(str(value).split())
+    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+
+
+def fenced(code: str, language: str) -> str:
+    """A block of code whose fence is longer than any run of backticks within."""
+    longest = max((len(run) for run in re.findall("`+", code)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{code}\n{fence}"
+
+
+def _split(name: str, figures: dict[str, Any], has_aspects: bool) -> Split:
+    counts: dict[str, int] = {}
+    for label, rows in figures["labels"].items():
+        # Of aspects the audit counts `aspect: value`.
+        value = label.rpartition(": ")[2] if has_aspects else label
+        counts[value] = counts.get(value, 0) + rows
+    total = sum(counts.values()) or 1
+    balance = {label: rows / total for label, rows in counts.items()}
+    repeated, conflicting = figures["repeated_rows"], figures["conflicting_texts"]
+    return Split(name, figures["rows"], balance, repeated, conflicting, figures.get("in_train"))
+
+
+def _percent(name: str, value: float | None) -> str:
+    if value is None:
+        return "–"
+    # Stars off and kappa are no shares.
+    return f"{value:.3f}" if name in ("rating_mae", "rating_kappa") else f"{100 * value:.2f}"

@@ -1,0 +1,126 @@
+"""Which files of a run go out, and in what form: an allow-list, without anyone's texts or this machine's paths."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sentiment_hf.evaluation.report import METRICS_FILE
+from sentiment_hf.modeling.onnx_session import FP32_FILE, HEAD_FILE, INT8_FILES, ONNX_FOLDER
+from sentiment_hf.publishing.run import (
+    AUDIT_FILE,
+    CALIBRATION_FILE,
+    CONFIG_FILE,
+    ERRORS_FILE,
+    RECIPE_FILE,
+    WEIGHTS,
+    FinishedFolder,
+)
+
+CARD_FILE = "README.md"
+# As they lie in the run. Whatever is not named is not pushed: optimizer, random states and training_args.bin are
+# pickles, which run code where they are loaded, and splits/ are texts of other people.
+AS_THEY_ARE = (
+    CONFIG_FILE,
+    WEIGHTS,
+    "model.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+    *(f"{ONNX_FOLDER}/{name}" for name in (FP32_FILE, HEAD_FILE, *INT8_FILES.values())),
+    "reliability.png",
+    "errors/confusion.csv",
+    "errors/confusion.png",
+)
+# Of a head of our own: the code that its config's auto_map names.
+OWN_CODE = ("configuration_*.py", "modeling_*.py")
+# Records, rewritten without texts and paths.
+RECORDS = (METRICS_FILE, AUDIT_FILE, CALIBRATION_FILE, ERRORS_FILE)
+# Keys of records under which texts of the data stand.
+TEXT_KEYS = ("conflicting_examples", "examples")
+# Recipe keys that only mean something on the machine of the run.
+LOCAL_KEYS = ("output_dir", "cache_dir", "data_dir")
+
+
+@dataclass(frozen=True)
+class PushedFile:
+    """A file as it goes out.
+
+    Attributes:
+        path: in the repository.
+        content: a file of the run, or bytes where it is rewritten.
+    """
+
+    path: str
+    content: Path | bytes
+
+    def sha256(self) -> str:
+        """How the Hub knows a large file."""
+        if isinstance(self.content, bytes):
+            return hashlib.sha256(self.content).hexdigest()
+        with self.content.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def git_oid(self) -> str:
+        """How git knows a small one."""
+        content = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+        return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+
+
+def may_be_pushed(path: str, has_own_code: bool = True) -> bool:
+    """Whether the allow-list has a path, given relative to the run or the repository."""
+    names = (*AS_THEY_ARE, *RECORDS, RECIPE_FILE, CARD_FILE, *(OWN_CODE if has_own_code else ()))
+    # fnmatch's * also stands for a slash.
+    return any(path.count("/") == name.count("/") and fnmatch(path, name) for name in names)
+
+
+def pushed_files(run: FinishedFolder, card: str) -> list[PushedFile]:
+    """All files of a run's repository, in the order of their paths.
+
+    Args:
+        run: the finished run.
+        card: the model card's text.
+    """
+    files = [PushedFile(CARD_FILE, card.encode()), PushedFile(RECIPE_FILE, recipe_text(run.recipe).encode())]
+    has_own_code = "auto_map" in run.config
+    for path in sorted(run.folder.glob("*")) + sorted(run.folder.glob("*/*")):
+        name = path.relative_to(run.folder).as_posix()
+        if not path.is_file() or name in (CARD_FILE, RECIPE_FILE) or not may_be_pushed(name, has_own_code):
+            continue
+        if name in RECORDS:
+            value = without_texts_and_paths(json.loads(path.read_text(encoding="utf-8")))
+            text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+            files.append(PushedFile(name, text.encode()))
+        else:
+            files.append(PushedFile(name, path))
+    return sorted(files, key=lambda file: file.path)
+
+
+def recipe_text(recipe: dict[str, Any]) -> str:
+    """A recipe as it goes out: what repeats the run, without the folders of this machine."""
+    kept = {key: value for key, value in recipe.items() if key not in LOCAL_KEYS}
+    return str(yaml.safe_dump(without_texts_and_paths(kept), allow_unicode=True, sort_keys=False))
+
+
+def without_texts_and_paths(value: Any) -> Any:
+    """A record without texts of the data, and with the last part of each absolute path in its place."""
+    if isinstance(value, dict):
+        return {key: without_texts_and_paths(item) for key, item in value.items() if key not in TEXT_KEYS}
+    if isinstance(value, list):
+        return [without_texts_and_paths(item) for item in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value

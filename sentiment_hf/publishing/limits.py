@@ -1,0 +1,71 @@
+"""Where a model is known to fail, read off the records of its run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sentiment_hf.publishing.run import FinishedFolder
+
+WORST = 3
+# Below so many rows chance alone moves a slice.
+MIN_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Known failures.
+
+    Attributes:
+        below_floor: metric, the model's score and the floor's, where the floor is at least as good; else None.
+        worst_label: label, recall and rows of the class that is found least often; None without classes.
+        confusion: truth, answer, rows and share of the truth's rows of the most frequent mistake.
+        worst_aspects: name and macro-F1, the worst first.
+        cut: share of the held-out texts that are longer than the model reads; None where windows cover all.
+        slices: what was looked at and how right it was, the worst first.
+    """
+
+    below_floor: tuple[str, float, float] | None
+    worst_label: tuple[str, float, int] | None
+    confusion: tuple[str, str, int, float] | None
+    worst_aspects: tuple[tuple[str, float], ...]
+    cut: float | None
+    slices: tuple[tuple[str, str, int, float], ...]
+
+
+def find_failures(run: FinishedFolder, labels: list[str]) -> Failures:
+    """Read them off `metrics.json`, `audit.json` and, where there is one, `errors.json`."""
+    model, floor = run.metrics["fp32"], run.metrics.get("floor")
+    settings = run.config["sentiment_hf"]
+    metric = settings["metric"]
+    below = floor is not None and model[metric] <= floor[metric]
+    lengths = run.audit.get("rows_of_this_run", {}).get(run.metrics["split"], {})
+    cut = None if settings["text"]["truncation"] == "sliding" else lengths.get("cut_by_max_length")
+    aspects = [(name, row["macro_f1"]) for name, row in model.get("per_aspect", {}).items() if row.get("macro_f1")]
+    parts = [part for part in (run.errors or {}).get("slices", ()) if part["rows"] >= MIN_ROWS]
+    return Failures(
+        below_floor=(metric, model[metric], floor[metric]) if floor is not None and below else None,
+        worst_label=_worst_label(model.get("per_class", {})),
+        confusion=_top_confusion(model.get("confusion_matrix"), labels),
+        worst_aspects=tuple(sorted(aspects, key=lambda item: item[1])[:WORST]),
+        cut=cut,
+        slices=tuple((part["by"], part["slice"], part["rows"], part["accuracy"]) for part in parts[:WORST]),
+    )
+
+
+def _worst_label(per_class: dict[str, Any]) -> tuple[str, float, int] | None:
+    seen = {label: row for label, row in per_class.items() if row["support"]}
+    if not seen:
+        return None
+    label = min(seen, key=lambda name: seen[name]["recall"])
+    return label, seen[label]["recall"], seen[label]["support"]
+
+
+def _top_confusion(matrix: list[list[int]] | None, labels: list[str]) -> tuple[str, str, int, float] | None:
+    """Rows of the matrix are truths."""
+    if matrix is None:
+        return None
+    pairs = [(rows, truth, answer) for truth, row in enumerate(matrix) for answer, rows in enumerate(row)]
+    wrong = [pair for pair in pairs if pair[1] != pair[2]]
+    rows, truth, answer = max(wrong, key=lambda pair: pair[0])
+    return (labels[truth], labels[answer], rows, rows / sum(matrix[truth])) if rows else None

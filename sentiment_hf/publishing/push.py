@@ -1,0 +1,117 @@
+"""A finished run becomes a repository of the Hub: model, ONNX files, records and card, in one commit."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.publishing.card import HUB_ID, ModelCard
+from sentiment_hf.publishing.files import may_be_pushed, pushed_files
+from sentiment_hf.publishing.repository import Pushed, Repository, check_repo_id, open_hub
+from sentiment_hf.publishing.run import CONFIG_FILE, FinishedFolder, read_run
+from sentiment_hf.publishing.space import push_space, space_folder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PushOptions:
+    """How a run is pushed.
+
+    Attributes:
+        private: make a new repository private.
+        space: push the demonstration page as well, pinned to the pushed revision.
+        create_pr: open a pull request in place of a commit to main.
+        license: of the weights, as the Hub names it (`apache-2.0`, `mit`, …); the recipe's `license` where it is None.
+        compare: folders of runs of the same task that stand in the card's score table, too.
+        token: of the Hub; the one of this machine where it is None.
+    """
+
+    private: bool = False
+    space: bool = False
+    create_pr: bool = False
+    license: str | None = None
+    compare: tuple[str, ...] = ()
+    token: str | None = None
+
+
+def push_run(run: str | Path, repo_id: str, options: PushOptions | None = None) -> tuple[Pushed, Pushed | None]:
+    """Push a finished run.
+
+    Whatever can be refused without the Hub is refused before it is asked anything.
+
+    Args:
+        run: folder of the run.
+        repo_id: `user/model`.
+        options: see there.
+
+    Returns:
+        What was done to the model's repository and, with `space`, to that of the page.
+
+    Raises:
+        InputError: no run, no id of a repository, no token that may write, a repository of another task, or whatever
+            the Hub or the network said.
+    """
+    options = options or PushOptions()
+    check_repo_id(repo_id, Path(run).resolve().name)
+    finished = read_run(run)
+    card = model_card(finished, repo_id, options.license, [read_run(other) for other in options.compare])
+    files = pushed_files(finished, card.render())
+    page = space_folder() if options.space else None
+    api, token_name = open_hub(options.token)
+    repository = Repository(api, repo_id, token_name)
+    repository.make(options.private)
+    _check_same_task(repository, finished)
+    size = sum(len(file.content) if isinstance(file.content, bytes) else file.content.stat().st_size for file in files)
+    logger.info("%d files, %.1f MB for %s", len(files), size / 1e6, repo_id)
+    message = f"{finished.metrics['task']}: {Path(run).resolve().name}, protocol {finished.metrics['protocol']}"
+    pushed = repository.bring_up_to_date(files, may_be_pushed, message, options.create_pr)
+    if page is None:
+        return pushed, None
+    space = Repository(api, repo_id, token_name, kind="space")
+    return pushed, push_space(space, page, pushed.revision, options.private, options.create_pr)
+
+
+def model_card(
+    run: FinishedFolder, repo_id: str, license: str | None = None, others: Sequence[FinishedFolder] = ()
+) -> ModelCard:
+    """The card of a run.
+
+    Raises:
+        InputError: one of the other runs is of another task.
+    """
+    for other in others:
+        if _task(other.config) != _task(run.config):
+            found = f"{_described(other.config)} in {other.folder}"
+            raise InputError(f"runs of {_described(run.config)} to compare with", found, "Leave it out.")
+    paths = frozenset(file.path for file in pushed_files(run, ""))
+    model = str(run.recipe.get("model", ""))
+    # A folder may look like a Hub id, too.
+    base_model = model if HUB_ID.fullmatch(model) and not Path(model).exists() else None
+    return ModelCard(repo_id, run, tuple(others), paths, license or run.recipe.get("license"), base_model)
+
+
+def _check_same_task(repository: Repository, run: FinishedFolder) -> None:
+    """Raises InputError where the repository holds a model of another task, whose users would get other labels."""
+    head = repository.head()
+    if CONFIG_FILE not in repository.files(head):
+        return
+    there: dict[str, Any] = json.loads(repository.read(CONFIG_FILE, head))
+    if _task(there) != _task(run.config):
+        remedy = "Push to another repository: whoever loads this one expects its labels."
+        raise InputError(f"a model of {_described(run.config)} in {repository.name}", _described(there), remedy)
+
+
+def _task(config: dict[str, Any]) -> tuple[Any, ...]:
+    saved = config.get("sentiment_hf", {})
+    return saved.get("task"), sorted(config.get("id2label", {}).items()), config.get("aspects")
+
+
+def _described(config: dict[str, Any]) -> str:
+    labels = ", ".join(map(str, config.get("id2label", {}).values())) or "no labels"
+    return f"task {config.get('sentiment_hf', {}).get('task', 'unknown')} ({labels})"

@@ -1,0 +1,1 @@
+"""A server that speaks the Hub's protocol on loopback, for the real client to push to and load from."""
