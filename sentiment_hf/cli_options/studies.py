@@ -31,3 +31,24 @@ def add_study_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     calibrate.add_argument("--precision", type=float, metavar="SHARE", help=text)
     add_column_options(calibrate)
     calibrate.set_defaults(verb="calibrate")
+
+    _add_explain(verbs)
+
+
+def _add_explain(verbs: argparse._SubParsersAction[Any]) -> None:
+    text = "which words of a text speak for a label, and which against it: in colours, as a page, as JSON"
+    explain = verbs.add_parser("explain", help=text, description=text)
+    add_model_options(explain, required=False)
+    explain.add_argument("text", nargs="?", metavar="TEXT")
+    explain.add_argument("--file", metavar="FILE", help="a text file in place of TEXT, for example an article")
+    explain.add_argument("--encoding", default="auto", metavar="NAME", help="auto, utf-8, utf-8-sig or gb18030")
+    methods = ("grad_x_input", "integrated_gradients", "attention", "occlusion")
+    text = "occlusion (the default) works on every backend, the others on torch; attention is exploratory"
+    explain.add_argument("--method", choices=methods, default="occlusion", help=text)
+    explain.add_argument("--label", metavar="LABEL", help="explain this label; default: the one that the model gives")
+    explain.add_argument("--aspect", metavar="ASPECT", help="of a model with aspects; default: each that is mentioned")
+    text = "of a text that is read in windows: explain those that speak most for the label (3)"
+    explain.add_argument("--top_chunks", type=int, default=3, metavar="M", help=text)
+    explain.add_argument("--html", metavar="FILE", help="also write a page that stands alone")
+    explain.add_argument("--json", action="store_true", help="print JSON in place of colours")
+    explain.set_defaults(verb="explain")

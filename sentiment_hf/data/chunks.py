@@ -53,23 +53,37 @@ def encode_chunks(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], sett
     masks, offsets = encoded.pop("special_tokens_mask"), encoded.pop("offset_mapping")
     chunks.fields = {name: [] for name in encoded}
     for document, mask in enumerate(masks):
-        # A text without content has special tokens alone.
-        prefix = mask.index(0) if 0 in mask else len(mask)
-        suffix = mask[::-1].index(0) if 0 in mask else 0
-        content = len(mask) - prefix - suffix
-        size = settings.max_length - (prefix + suffix)
-        bounds = window_bounds(content, max(size, 1), min(settings.overlap, max(size - 1, 0)))
-        chunks.num_chunks.append(len(bounds))
-        for place in choose_chunks(len(bounds), settings.max_chunks, settings.chunk_choice):
-            start, end = bounds[place]
-            positions = [*range(prefix), *range(prefix + start, prefix + end), *range(len(mask) - suffix, len(mask))]
+        count, windows = kept_windows(mask, settings)
+        chunks.num_chunks.append(count)
+        for place, positions in windows:
             for name, rows in encoded.items():
                 chunks.fields[name].append([rows[document][position] for position in positions])
             chunks.documents.append(document)
             chunks.chunk_idx.append(place)
-            inside = offsets[document][prefix + start : prefix + end]
+            inside = [offsets[document][position] for position in positions if not mask[position]]
             chunks.spans.append((inside[0][0], inside[-1][1]) if inside else (0, 0))
     return chunks
+
+
+def kept_windows(special_tokens_mask: list[int], settings: TextSettings) -> tuple[int, list[tuple[int, list[int]]]]:
+    """The windows over a row of tokens.
+
+    Returns:
+        How many there are, and of each that is kept its place among them and the positions of its tokens, special ones
+        included.
+    """
+    mask = special_tokens_mask
+    # A text without content has special tokens alone.
+    prefix = mask.index(0) if 0 in mask else len(mask)
+    suffix = mask[::-1].index(0) if 0 in mask else 0
+    size = settings.max_length - (prefix + suffix)
+    bounds = window_bounds(len(mask) - prefix - suffix, max(size, 1), min(settings.overlap, max(size - 1, 0)))
+    ends = (range(prefix), range(len(mask) - suffix, len(mask)))
+    windows = []
+    for place in choose_chunks(len(bounds), settings.max_chunks, settings.chunk_choice):
+        start, end = bounds[place]
+        windows.append((place, [*ends[0], *range(prefix + start, prefix + end), *ends[1]]))
+    return len(bounds), windows
 
 
 def document_rows(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], settings: TextSettings) -> dict[str, Any]:

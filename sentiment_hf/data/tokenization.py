@@ -105,7 +105,7 @@ def encode(
         cleaned_texts(texts, settings), truncation=False, return_special_tokens_mask=True, verbose=False
     )
     masks = encoded.pop("special_tokens_mask")
-    kept = [_kept_positions(mask, settings) for mask in masks]
+    kept = [kept_positions(mask, settings) for mask in masks]
     return {
         name: [
             values if positions is None else [values[position] for position in positions]
@@ -115,8 +115,8 @@ def encode(
     }
 
 
-def _kept_positions(special_tokens_mask: list[int], settings: TextSettings) -> list[int] | None:
-    """Positions that survive the cut, or None where nothing is cut."""
+def kept_positions(special_tokens_mask: list[int], settings: TextSettings) -> list[int] | None:
+    """Positions of a row's tokens that survive the cut, or None where nothing is cut."""
     length = len(special_tokens_mask)
     if length <= settings.max_length:
         return None

@@ -20,7 +20,7 @@ from sentiment_hf.modeling.onnx_session import (
 )
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
+    from transformers import PretrainedConfig, PreTrainedModel
 
 BACKENDS = ("auto", "torch", "onnx", "int8")
 # In small batches of sorted texts next to nothing is padding; torch has more overhead a call.
@@ -29,7 +29,7 @@ BATCH_SIZES = {"torch": 32, "onnx": 8, "int8": 8}
 
 @dataclass(frozen=True)
 class OpenBackend:
-    """A model that is ready to run."""
+    """A model that is ready to run; of a torch one also the model itself, for whoever looks inside."""
 
     name: str
     forward: Forward
@@ -37,18 +37,27 @@ class OpenBackend:
     batch_size: int
     file: Path | None
     document_head: DocumentHead | None = None
+    model: PreTrainedModel | None = None
 
 
 def open_backend(
-    model: str, config: PretrainedConfig, backend: str, provider: str, revision: str | None = None
+    model: str,
+    config: PretrainedConfig,
+    backend: str,
+    provider: str,
+    revision: str | None = None,
+    attn_implementation: str | None = None,
 ) -> OpenBackend:
-    """Open the file that `backend` names on `provider`; see `SentimentClassifier.from_pretrained`."""
+    """Open the file that `backend` names on `provider`; see `SentimentClassifier.from_pretrained`.
+
+    `attn_implementation` (torch only) is transformers' choice unless given.
+    """
     if backend not in BACKENDS:
         raise InputError(f"backend {' | '.join(BACKENDS)}", repr(backend), "Use one of these names.")
     if backend == "auto":
         backend = first_there(model)
     if backend == "torch":
-        return _open_torch(model, config, provider, revision)
+        return _open_torch(model, config, provider, revision, attn_implementation)
     files = [FP32_FILE] if backend == "onnx" else int8_names()
     path = _model_file(model, files, revision)
     session = open_session(path, provider)
@@ -59,7 +68,9 @@ def open_backend(
     return OpenBackend(backend, onnx_forward(session), providers, BATCH_SIZES[backend], path, head)
 
 
-def _open_torch(model: str, config: PretrainedConfig, provider: str, revision: str | None) -> OpenBackend:
+def _open_torch(
+    model: str, config: PretrainedConfig, provider: str, revision: str | None, attn_implementation: str | None
+) -> OpenBackend:
     import torch
 
     from sentiment_hf.modeling.classifier import load_classifier
@@ -71,11 +82,11 @@ def _open_torch(model: str, config: PretrainedConfig, provider: str, revision: s
         )
     if provider == "cuda" and not torch.cuda.is_available():
         raise InputError("a GPU for provider cuda", "none", "Use provider cpu.")
-    classifier = load_classifier(model, config, revision=revision).to(provider)
+    classifier = load_classifier(model, config, attn_implementation, revision).to(provider)
     weights = Path(model) / "model.safetensors"
     file = weights if weights.is_file() else None
     head = torch_document_head(classifier)
-    return OpenBackend("torch", torch_forward(classifier), (provider,), BATCH_SIZES["torch"], file, head)
+    return OpenBackend("torch", torch_forward(classifier), (provider,), BATCH_SIZES["torch"], file, head, classifier)
 
 
 def first_there(model: str) -> str:

@@ -1,0 +1,165 @@
+"""`Explainer`: why a saved classifier gave a label, by any of the methods and on any backend that they work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.data.passages import Passage, read_passages
+from sentiment_hf.evaluation.explanation import (
+    Attribution,
+    Explanation,
+    Target,
+    choose_targets,
+    explain_passage,
+)
+from sentiment_hf.evaluation.occlusion import occlusion
+from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.names import STARTER_REVIEWS, resolve_model
+from sentiment_hf.modeling.saved import recorded_calibration, recorded_settings, task_of
+from sentiment_hf.serving.backends import open_backend
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+OCCLUSION, GRADIENT, INTEGRATED, ATTENTION = "occlusion", "grad_x_input", "integrated_gradients", "attention"
+METHODS = (GRADIENT, INTEGRATED, ATTENTION, OCCLUSION)
+TOP_CHUNKS = 3
+
+
+@dataclass
+class Explainer:
+    """A classifier that gives reasons.
+
+    >>> explainer = Explainer.from_pretrained("runs/quickstart")
+    >>> explainer.explain("房间很吵，再也不来了", method="occlusion")[0].words[2].score
+
+    Attributes:
+        task: label names.
+        scorer: texts -> logits.
+        backend: `torch`, `onnx` or `int8`.
+        model: the torch model, which gradients and attention need; None for ONNX files.
+        temperature: of the probabilities.
+    """
+
+    task: AnyTask
+    scorer: TextScorer
+    backend: str
+    model: PreTrainedModel | None = None
+    temperature: float = 1.0
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        model: str | Path = STARTER_REVIEWS,
+        backend: str = "auto",
+        provider: str = "cpu",
+        revision: str | None = None,
+    ) -> Explainer:
+        """Load a classifier; the arguments and errors are those of `SentimentClassifier.from_pretrained`."""
+        name = resolve_model(str(model))
+        config, tokenizer = load_config(name, revision), load_tokenizer(name, revision)
+        # Only eager attention gives its maps.
+        opened = open_backend(name, config, backend, provider, revision, attn_implementation="eager")
+        settings = recorded_settings(config, tokenizer, name)
+        scorer = TextScorer(tokenizer, settings, opened.forward, opened.batch_size, document_head=opened.document_head)
+        if opened.model is not None:
+            opened.model.requires_grad_(False)
+        return cls(task_of(config), scorer, opened.name, opened.model, recorded_calibration(config)[0])
+
+    def explain(
+        self,
+        text: str,
+        method: str = OCCLUSION,
+        label: str | None = None,
+        aspect: str | None = None,
+        top_chunks: int = TOP_CHUNKS,
+    ) -> list[Explanation]:
+        """Why the model gives a label to a text, or why not.
+
+        Args:
+            text: what is judged.
+            method: one of `METHODS`; all but `occlusion` need the torch backend.
+            label: the label to explain; None for the one that the model gives.
+            aspect: of a model with aspects; None for each that the model finds mentioned.
+            top_chunks: of a text that is read in several windows, how many to explain: those that speak most for the
+                label.
+
+        Returns:
+            One explanation for each label and passage, the passages that speak most for the label first; none where a
+            model with aspects finds no aspect mentioned.
+
+        Raises:
+            InputError: an empty text, an unknown label, aspect or method, a method that the backend does not have.
+            MissingExtraError: integrated gradients without captum.
+        """
+        self.check_method(method)
+        if top_chunks < 1:
+            raise InputError("top_chunks of at least 1", str(top_chunks), "Leave it out for 3.")
+        cleaned, passages, num_chunks = read_passages(self.scorer.tokenizer, text, self.scorer.settings)
+        if not cleaned.strip():
+            found = "an empty one" if not text.strip() else "nothing left of it after cleaning"
+            raise InputError("a text to explain", found, "Give a text with at least one character.")
+        targets = choose_targets(self.task, self.scorer.logits([text])[0], label, aspect)
+        explanations = []
+        for target in targets:
+            answers = np.concatenate([self.answers(passage.fields) for passage in passages])
+            odds, probabilities = target.log_odds(answers), target.probability(answers, self.temperature)
+            # As the predictor ranks passages.
+            for row in np.argsort(-answers[:, target.first + target.index], kind="stable")[:top_chunks]:
+                explanations.append(
+                    explain_passage(
+                        text,
+                        cleaned,
+                        passages[row],
+                        self.attribute(passages[row], target, method),
+                        method=method,
+                        label=target.label,
+                        aspect=target.aspect,
+                        probability=float(probabilities[row]),
+                        log_odds=float(odds[row]),
+                        num_chunks=num_chunks,
+                        exploratory=method == ATTENTION,
+                    )
+                )
+        return explanations
+
+    def attribute(self, passage: Passage, target: Target, method: str) -> Attribution:
+        """What a method says of the tokens of a passage."""
+        self.check_method(method)
+        if method == OCCLUSION:
+            return occlusion(self.answers, passage, target, self.mask_id)
+        from sentiment_hf.evaluation import gradients
+
+        if method == GRADIENT:
+            return gradients.grad_x_input(self.model, passage, target)
+        if method == INTEGRATED:
+            return gradients.integrated_gradients(self.model, passage, target, self.mask_id)
+        return gradients.attention(self.model, passage, target)
+
+    def answers(self, batch: dict[str, np.ndarray]) -> np.ndarray:
+        """`{input_ids, …}`, each `[rows, tokens]` -> answers `[rows, width]`, each row judged as a text of its own."""
+        answers = self.scorer.forward(batch)
+        head = self.scorer.document_head
+        return answers if head is None else np.stack([head(vector[None]) for vector in answers])
+
+    @property
+    def mask_id(self) -> int:
+        """What stands for a token that is hidden."""
+        tokenizer = self.scorer.tokenizer
+        known = (tokenizer.mask_token_id, tokenizer.unk_token_id, tokenizer.pad_token_id)
+        return next(token for token in known if token is not None)
+
+    def check_method(self, method: str) -> None:
+        """Raises InputError for an unknown method, or one that this backend does not have."""
+        if method not in METHODS:
+            raise InputError(f"method {' | '.join(METHODS)}", repr(method), "Use one of these names.")
+        if method != OCCLUSION and self.model is None:
+            remedy = "Give a model with a checkpoint and --backend torch, or use --method occlusion."
+            raise InputError(f"backend torch for {method}", self.backend, remedy)

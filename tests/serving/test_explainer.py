@@ -1,0 +1,227 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from sentiment_hf.aspects import AspectTask, aspect_columns
+from sentiment_hf.cli import main
+from sentiment_hf.data.passages import read_passages
+from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.evaluation import gradients
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.classifier import classifier_config, load_classifier
+from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.serving.explainer import METHODS, Explainer
+from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.tasks import BUILT_IN_TASKS
+from sentiment_hf.training.folder import save_model
+
+TEXT = "房间非常好，早餐让人满意！前台服务一塌糊涂。"
+SHAPE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.3,
+}
+
+
+@pytest.fixture
+def save(tmp_path, tokenizer):
+    """Save a tiny classifier of any kind."""
+
+    def save(task, name="own", settings=None, **options):
+        torch.manual_seed(3)
+        config = classifier_config("scratch", task, tokenizer, config_overrides=SHAPE, **options)
+        model = load_classifier("scratch", config)
+        record_settings(model.config, tokenizer, task, settings or TextSettings(max_length=32))
+        save_model(tmp_path / name, model, tokenizer)
+        return tmp_path / name
+
+    return save
+
+
+def odds(logits, index):
+    return logits[:, index] - np.log(np.exp(np.delete(logits, index, axis=1)).sum(axis=1))
+
+
+def test_occlusion_is_the_fall_of_the_log_odds(model_folder, tokenizer):
+    explainer = Explainer.from_pretrained(model_folder)
+    found = explainer.explain(TEXT)[0]
+    predicted = SentimentClassifier.from_pretrained(model_folder)(TEXT)
+    assert (found.label, found.probability) == (predicted.label, pytest.approx(predicted.probability, abs=1e-6))
+    index = explainer.task.label2id[found.label]
+    _, (passage,), _ = read_passages(tokenizer, TEXT, explainer.scorer.settings)
+    rows = np.repeat(passage.fields["input_ids"], 2, axis=0)
+    rows[1, 3] = tokenizer.mask_token_id
+    whole, without = odds(explainer.answers({"input_ids": rows, "attention_mask": np.ones_like(rows)}), index)
+    assert found.tokens[2].score == pytest.approx(whole - without, abs=1e-5)
+    assert found.log_odds == pytest.approx(whole, abs=1e-5)
+    # The other of two labels has the same reasons with the other sign.
+    other = explainer.explain(TEXT, label=explainer.task.labels[1 - index])[0]
+    np.testing.assert_allclose(
+        [piece.score for piece in other.tokens], [-piece.score for piece in found.tokens], atol=1e-5
+    )
+
+
+def test_gradients_are_the_slope_along_the_embeddings(model_folder):
+    explainer = Explainer.from_pretrained(model_folder)
+    found = explainer.explain(TEXT, "grad_x_input")[0]
+    index = explainer.task.label2id[found.label]
+    _, (passage,), _ = read_passages(explainer.scorer.tokenizer, TEXT, explainer.scorer.settings)
+    table = explainer.model.get_input_embeddings().weight
+    before, values = table.detach().clone(), []
+    for factor in (0.99, 1.01):
+        table.copy_(before * factor)
+        values.append(odds(explainer.answers(passage.fields), index)[0])
+    table.copy_(before)
+    total = sum(piece.score for piece in found.tokens) + found.special
+    assert total == pytest.approx((values[1] - values[0]) / 0.02, rel=0.02)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_integrated_gradients_sum_to_the_difference(make_model, model_folder, tokenizer, seed):
+    pytest.importorskip("captum", reason="needs the explain extra")
+    explainer = Explainer.from_pretrained(model_folder)
+    explainer.model.load_state_dict(make_model(seed=seed).state_dict())
+    found = explainer.explain(TEXT, "integrated_gradients")[0]
+    index = explainer.task.label2id[found.label]
+    _, (passage,), _ = read_passages(tokenizer, TEXT, explainer.scorer.settings)
+    masked = {name: values.copy() for name, values in passage.fields.items()}
+    masked["input_ids"][0, passage.content] = tokenizer.mask_token_id
+    difference = found.log_odds - odds(explainer.answers(masked), index)[0]
+    assert sum(piece.score for piece in found.tokens) == pytest.approx(difference, rel=0.05, abs=0.005)
+    assert found.special == pytest.approx(0, abs=1e-6), "special tokens stay as they are"
+    assert found.completeness_error <= 0.05
+
+
+def test_more_steps_are_taken_where_few_do_not_reach(model_folder, monkeypatch, caplog):
+    pytest.importorskip("captum", reason="needs the explain extra")
+    explainer = Explainer.from_pretrained(model_folder)
+    monkeypatch.setattr(gradients, "STEPS", 1)
+    monkeypatch.setattr(gradients, "TOLERANCE", 0.001)
+    found = explainer.explain(TEXT, "integrated_gradients")[0]
+    assert found.steps > 1
+    assert found.completeness_error <= 0.001
+    monkeypatch.setattr(gradients, "MOST_STEPS", 1)
+    assert explainer.explain(TEXT, "integrated_gradients")[0].steps == 1
+    assert "the scores miss the difference" in caplog.text
+
+
+def test_attention_is_exploratory_without_sign_and_the_same_for_every_label(model_folder):
+    explainer = Explainer.from_pretrained(model_folder)
+    both = [explainer.explain(TEXT, "attention", label)[0] for label in ("negative", "positive")]
+    assert both[0].tokens == both[1].tokens
+    assert all(piece.score > 0 for piece in both[0].tokens)
+    assert sum(piece.score for piece in both[0].tokens) + both[0].special == pytest.approx(1)
+    assert both[0].exploratory
+    assert not explainer.explain(TEXT, "occlusion")[0].exploratory
+
+
+def test_characters_and_words_carry_the_scores_of_tokens(model_folder):
+    found = Explainer.from_pretrained(model_folder).explain("　" + TEXT + "WiFi很慢", "grad_x_input")[0]
+    assert found.offsets_in == "given"
+    total = sum(piece.score for piece in found.tokens)
+    assert sum(piece.score for piece in found.characters) == pytest.approx(total)
+    for piece in (*found.tokens, *found.characters, *found.words):
+        assert found.text[piece.start : piece.end] == piece.text
+    pytest.importorskip("rjieba", reason="needs the explain extra")
+    assert sum(piece.score for piece in found.words) == pytest.approx(total)
+    assert {"早餐", "满意"} <= {piece.text for piece in found.words}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_aspects_are_explained_one_by_one(save, method):
+    if method == "integrated_gradients":
+        pytest.importorskip("captum", reason="needs the explain extra")
+    task = AspectTask(aspect_columns(["taste", "noise", "price"]), "ordinal")
+    explainer = Explainer.from_pretrained(save(task, pooling="attention"))
+    found = [explainer.explain(TEXT, method, "negative", aspect)[0] for aspect in ("taste", "noise")]
+    assert [one.aspect for one in found] == ["taste", "noise"]
+    assert found[0].tokens != found[1].tokens
+    assert found[0].text == TEXT
+    mentioned = SentimentClassifier.from_pretrained(save(task, pooling="attention"))(TEXT).aspects
+    assert [(one.aspect, one.label) for one in explainer.explain(TEXT)] == [
+        (aspect, answer["label"]) for aspect, answer in mentioned.items()
+    ]
+    with pytest.raises(InputError, match="an aspect among taste, noise, price, found 'dirt'"):
+        explainer.explain(TEXT, aspect="dirt")
+    with pytest.raises(InputError, match="an aspect that the label is of, found 'negative' alone"):
+        explainer.explain(TEXT, label="negative")
+
+
+@pytest.mark.parametrize("hierarchical", ["none", "bilstm"])
+def test_an_article_is_explained_inside_the_windows_that_speak_most(save, hierarchical):
+    settings = TextSettings(max_length=16, truncation="sliding", stride=4)
+    folder = save(BUILT_IN_TASKS["reviews"], settings=settings, hierarchical=hierarchical)
+    explainer = Explainer.from_pretrained(folder)
+    article = TEXT + "快递低于预期，" * 3 + TEXT
+    answer = SentimentClassifier.from_pretrained(folder)(article, top_chunks=2)
+    for method in ("occlusion", "grad_x_input", "attention"):
+        found = explainer.explain(article, method, top_chunks=2)
+        assert [one.label for one in found] == [answer.label] * 2
+        assert [one.chunk_idx for one in found] == [chunk.chunk_idx for chunk in answer.chunks]
+        assert found[0].num_chunks == answer.num_chunks
+        assert all(one.start <= piece.start < piece.end <= one.end for one in found for piece in one.tokens)
+
+
+def test_onnx_files_are_explained_by_occlusion_alone(model_folder, reviews):
+    pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
+    from sentiment_hf.compression.export import export_model
+
+    export_model(
+        model_folder, pd.DataFrame({"text": reviews["text"][:8], "label": [0, 1] * 4}), "dynamic", max_drop=100
+    )
+    torch_scores = [piece.score for piece in Explainer.from_pretrained(model_folder, "torch").explain(TEXT)[0].tokens]
+    for backend, tolerance in (("onnx", 1e-3), ("int8", 1.0)):
+        explainer = Explainer.from_pretrained(model_folder, backend)
+        scores = [piece.score for piece in explainer.explain(TEXT)[0].tokens]
+        np.testing.assert_allclose(scores, torch_scores, atol=tolerance)
+        for method in ("grad_x_input", "integrated_gradients", "attention"):
+            with pytest.raises(InputError, match=f"backend torch for {method}, found {backend}"):
+                explainer.explain(TEXT, method)
+
+
+def test_what_cannot_be_explained_is_refused(model_folder):
+    explainer = Explainer.from_pretrained(model_folder)
+    for text, found in (
+        ("", "an empty one"),
+        (" \n", "an empty one"),
+        ("<b></b>", "nothing left of it after cleaning"),
+    ):
+        with pytest.raises(InputError, match=f"a text to explain, found {found}"):
+            explainer.explain(text)
+    with pytest.raises(InputError, match="a label among negative, positive, found 'great'"):
+        explainer.explain(TEXT, label="great")
+    with pytest.raises(InputError, match="found 'lime'"):
+        explainer.explain(TEXT, "lime")
+    with pytest.raises(InputError, match="a model of aspects"):
+        explainer.explain(TEXT, aspect="taste")
+    with pytest.raises(InputError, match="top_chunks of at least 1"):
+        explainer.explain(TEXT, top_chunks=0)
+
+
+def test_the_command(model_folder, tmp_path, capsys):
+    page, text = tmp_path / "why.html", '<script>alert(1)</script>很差 & "房间" x<y'
+    words = ["explain", "--model", str(model_folder)]
+    assert main([*words, text, "--html", str(page)]) == 0
+    shown = capsys.readouterr().out
+    assert "by occlusion" in shown
+    assert "log-odds" in shown
+    written = page.read_text(encoding="utf-8")
+    assert "<script" not in written.replace("<style>", "")
+    assert "&lt;/span>" in written or "&lt;</span>" in written
+    assert written.count("<span style=") >= 5
+    assert main([*words, TEXT, "--method", "attention", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["exploratory"]
+    assert found["tokens"][0].keys() == {"text", "start", "end", "score"}
+    (tmp_path / "article.txt").write_text(TEXT, encoding="gb18030")
+    assert main([*words, "--file", str(tmp_path / "article.txt"), "--label", "1"]) == 0
+    assert "positive" in capsys.readouterr().out
+    assert main(words) == main([*words, TEXT, "--file", "x.txt"]) == main([*words, ""]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main([*words, TEXT, "--method", "lime"])
