@@ -46,7 +46,7 @@ def one_sentence(where: str, token_name: str) -> Iterator[None]:
 def _as_input_error(error: Exception, where: str, token_name: str) -> InputError:
     endpoint = constants.ENDPOINT
     refused = _refusal_within(error)
-    if refused is not None:
+    if refused is not None and refused.response is not None:
         status = refused.response.status_code
         expected, remedy = REFUSALS.get(status, ("{where} to take the files", AGAIN))
         found = f"status {status} for {token_name}: {refused.server_message or 'no reason given'}"

@@ -18,10 +18,13 @@ from sentiment_hf.modeling.onnx_session import (
     onnx_forward,
     open_session,
 )
+from sentiment_hf.serving.hub import hub_file, hub_has
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
+# Weights for torch, whole or in pieces.
+CHECKPOINTS = ("model.safetensors", "model.safetensors.index.json")
 BACKENDS = ("auto", "torch", "onnx", "int8")
 # In small batches of sorted texts next to nothing is padding; torch has more overhead a call.
 BATCH_SIZES = {"torch": 32, "onnx": 8, "int8": 8}
@@ -55,7 +58,7 @@ def open_backend(
     if backend not in BACKENDS:
         raise InputError(f"backend {' | '.join(BACKENDS)}", repr(backend), "Use one of these names.")
     if backend == "auto":
-        backend = first_there(model)
+        backend = first_there(model, revision)
     if backend == "torch":
         return _open_torch(model, config, provider, revision, attn_implementation)
     files = [FP32_FILE] if backend == "onnx" else int8_names()
@@ -89,12 +92,17 @@ def _open_torch(
     return OpenBackend("torch", torch_forward(classifier), (provider,), BATCH_SIZES["torch"], file, head, classifier)
 
 
-def first_there(model: str) -> str:
-    """What `auto` means: the checkpoint where there is one, else INT8, else FP32 ONNX."""
+def first_there(model: str, revision: str | None = None) -> str:
+    """What `auto` means: the checkpoint where there is one, else INT8, else FP32 ONNX; torch, if there is nothing."""
+    int8 = [f"{ONNX_FOLDER}/{name}" for name in int8_names()]
+    paths = [*CHECKPOINTS, *int8, f"{ONNX_FOLDER}/{FP32_FILE}"]
     folder = Path(model)
-    if not folder.is_dir() or any(folder.glob("*.safetensors")) or not any(folder.glob(f"{ONNX_FOLDER}/*.onnx")):
+    there = (
+        {path for path in paths if (folder / path).is_file()} if folder.is_dir() else hub_has(model, paths, revision)
+    )
+    if not there or there & set(CHECKPOINTS):
         return "torch"
-    return "int8" if any((folder / ONNX_FOLDER / file).is_file() for file in int8_names()) else "onnx"
+    return "int8" if there & set(int8) else "onnx"
 
 
 def _model_file(model: str, files: list[str], revision: str | None) -> Path:
@@ -108,12 +116,4 @@ def _model_file(model: str, files: list[str], revision: str | None) -> Path:
         quantize = "" if files == [FP32_FILE] else " --quantize dynamic"
         expected = f"{ONNX_FOLDER}/{files[0]} in {model}"
         raise InputError(expected, found, f"Make it: sentiment-hf export --model {model}{quantize}")
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    for file in files:
-        try:
-            return Path(hf_hub_download(model, f"{ONNX_FOLDER}/{file}", revision=revision))
-        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            reason = str(error).splitlines()[0]
-    raise InputError(f"{ONNX_FOLDER}/{files[0]} in {model} on the Hub", reason, "Use backend torch.")
+    return hub_file(model, [f"{ONNX_FOLDER}/{file}" for file in files], revision)
