@@ -20,6 +20,7 @@ from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.files import size_mb
 from sentiment_hf.modeling.onnx_session import ONNX_FOLDER, int8_names
+from sentiment_hf.publishing.push import PushOptions, check_push, push_run, show_pushed
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.run import SPLITS_FOLDER, train
@@ -103,6 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a recipe to its end and show the report."""
     args = parse_run_arguments(sys.argv[1:] if argv is None else argv)
     log_to_stderr(logging.INFO if args.training.process_index == 0 else logging.WARNING)
+    hub = args.training
+    if hub.push_finished_run:
+        check_push(hub.hub_model_id, hub.folder, hub.hub_token)
     finished = train(args)
     if not finished.metrics:
         return 0
@@ -119,4 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     show(f"Model, onnx/, audit.json, train.log and {METRICS_FILE} are in {finished.folder}")
     if exported.refusal:
         show(exported.refusal)
+    if hub.push_finished_run and hub.hub_model_id is not None:
+        options = PushOptions(private=bool(hub.hub_private_repo), token=hub.hub_token)
+        show_pushed(*push_run(finished.folder, hub.hub_model_id, options))
     return 0

@@ -150,6 +150,7 @@ class ExportArguments:
     quantize: str = option("none", "none or dynamic (INT8)")
     arch: str = option("auto", "CPU that the INT8 file is for: avx512_vnni, avx2, arm64; auto: this machine's")
     max_drop: float = option(0.5, "points of the task's metric on dev that INT8 may lose, else it is not written")
+    license: str | None = option(None, "of the weights, for the model card, as the Hub names it: mit, apache-2.0, …")
 
     def __post_init__(self) -> None:
         check_choice("quantize", self.quantize, QUANTIZATIONS)

@@ -29,7 +29,7 @@ from sentiment_hf.distillation.options import LossArguments, StudentArguments, T
 from sentiment_hf.distillation.sentences import sentence_statistics
 from sentiment_hf.distillation.student import check_pair, load_pair, restore_dropout
 from sentiment_hf.distillation.trainer import DistillationTrainer, StudentWithHeads
-from sentiment_hf.exceptions import exits_cleanly
+from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import write_json
 from sentiment_hf.options import HeldOutArguments, TrainingOptions
 from sentiment_hf.training import folder as run_folder
@@ -62,7 +62,11 @@ class DistillationArguments:
 def parse_distillation_arguments(argv: Sequence[str]) -> DistillationArguments:
     """`--config recipe.yaml --key value …` -> arguments; see `sentiment_hf.training.arguments.parse_recipe`."""
     parts = (TextArguments, HeldOutArguments, StudentArguments, LossArguments, RecipeTrainingArguments)
-    return DistillationArguments(*parse_recipe(argv, parts))
+    args = DistillationArguments(*parse_recipe(argv, parts))
+    if args.training.push_finished_run:
+        remedy = "Fine-tune it with `sentiment-hf run` and push that."
+        raise InputError("a classifier for push_to_hub", "an encoder", remedy)
+    return args
 
 
 def load_corpus(args: TextArguments, held_out_args: HeldOutArguments, seed: int) -> Corpus:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sentiment_hf.console import show
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.publishing.card import HUB_ID, ModelCard
 from sentiment_hf.publishing.files import may_be_pushed, pushed_files
@@ -75,6 +76,28 @@ def push_run(run: str | Path, repo_id: str, options: PushOptions | None = None) 
         return pushed, None
     space = Repository(api, repo_id, token_name, kind="space")
     return pushed, push_space(space, page, pushed.revision, options.private, options.create_pr)
+
+
+def check_push(repo_id: str | None, run: Path, token: str | None = None) -> None:
+    """Refuse before a long training what would be refused after it.
+
+    Raises:
+        InputError: no id of a repository, or no token that may write.
+    """
+    if repo_id is None:
+        remedy = "Name it with `hub_model_id: user/model`."
+        raise InputError("a repository for push_to_hub", "no hub_model_id", remedy)
+    check_repo_id(repo_id, run.name)
+    open_hub(token)
+
+
+def show_pushed(model: Pushed, space: Pushed | None = None) -> None:
+    """Say what a push did."""
+    for pushed in (model, space):
+        if pushed is not None and pushed.changed:
+            show(f"{len(pushed.changed)} files pushed to {pushed.url}, revision {pushed.revision}")
+        elif pushed is not None:
+            show(f"{pushed.url} already holds all of it, revision {pushed.revision}")
 
 
 def model_card(

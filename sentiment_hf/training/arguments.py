@@ -34,7 +34,12 @@ class RecipeTrainingArguments(TrainingOptions, TrainingArguments):
     """transformers' `TrainingArguments` with the keys and defaults of `TrainingOptions`.
 
     The added keys mean the same on transformers 4.57 and 5, which renamed or dropped some of their own.
+
+    Attributes:
+        push_finished_run: what `push_to_hub` asked for.
     """
+
+    push_finished_run: bool = dataclasses.field(init=False, default=False)
 
     def __post_init__(self) -> None:
         TrainingOptions.__post_init__(self)
@@ -47,6 +52,8 @@ class RecipeTrainingArguments(TrainingOptions, TrainingArguments):
         # Our own data pipeline drops columns; the Trainer would drop doc_id as well.
         self.remove_unused_columns = False
         self.label_names = ["labels"]
+        # The Trainer would push each checkpoint, pickles and all; `run` pushes once, when everything is there.
+        self.push_finished_run, self.push_to_hub = self.push_to_hub, False
         if self.accelerator_config is None:
             # Without pinned memory, and so without a GPU, there is nothing to overlap.
             pinned = self.dataloader_pin_memory and not self.use_cpu
@@ -167,6 +174,9 @@ REPLACED_KEYS = {
     "length_column_name": "Lengths are in the column `length`.",
     "remove_unused_columns": "The data pipeline drops columns itself and needs `doc_id`.",
     "label_names": "Name the labels with `labels`.",
+    "hub_strategy": "A finished run is pushed once.",
+    "hub_always_push": "A finished run is pushed once.",
+    "hub_revision": "A push goes to main; `sentiment-hf push --create-pr` makes a pull request.",
     "logging_dir": "The log is in `output_dir`; TensorBoard takes its folder from TENSORBOARD_LOGGING_DIR.",
 }
 

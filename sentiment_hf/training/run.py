@@ -27,7 +27,7 @@ from sentiment_hf.evaluation.baseline import Floor
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.report import metrics_table, write_metrics
 from sentiment_hf.evaluation.scores import metrics_for_trainer
-from sentiment_hf.exceptions import exits_cleanly
+from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import write_json, write_text
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.lora import merge_adapters
@@ -174,6 +174,9 @@ def log_facts(args: RunArguments, data: PreparedData, trained_on: int, model: Pr
 def main(argv: Sequence[str] | None = None) -> int:
     """Train by the arguments of the command line and show the table."""
     args = parse_run_arguments(sys.argv[1:] if argv is None else argv)
+    if args.training.push_finished_run:
+        remedy = "Use that, or push afterwards: sentiment-hf push RUN USER/MODEL"
+        raise InputError("`sentiment-hf run` for push_to_hub", "training alone", remedy)
     log_to_stderr(logging.INFO if args.training.process_index == 0 else logging.WARNING)
     finished = train(args)
     if finished.metrics:

@@ -102,7 +102,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._send(404, b"", headers)
         if file.is_large:
             headers |= {"X-Linked-Etag": f'"{file.sha256}"', "X-Linked-Size": str(len(file.content))}
-            headers["Location"] = f"{self.endpoint}/_lfs/{file.sha256}"
+            # Another host, as on the Hub: the client asks the first one about the file and the second one for it.
+            headers["Location"] = f"{self.endpoint.replace('127.0.0.1', 'localhost')}/_lfs/{file.sha256}"
             return self._send(302, b"", headers)
         self._send_ranged(file.content, headers | {"ETag": f'"{file.git_oid}"'}, fault)
 
