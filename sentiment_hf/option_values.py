@@ -41,3 +41,8 @@ def check_positive(name: str, value: int | None) -> None:
     """Raises InputError for a number below 1; None passes."""
     if value is not None and value < 1:
         raise InputError(f"{name} of at least 1", str(value), "Leave the key out for the default.")
+
+
+# How a label is explained, for the command line and for `sentiment_hf.serving.explainer`.
+OCCLUSION, GRADIENT, INTEGRATED, ATTENTION = "occlusion", "grad_x_input", "integrated_gradients", "attention"
+EXPLANATIONS = (GRADIENT, INTEGRATED, ATTENTION, OCCLUSION)

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from sentiment_hf.cli_options.common import add_column_options, add_model_options
+from sentiment_hf.option_values import EXPLANATIONS
 
 
 def add_study_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -33,6 +34,7 @@ def add_study_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     calibrate.set_defaults(verb="calibrate")
 
     _add_explain(verbs)
+    _add_faithfulness(verbs)
 
 
 def _add_explain(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -42,9 +44,8 @@ def _add_explain(verbs: argparse._SubParsersAction[Any]) -> None:
     explain.add_argument("text", nargs="?", metavar="TEXT")
     explain.add_argument("--file", metavar="FILE", help="a text file in place of TEXT, for example an article")
     explain.add_argument("--encoding", default="auto", metavar="NAME", help="auto, utf-8, utf-8-sig or gb18030")
-    methods = ("grad_x_input", "integrated_gradients", "attention", "occlusion")
     text = "occlusion (the default) works on every backend, the others on torch; attention is exploratory"
-    explain.add_argument("--method", choices=methods, default="occlusion", help=text)
+    explain.add_argument("--method", choices=EXPLANATIONS, default="occlusion", help=text)
     explain.add_argument("--label", metavar="LABEL", help="explain this label; default: the one that the model gives")
     explain.add_argument("--aspect", metavar="ASPECT", help="of a model with aspects; default: each that is mentioned")
     text = "of a text that is read in windows: explain those that speak most for the label (3)"
@@ -52,3 +53,17 @@ def _add_explain(verbs: argparse._SubParsersAction[Any]) -> None:
     explain.add_argument("--html", metavar="FILE", help="also write a page that stands alone")
     explain.add_argument("--json", action="store_true", help="print JSON in place of colours")
     explain.set_defaults(verb="explain")
+
+
+def _add_faithfulness(verbs: argparse._SubParsersAction[Any]) -> None:
+    text = "whether explanations name what the model goes by: comprehensiveness and sufficiency against random order"
+    faithfulness = verbs.add_parser("faithfulness", help=text, description=text)
+    add_model_options(faithfulness)
+    faithfulness.add_argument("--data", required=True, metavar="FILE", help="labelled file that texts are drawn from")
+    faithfulness.add_argument("--rows", type=int, default=200, metavar="N", help="texts to draw (200)")
+    text = "default: all that the backend has"
+    faithfulness.add_argument("--methods", nargs="+", choices=EXPLANATIONS, metavar="METHOD", help=text)
+    faithfulness.add_argument("--seed", type=int, default=42, metavar="N", help="of the draw and of chance (42)")
+    faithfulness.add_argument("--output", metavar="FILE.json", help="also write the figures as JSON")
+    add_column_options(faithfulness)
+    faithfulness.set_defaults(verb="faithfulness")

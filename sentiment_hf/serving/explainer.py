@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.data.padding import pad_rows
 from sentiment_hf.data.passages import Passage, read_passages
 from sentiment_hf.evaluation.explanation import (
     Attribution,
@@ -23,13 +24,12 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.names import STARTER_REVIEWS, resolve_model
 from sentiment_hf.modeling.saved import recorded_calibration, recorded_settings, task_of
+from sentiment_hf.option_values import ATTENTION, EXPLANATIONS, GRADIENT, INTEGRATED, OCCLUSION
 from sentiment_hf.serving.backends import open_backend
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-OCCLUSION, GRADIENT, INTEGRATED, ATTENTION = "occlusion", "grad_x_input", "integrated_gradients", "attention"
-METHODS = (GRADIENT, INTEGRATED, ATTENTION, OCCLUSION)
 TOP_CHUNKS = 3
 
 
@@ -85,7 +85,7 @@ class Explainer:
 
         Args:
             text: what is judged.
-            method: one of `METHODS`; all but `occlusion` need the torch backend.
+            method: one of `EXPLANATIONS`; all but `occlusion` need the torch backend.
             label: the label to explain; None for the one that the model gives.
             aspect: of a model with aspects; None for each that the model finds mentioned.
             top_chunks: of a text that is read in several windows, how many to explain: those that speak most for the
@@ -149,6 +149,18 @@ class Explainer:
         head = self.scorer.document_head
         return answers if head is None else np.stack([head(vector[None]) for vector in answers])
 
+    def judge(self, rows: dict[str, list[list[int]]]) -> np.ndarray:
+        """Rows of the tokenizer's fields, of any length -> answers `[rows, width]`, a few at a time."""
+        scorer, count = self.scorer, len(rows["input_ids"])
+        order = np.argsort([len(ids) for ids in rows["input_ids"]], kind="stable")
+        parts = []
+        for start in range(0, count, scorer.batch_size):
+            batch = {name: [rows[name][row] for row in order[start : start + scorer.batch_size]] for name in rows}
+            padded = pad_rows(batch, scorer.tokenizer, scorer.pad_to_multiple_of, scorer.settings.max_length)
+            parts.append(self.answers(padded))
+        answers = np.concatenate(parts)
+        return answers[np.argsort(order)]
+
     @property
     def mask_id(self) -> int:
         """What stands for a token that is hidden."""
@@ -158,8 +170,8 @@ class Explainer:
 
     def check_method(self, method: str) -> None:
         """Raises InputError for an unknown method, or one that this backend does not have."""
-        if method not in METHODS:
-            raise InputError(f"method {' | '.join(METHODS)}", repr(method), "Use one of these names.")
+        if method not in EXPLANATIONS:
+            raise InputError(f"method {' | '.join(EXPLANATIONS)}", repr(method), "Use one of these names.")
         if method != OCCLUSION and self.model is None:
             remedy = "Give a model with a checkpoint and --backend torch, or use --method occlusion."
             raise InputError(f"backend torch for {method}", self.backend, remedy)

@@ -13,7 +13,8 @@ from sentiment_hf.evaluation import gradients
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
 from sentiment_hf.modeling.saved import record_settings
-from sentiment_hf.serving.explainer import METHODS, Explainer
+from sentiment_hf.option_values import EXPLANATIONS
+from sentiment_hf.serving.explainer import Explainer
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.folder import save_model
@@ -133,7 +134,7 @@ def test_characters_and_words_carry_the_scores_of_tokens(model_folder):
     assert {"早餐", "满意"} <= {piece.text for piece in found.words}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EXPLANATIONS)
 def test_aspects_are_explained_one_by_one(save, method):
     if method == "integrated_gradients":
         pytest.importorskip("captum", reason="needs the explain extra")

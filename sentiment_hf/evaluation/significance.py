@@ -1,0 +1,108 @@
+"""Whether a difference is more than chance: paired tests and bootstraps over the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import binomtest
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+# Rows of a table of resamples that are worked on at once.
+_AT_ONCE = 1000
+
+
+def mean_interval(values: np.ndarray, seed: int = 42, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """The 95 % percentile bootstrap interval of a mean: `[rows]` -> lower and upper end."""
+    generator = np.random.default_rng(seed)
+    means = [values[generator.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
+    return interval(np.array(means))
+
+
+def interval(resampled: np.ndarray) -> tuple[float, float]:
+    """The middle 95 % of resampled figures."""
+    low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Two classifiers on the same rows.
+
+    Attributes:
+        only_a: rows that the first alone has right.
+        only_b: rows that the second alone has right.
+        p_value: of the exact two-sided test that both are equally likely.
+    """
+
+    only_a: int
+    only_b: int
+    p_value: float
+
+
+def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> McNemar:
+    """McNemar's exact test (McNemar 1947): do rows that one alone has right fall to both alike?
+
+    Args:
+        right_a: `[rows]`, whether the first is right.
+        right_b: `[rows]`, whether the second is.
+    """
+    only_a, only_b = int((right_a & ~right_b).sum()), int((~right_a & right_b).sum())
+    p_value = float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
+    return McNemar(only_a, only_b, p_value)
+
+
+def bootstrap_macro_f1(
+    truth: np.ndarray, answers: np.ndarray, classes: int, seed: int = 42, resamples: int = RESAMPLES
+) -> np.ndarray:
+    """Macro-F1 of several classifiers on rows drawn with replacement, the same rows for all of them.
+
+    Args:
+        truth: `[rows]`, ids.
+        answers: `[classifiers, rows]`, ids.
+        classes: how many there are.
+        seed: of the draw.
+        resamples: how many draws.
+
+    Returns:
+        `[resamples, classifiers]`; as in `metrics.json`, a class that a draw has neither as truth nor as answer is left
+        out of the mean.
+    """
+    generator = np.random.default_rng(seed)
+    # Rows that agree in everything are one kind; how often each kind is drawn says all that a draw says.
+    kinds, counts = np.unique(np.column_stack([truth, answers.T]), axis=0, return_counts=True)
+    scores = []
+    for start in range(0, resamples, _AT_ONCE):
+        drawn = generator.multinomial(len(truth), counts / len(truth), size=min(_AT_ONCE, resamples - start))
+        scores.append(np.column_stack([_macro_f1(drawn, kinds[:, 0], column, classes) for column in kinds.T[1:]]))
+    return np.concatenate(scores)
+
+
+def _macro_f1(drawn: np.ndarray, truth: np.ndarray, answers: np.ndarray, classes: int) -> np.ndarray:
+    """`[draws, kinds]` of counts -> `[draws]`."""
+    total, occurring = np.zeros(len(drawn)), np.zeros(len(drawn))
+    for label in range(classes):
+        is_truth, is_answer = truth == label, answers == label
+        both = drawn[:, is_truth & is_answer].sum(axis=1)
+        either = drawn[:, is_truth].sum(axis=1) + drawn[:, is_answer].sum(axis=1)
+        total += 2 * both / np.maximum(either, 1)
+        occurring += either > 0
+    return total / occurring
+
+
+def two_sided_p(differences: np.ndarray) -> float:
+    """How often resampled differences lie on the other side of 0, twice; never 0, since draws are finite."""
+    beyond = min(int((differences <= 0).sum()), int((differences >= 0).sum()))
+    return min(1.0, 2 * (beyond + 1) / (len(differences) + 1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values adjusted for their number (Holm 1979), in the order in which they came."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
