@@ -35,6 +35,7 @@ def add_study_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
 
     _add_explain(verbs)
     _add_faithfulness(verbs)
+    _add_compare(verbs)
 
 
 def _add_explain(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -67,3 +68,19 @@ def _add_faithfulness(verbs: argparse._SubParsersAction[Any]) -> None:
     faithfulness.add_argument("--output", metavar="FILE.json", help="also write the figures as JSON")
     add_column_options(faithfulness)
     faithfulness.set_defaults(verb="faithfulness")
+
+
+def _add_compare(verbs: argparse._SubParsersAction[Any]) -> None:
+    text = "two models on the same rows: paired tests, and the rows whose answer changed"
+    compare = verbs.add_parser("compare", help=text, description=text)
+    compare.add_argument("a", metavar="A", help="path or id of the model that is there")
+    compare.add_argument("b", metavar="B", help="path or id of the one that is to be better")
+    compare.add_argument("--data", required=True, metavar="FILE", help="labelled file")
+    backends = ("auto", "torch", "onnx", "int8")
+    compare.add_argument("--backend", choices=backends, default="auto", help="which file of both runs (auto)")
+    compare.add_argument("--backend_b", choices=backends, help="which file of B runs, where it is another than A's")
+    compare.add_argument("--provider", choices=("cpu", "cuda", "tensorrt"), default="cpu", help="where it runs (cpu)")
+    compare.add_argument("--seed", type=int, default=42, metavar="N", help="of the bootstrap (42)")
+    compare.add_argument("--output_dir", metavar="FOLDER", help="for compare.json and changed.csv")
+    add_column_options(compare)
+    compare.set_defaults(verb="compare")
