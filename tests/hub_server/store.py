@@ -128,6 +128,11 @@ class Hub:
     requests: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def clear(self) -> None:
+        """Forget everything but the accounts."""
+        for held in (self.repositories, self.large_files, self.parts, self.faults, self.requests):
+            held.clear()
+
     def repository(self, kind: str, name: str, account: Account | None) -> Repository:
         found = self.repositories.get((kind, name))
         if found is None or (found.private and not self.may_write(account, name)):

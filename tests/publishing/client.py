@@ -1,0 +1,21 @@
+"""A process that talks to the Hub on behalf of the tests: the client reads its settings once, when it is imported.
+
+Reads `{"words": [...], "token": ...}` a line, runs `sentiment-hf` with these words, answers `{"status", "out", "err"}` a line.
+"""
+
+import contextlib
+import io
+import json
+import os
+import sys
+
+from sentiment_hf.cli import main
+
+for line in sys.stdin:
+    asked = json.loads(line)
+    os.environ["HF_TOKEN"] = asked["token"]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(asked["words"])
+    sys.stdout.write(json.dumps({"status": status, "out": out.getvalue(), "err": err.getvalue()}) + "\n")
+    sys.stdout.flush()
