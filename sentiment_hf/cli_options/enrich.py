@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from sentiment_hf.cli_options.common import add_column_options, add_model_options
+
 
 def add_enrich_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     from sentiment_hf.recipe import add_recipe_options
@@ -14,6 +16,7 @@ def add_enrich_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     clean = verbs.add_parser("clean", help=text, description=text, epilog=epilog, conflict_handler="resolve")
     add_recipe_options(clean)
     add_clean_options(clean)
+    _add_judge(verbs)
 
 
 def add_clean_options(parser: argparse.ArgumentParser) -> None:
@@ -21,9 +24,7 @@ def add_clean_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("cleaning")
     group.add_argument("--output_dir", metavar="FOLDER", help="for suspects.csv, clean.json and what the action writes")
     group.add_argument("--fast", action="store_true", help="judge by the TF-IDF floor: seconds, no training")
-    group.add_argument(
-        "--folds", type=int, default=5, metavar="K", help="models, each judges what it has not seen (5)"
-    )
+    group.add_argument("--folds", type=int, default=5, metavar="K", help="models, each judges what it has not seen (5)")
     text = "times that all is judged; from the second on without learning from what is suspect (1)"
     group.add_argument("--rounds", type=int, default=1, metavar="N", help=text)
     text = "what to do with suspects: review (a csv to edit), drop or relabel"
@@ -35,3 +36,47 @@ def add_clean_options(parser: argparse.ArgumentParser) -> None:
     )
     text = "an edited review.csv: write the training rows with its decisions, judge nothing"
     group.add_argument("--reviewed", metavar="FILE", help=text)
+
+
+def _add_judge(verbs: argparse._SubParsersAction[Any]) -> None:
+    text = "a language model's verdict on labels that a classifier disagrees with, and how far it agrees with whom"
+    judge = verbs.add_parser("judge", help=text, description=text)
+    add_model_options(judge)
+    judge.add_argument("--data", required=True, metavar="FILE", help="labelled file")
+    judge.add_argument("--output_dir", required=True, metavar="FOLDER", help="for verdicts.csv and judge.json")
+    text = "judge rows to whose label the classifier gives 1 less this or less (0.5); 0 judges all"
+    judge.add_argument("--threshold", type=float, default=0.5, metavar="SHARE", help=text)
+    judge.add_argument("--limit", type=int, metavar="N", help="judge so many at most, the most doubtful first")
+    judge.add_argument("--repeats", type=int, default=1, metavar="N", help="ask so often, in other orders (1)")
+    text = "examples of each label in the prompt, from rows that are not judged (2)"
+    judge.add_argument("--examples", type=int, default=2, metavar="N", help=text)
+    judge.add_argument("--seed", type=int, default=42, help="draws the examples (42)")
+    add_judging_options(judge)
+    add_llm_options(judge)
+    add_column_options(judge)
+    judge.set_defaults(verb="judge")
+
+
+def add_judging_options(parser: argparse.ArgumentParser) -> None:
+    text = "{label: its word in the prompt}; default: Chinese words for the built-in tasks, else the names"
+    parser.add_argument("--label_words", metavar="YAML", help=text)
+    text = "Jinja file with the variables labels, examples and text; default: the one that comes with the package"
+    parser.add_argument("--prompt", metavar="FILE", help=text)
+
+
+def add_llm_options(parser: argparse.ArgumentParser) -> None:
+    """Which language model, and how it is asked."""
+    group = parser.add_argument_group("language model")
+    text = "Hub id, folder or .gguf file of a causal model; with --base_url the endpoint's name for it"
+    group.add_argument("--llm", metavar="MODEL", help=text)
+    group.add_argument("--base_url", metavar="URL", help="OpenAI-compatible endpoint, such as http://localhost:8000/v1")
+    text = "environment variable with the endpoint's key (OPENAI_API_KEY)"
+    group.add_argument("--api_key_variable", default="OPENAI_API_KEY", metavar="NAME", help=text)
+    group.add_argument("--concurrency", type=int, default=8, metavar="N", help="requests under way at a time (8)")
+    group.add_argument("--requests_per_minute", type=float, metavar="N", help="at most; default: no limit")
+    group.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="for one answer (60)")
+    group.add_argument("--retries", type=int, default=4, metavar="N", help="after 429, 5xx and silence (4)")
+    text = "price of a million tokens read and written, for the bill"
+    group.add_argument("--prices", type=float, nargs=2, metavar=("READ", "WRITTEN"), help=text)
+    text = "file of answers, of which none is asked for again; default: answers.jsonl in the output folder"
+    group.add_argument("--cache", metavar="FILE", help=text)

@@ -1,0 +1,84 @@
+"""Answers kept in a file that is only ever added to, so that an interrupted run asks nothing twice."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sentiment_hf.enrich.questions import Question, Reply
+from sentiment_hf.exceptions import InputError
+
+
+class AnswerCache:
+    """Answers of one model, in memory and, line by line, in a file.
+
+    The first line names the model. A last line that was cut off while it was written is removed.
+
+    Args:
+        path: of the file; made if it is not there.
+        model: whose answers these are.
+
+    Raises:
+        InputError: the file holds answers of another model, or is no such file.
+    """
+
+    def __init__(self, path: Path, model: str) -> None:
+        self.path, self.model = path, model
+        self._answers: dict[str, Reply] = {}
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        whole = self._read() if path.is_file() else 0
+        self._file = path.open("r+b" if path.is_file() else "w+b", buffering=0)
+        self._file.truncate(whole)
+        self._file.seek(whole)
+        if whole == 0:
+            self._write({"answers_of": model})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def get(self, question: Question) -> Reply | None:
+        return self._answers.get(question.key(self.model))
+
+    def add(self, question: Question, reply: Reply) -> None:
+        """Keep an answer; it is in the file when this returns. Any thread may call it."""
+        key = question.key(self.model)
+        with self._lock:
+            self._write({"key": key, **asdict(reply)})
+            self._answers[key] = reply
+
+    def _write(self, record: dict[str, object]) -> None:
+        rest = memoryview((json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def _read(self) -> int:
+        """Take in what the file holds; returns the bytes of its whole lines."""
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        model = self.model
+        for number, line in enumerate(data[:whole].split(b"\n")[:-1]):
+            try:
+                record = json.loads(line)
+                if number == 0:
+                    model = str(record["answers_of"])
+                else:
+                    key = record.pop("key")
+                    self._answers[key] = Reply(**record | {"scores": tuple(record["scores"])})
+            except (ValueError, KeyError, TypeError, AttributeError):
+                found, remedy = f"something else in line {number + 1}", "Name another file with --cache."
+                raise InputError(f"a file of answers at {self.path}", found, remedy) from None
+        if model != self.model:
+            remedy = "Name another file with --cache, or go on with that model."
+            raise InputError(f"answers of {self.model} in {self.path}", f"answers of {model}", remedy)
+        return whole

@@ -1,0 +1,175 @@
+"""One client for language models: many questions, each asked once, with a cache, a rate limit and a bill."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from tqdm import tqdm
+
+from sentiment_hf.enrich.cache import AnswerCache
+from sentiment_hf.enrich.questions import Answerer, Question, Reply, fields_of
+from sentiment_hf.exceptions import InputError
+
+logger = logging.getLogger(__name__)
+
+# An answer that does not follow its schema is asked for again so often.
+MALFORMED_RETRIES = 2
+MALFORMED = "the answer does not follow the schema"
+# So many questions in a row without any answer: the fault is not with the questions.
+FAILURES_IN_A_ROW = 10
+_WARMER = 0.3
+
+
+@dataclass
+class Usage:
+    """What was asked and what it took.
+
+    Attributes:
+        asked: questions put to the model.
+        from_cache: different questions that had been answered before.
+        abstained: questions without a usable answer.
+        prompt_tokens: read by the model.
+        completion_tokens: written by it.
+    """
+
+    asked: int = 0
+    from_cache: int = 0
+    abstained: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def report(self, prices: Sequence[float] | None) -> dict[str, Any]:
+        """The figures and, with prices of a million tokens read and written, the cost."""
+        report = asdict(self)
+        if prices is not None:
+            tokens = (self.prompt_tokens, self.completion_tokens)
+            report["cost"] = sum(price * count / 1e6 for price, count in zip(prices, tokens, strict=True))
+        return report
+
+
+class StoppedError(Exception):
+    """The run was stopped while a question waited for its turn."""
+
+
+class LanguageModel:
+    """Asks an `Answerer` many questions at a time.
+
+    Ctrl-C and SIGTERM stop it gently: nothing new is asked, and answers that are under way are waited for and kept.
+
+    Args:
+        answerer: who is asked.
+        cache: where answers are kept and looked up.
+        concurrency: questions under way at a time.
+        per_minute: questions a minute at most; None for no limit.
+    """
+
+    def __init__(
+        self, answerer: Answerer, cache: AnswerCache, concurrency: int = 8, per_minute: float | None = None
+    ) -> None:
+        self.answerer, self.cache, self.usage = answerer, cache, Usage()
+        self.concurrency = min(concurrency, answerer.concurrency)
+        self._interval = 0.0 if per_minute is None else 60 / per_minute
+        self._next_turn = 0.0
+        self._failures = 0
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+
+    def ask_all(self, questions: Sequence[Question], desc: str) -> list[Reply]:
+        """Answers in the order of the questions; a question that comes twice is asked once.
+
+        A question without an answer has a reply with `failed`, and the next run asks it again, unless the model did
+        answer and would not follow the schema.
+
+        Raises:
+            InputError: no endpoint, a wrong key, or no answer many times in a row.
+        """
+        different = list(questions_by_key(questions, self.answerer.name).values())
+        open_questions = [question for question in different if self.cache.get(question) is None]
+        self.usage.from_cache += len(different) - len(open_questions)
+        failed: dict[str, Reply] = {}
+        bar = tqdm(total=len(different), initial=len(different) - len(open_questions), desc=desc, unit="question")
+        with bar, _ended_by_sigterm(), ThreadPoolExecutor(self.concurrency) as pool:
+            futures = {pool.submit(self._ask, question): question for question in open_questions}
+            try:
+                for future in as_completed(futures):
+                    reply = future.result()
+                    if reply.failed:
+                        failed[futures[future].key(self.answerer.name)] = reply
+                    bar.update()
+            except BaseException:
+                self._stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        replies = [self.cache.get(question) or failed[question.key(self.answerer.name)] for question in questions]
+        self.usage.abstained += sum(bool(reply.failed) for reply in replies)
+        return replies
+
+    def _ask(self, question: Question) -> Reply:
+        self._take_turn()
+        reply = self._answer(question)
+        with self._lock:
+            self.usage.asked += 1
+            self.usage.prompt_tokens += reply.prompt_tokens
+            self.usage.completion_tokens += reply.completion_tokens
+            # An answer of the wrong form is an answer of this model all the same.
+            answered = reply.failed in ("", MALFORMED)
+            self._failures = 0 if answered else self._failures + 1
+            hopeless = self._failures >= FAILURES_IN_A_ROW
+        if answered:
+            self.cache.add(question, reply)
+        if hopeless:
+            remedy = "What was answered so far is kept; start again when it is mended."
+            raise InputError(f"answers from {self.answerer.name}", f"{FAILURES_IN_A_ROW} x {reply.failed}", remedy)
+        return reply
+
+    def _answer(self, question: Question) -> Reply:
+        """One question until its answer follows its schema, or too often."""
+        read = written = 0
+        reply = Reply()
+        for attempt in range(MALFORMED_RETRIES + 1):
+            # The same words once more would be the same answer.
+            warmer = max(question.temperature, _WARMER * attempt)
+            reply = self.answerer.ask(replace(question, temperature=warmer, seed=question.seed + attempt), self._wait)
+            read, written = read + reply.prompt_tokens, written + reply.completion_tokens
+            reply = replace(reply, prompt_tokens=read, completion_tokens=written)
+            if reply.failed or question.schema is None or fields_of(reply.text, question.schema) is not None:
+                return reply
+        return replace(reply, failed=MALFORMED)
+
+    def _take_turn(self) -> None:
+        with self._lock:
+            now = time.monotonic()
+            turn = max(now, self._next_turn)
+            self._next_turn = turn + self._interval
+        self._wait(turn - now)
+
+    def _wait(self, seconds: float) -> None:
+        if self._stop.wait(max(seconds, 0.0)):
+            raise StoppedError
+
+
+def questions_by_key(questions: Sequence[Question], model: str) -> dict[str, Question]:
+    """The different questions by their keys, in their order."""
+    return {question.key(model): question for question in questions}
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let `kill` end a run as Ctrl-C does, so that answers under way are kept."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

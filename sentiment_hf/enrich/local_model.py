@@ -1,0 +1,137 @@
+"""A causal language model in this process, through transformers: a Hub id, a folder or a GGUF file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from sentiment_hf.enrich.questions import Question, Reply, Wait
+from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.modeling.loading import TOKENIZER_FILES, check_folder, not_loadable
+
+GGUF = ".gguf"
+
+
+class LocalModel:
+    """A causal model that scores words and writes.
+
+    Args:
+        model: the causal model, in evaluation mode.
+        tokenizer: its tokenizer.
+        name: under which its answers are kept.
+    """
+
+    scores_words = True
+    # The model is one; threads would only wait for each other.
+    concurrency = 1
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
+        self.model, self.tokenizer, self.name = model, tokenizer, name
+
+    @classmethod
+    def from_pretrained(cls, model: str) -> LocalModel:
+        """Load a model, onto the GPU where there is one.
+
+        On a CPU the weights are FP32, on a GPU as they were saved; a model that was saved in 4 bits stays in 4 bits
+        if the packages that its config asks for are installed.
+
+        Args:
+            model: Hub id, folder, or GGUF file.
+
+        Raises:
+            InputError: no such file or folder, one without a tokenizer, or nothing that transformers can load.
+            MissingExtraError: a GGUF file, and gguf is not installed.
+        """
+        path, on_gpu = Path(model), torch.cuda.is_available()
+        options: dict[str, Any] = {"dtype": "auto" if on_gpu else torch.float32, "trust_remote_code": False}
+        if path.suffix == GGUF:
+            if not path.is_file():
+                raise InputError(f"a GGUF file at {model}", "nothing there", "Check the path.")
+            _check_gguf()
+            source, files = str(path.parent), {"gguf_file": path.name}
+        else:
+            check_folder(model)
+            source, files = model, {}
+            if path.is_dir() and not any((path / name).is_file() for name in TOKENIZER_FILES):
+                found = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "an empty folder"
+                remedy = "Save the tokenizer beside the weights: tokenizer.save_pretrained(folder)."
+                raise InputError(f"a tokenizer in {model}", found, remedy)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **files)
+            loaded = AutoModelForCausalLM.from_pretrained(source, **options, **files)
+        except (OSError, ValueError, ImportError) as error:
+            raise not_loadable("a causal model and its tokenizer", model, error) from error
+        return cls((loaded.cuda() if on_gpu else loaded).eval(), tokenizer, _identity(model))
+
+    @torch.no_grad()
+    def ask(self, question: Question, wait: Wait) -> Reply:
+        """Log-likelihoods of the question's words, or an answer in words."""
+        if question.words:
+            prompt = self.tokenizer(question.prompt)["input_ids"]
+            scores = self.score(prompt, question.words)
+            return Reply(scores=tuple(scores), prompt_tokens=len(prompt))
+        ids = self._chat(question)
+        torch.manual_seed(question.seed)
+        sampling = {"do_sample": True, "temperature": question.temperature} if question.temperature > 0 else {}
+        written = self.model.generate(
+            **self._tensors([ids]),
+            max_new_tokens=question.max_tokens,
+            pad_token_id=self._padding,
+            **({"do_sample": False} | sampling),
+        )[0][len(ids) :]
+        text = self.tokenizer.decode(written, skip_special_tokens=True)
+        return Reply(text.strip(), prompt_tokens=len(ids), completion_tokens=len(written))
+
+    @torch.no_grad()
+    def score(self, prompt: Sequence[int], words: Sequence[str]) -> list[float]:
+        """The log-likelihood of each word after the prompt, the sum over its tokens."""
+        endings = [self.tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+        batch = self._tensors([[*prompt, *ending] for ending in endings])
+        logits = self.model(**batch).logits.float()
+        scores = []
+        for row, ending in enumerate(endings):
+            # What stands at a place is said by the logits of the place before.
+            log_p = logits[row, len(prompt) - 1 : len(prompt) - 1 + len(ending)].log_softmax(dim=-1)
+            scores.append(float(log_p[torch.arange(len(ending)), torch.tensor(ending)].sum()))
+        return scores
+
+    def _chat(self, question: Question) -> list[int]:
+        if self.tokenizer.chat_template is None:
+            text = "\n\n".join(part for part in (question.system, question.prompt) if part)
+            return list(self.tokenizer(text)["input_ids"])
+        # Some templates know no system message; what it says stands before the prompt then.
+        text = "\n\n".join(part for part in (question.system, question.prompt) if part)
+        chat = [{"role": "user", "content": text}]
+        rendered = self.tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False)
+        return list(self.tokenizer(rendered, add_special_tokens=False)["input_ids"])
+
+    @property
+    def _padding(self) -> int:
+        tokenizer = self.tokenizer
+        return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
+
+    def _tensors(self, rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
+        # On the right, so that the places of a causal model's tokens do not move.
+        length = max(map(len, rows))
+        ids = torch.tensor([[*row, *[self._padding] * (length - len(row))] for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
+        return {"input_ids": ids.to(self.model.device), "attention_mask": mask.to(self.model.device)}
+
+
+def _check_gguf() -> None:
+    try:
+        import gguf  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("gguf", "enrich") from None
+
+
+def _identity(model: str) -> str:
+    """The name, of files on disk with their size, so that answers of other weights are not taken for these."""
+    path = Path(model)
+    files = [path] if path.is_file() else sorted([*path.glob("*.safetensors"), *path.glob("*.bin")])
+    size = sum(file.stat().st_size for file in files)
+    return f"{path.name} ({size:,} bytes)" if files else model

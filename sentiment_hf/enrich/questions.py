@@ -1,0 +1,105 @@
+"""What a language model is asked and what it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+# Waits so many seconds; raises where the run was stopped meanwhile.
+Wait = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One request; two equal ones are one request.
+
+    Attributes:
+        prompt: what the user says.
+        system: what stands before it, for models that tell the two apart.
+        words: continuations whose log-likelihood is asked for in the place of an answer in words.
+        schema: JSON schema of an object that the answer has to follow: its `properties` are strings, with `enum` where
+            few will do, and numbers between `minimum` and `maximum`; all are required.
+        max_tokens: of the answer.
+        temperature: 0 takes the likeliest token.
+        seed: another seed is another request, also where it changes nothing else.
+    """
+
+    prompt: str
+    system: str = ""
+    words: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
+    max_tokens: int = 256
+    temperature: float = 0.0
+    seed: int = 0
+
+    def key(self, model: str) -> str:
+        """A digest of the question and of the model that it is put to."""
+        parts = json.dumps([model, asdict(self)], ensure_ascii=False, sort_keys=True, default=dict)
+        return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer.
+
+    Attributes:
+        text: in words.
+        scores: log-likelihoods of the question's `words`.
+        prompt_tokens: tokens read, over all attempts.
+        completion_tokens: tokens written, over all attempts.
+        failed: why there is no answer; "" where there is one.
+    """
+
+    text: str = ""
+    scores: tuple[float, ...] = ()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    failed: str = ""
+
+
+class Answerer(Protocol):
+    """Whatever answers questions: a model in this process, or an endpoint.
+
+    Attributes:
+        name: of the model; answers are kept under it.
+        scores_words: whether it can say how likely given words are; without that it is asked for JSON.
+        concurrency: questions that it takes at a time at most.
+    """
+
+    name: str
+    scores_words: bool
+    concurrency: int
+
+    def ask(self, question: Question, wait: Wait) -> Reply: ...
+
+
+def fields_of(text: str, schema: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The fields of an answer in JSON, or None where it does not follow the schema."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return None
+    properties: Mapping[str, Mapping[str, Any]] = schema["properties"]
+    if not isinstance(answer, dict) or set(answer) != set(properties):
+        return None
+    return answer if all(_fits(answer[name], rule) for name, rule in properties.items()) else None
+
+
+def _fits(value: Any, rule: Mapping[str, Any]) -> bool:
+    if rule["type"] == "number":
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and rule["minimum"] <= value <= rule["maximum"]
+    return isinstance(value, str) and value in rule.get("enum", (value,))
+
+
+def object_schema(properties: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The schema of an object with exactly these properties."""
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }

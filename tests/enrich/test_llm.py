@@ -1,0 +1,221 @@
+import json
+import logging
+import time
+
+import pytest
+import torch
+
+from sentiment_hf.enrich.cache import AnswerCache
+from sentiment_hf.enrich.endpoint import Endpoint
+from sentiment_hf.enrich.llm import MALFORMED, MALFORMED_RETRIES, LanguageModel
+from sentiment_hf.enrich.local_model import LocalModel
+from sentiment_hf.enrich.questions import Question, fields_of, object_schema
+from sentiment_hf.exceptions import InputError
+from tests.enrich.llm_server import KEY, LlmServer
+
+SCHEMA = object_schema(
+    {
+        "verdict": {"type": "string", "enum": ["正面", "负面"]},
+        "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+        "reason": {"type": "string"},
+    }
+)
+
+
+@pytest.fixture
+def server():
+    with LlmServer() as server:
+        yield server
+
+
+@pytest.fixture
+def client(server, tmp_path):
+    endpoint = Endpoint(server.base_url, "tiny", "NO_SUCH_KEY", timeout=0.7, retries=2, backoff=0.05)
+    with AnswerCache(tmp_path / "answers.jsonl", "tiny") as cache:
+        yield LanguageModel(endpoint, cache, concurrency=4)
+
+
+def question(text, **settings):
+    return Question(f"<text>{text}</text>", schema=SCHEMA, **settings)
+
+
+def test_a_server_that_misbehaves_and_then_answers(client, server):
+    server.misdeeds = {
+        "busy": ["429", "429"],
+        "down": ["500", "503"],
+        "slow": ["hang"],
+        "cut": ["truncated"],
+        "odd": ["wrong schema", "empty"],
+        "half": ["broken"],
+    }
+    texts = [*server.misdeeds, "fine"]
+    replies = client.ask_all([question(f"{text} 好") for text in texts], "Asking")
+    assert [fields_of(reply.text, SCHEMA)["verdict"] for reply in replies] == ["正面"] * len(texts)
+    counts = {"busy": 3, "down": 3, "slow": 2, "cut": 2, "odd": 3, "half": 2, "fine": 1}
+    assert server.asked == {f"{text} 好": count for text, count in counts.items()}
+    # An answer of the wrong form has been paid for all the same.
+    assert client.usage.prompt_tokens == 100 * (7 + 1 + 2)
+    assert client.usage.report((2.0, 10.0))["cost"] == pytest.approx((1000 * 2 + 200 * 10) / 1e6)
+
+
+def test_answers_that_never_follow_the_schema_abstain_and_are_kept(client, server):
+    server.misdeeds = {"mad": ["wrong schema"] * 9}
+    (reply,) = client.ask_all([question("mad")], "Asking")
+    assert reply.failed == MALFORMED
+    assert server.asked["mad"] == MALFORMED_RETRIES + 1
+    client.ask_all([question("mad")], "Asking")
+    assert server.asked["mad"] == MALFORMED_RETRIES + 1
+
+
+def test_no_answer_is_not_kept(client, server):
+    server.misdeeds = {"down": ["500"] * 3}
+    (reply,) = client.ask_all([question("down")], "Asking")
+    assert reply.failed == "status 500 without an answer"
+    (reply,) = client.ask_all([question("down")], "Asking")
+    assert reply.failed == ""
+    assert client.usage.abstained == 1
+
+
+def test_an_endpoint_that_is_down_for_all_ends_the_run(client, server):
+    server.misdeeds = {"": ["500"] * 999}
+    with pytest.raises(InputError, match="10 x status 500"):
+        client.ask_all([question(str(number)) for number in range(60)], "Asking")
+    assert sum(server.asked.values()) < 60 * 3
+
+
+def test_each_question_is_asked_once_and_several_at_a_time(client, server, tmp_path):
+    server.delay = 0.05
+    questions = [question(str(number % 20)) for number in range(40)]
+    first = client.ask_all(questions, "Asking")
+    assert set(server.asked.values()) == {1}
+    assert 1 < server.most_at_once <= 4
+    endpoint = Endpoint(server.base_url, "tiny", "NO_SUCH_KEY")
+    with AnswerCache(tmp_path / "answers.jsonl", "tiny") as cache:
+        again = LanguageModel(endpoint, cache)
+        assert again.ask_all(questions, "Asking") == first
+        assert (again.usage.asked, again.usage.from_cache) == (0, 20)
+        again.ask_all([question("1", temperature=0.5), question("1", seed=3)], "Asking")
+    assert server.asked["1"] == 3
+
+
+def test_the_rate_limit(client, server):
+    limited = LanguageModel(client.answerer, client.cache, concurrency=4, per_minute=600)
+    start = time.perf_counter()
+    limited.ask_all([question(str(number)) for number in range(6)], "Asking")
+    assert time.perf_counter() - start >= 0.5
+
+
+def test_the_key_is_sent_and_stands_nowhere_else(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("MY_KEY", KEY)
+    with LlmServer(wanted_key=KEY) as server, AnswerCache(tmp_path / "answers.jsonl", "tiny") as cache:
+        client = LanguageModel(Endpoint(server.base_url, "tiny", "MY_KEY"), cache)
+        assert not client.ask_all([question("a")], "Asking")[0].failed
+        assert server.keys == [f"Bearer {KEY}"]
+        server.wanted_key = "another"
+        with pytest.raises(InputError, match="the key in it: 401. Set the environment variable MY_KEY") as error:
+            client.ask_all([question("b")], "Asking")
+        monkeypatch.delenv("MY_KEY")
+        bare = LanguageModel(Endpoint(server.base_url, "tiny", "MY_KEY"), cache)
+        with pytest.raises(InputError, match="no key in it"):
+            bare.ask_all([question("c")], "Asking")
+    assert KEY not in str(error.value) + caplog.text + (tmp_path / "answers.jsonl").read_text(encoding="utf-8")
+
+
+def test_addresses(tmp_path):
+    with LlmServer() as server:
+        url = server.base_url
+        wrong = Endpoint(url.removesuffix("/v1"), "tiny")
+        with pytest.raises(InputError, match="status 404: no such path"):
+            wrong.ask(question("a"), lambda seconds: None)
+    waits = []
+    with pytest.raises(InputError, match="an endpoint at http://127.0.0.1"):
+        Endpoint(url, "tiny", retries=3, backoff=1).ask(question("a"), waits.append)
+    assert [0.5 * 2**turn <= wait <= 2**turn for turn, wait in enumerate(waits)] == [True] * 3
+    for bad in ("localhost:8000/v1", "ftp://host/v1", "https://user:password@host/v1"):
+        with pytest.raises(InputError, match="base_url") as error:
+            Endpoint(bad, "tiny")
+        assert "user:password" not in str(error.value)
+
+
+def test_a_cache_of_another_model_and_one_cut_short(client, tmp_path):
+    client.ask_all([question("a"), question("b")], "Asking")
+    path = tmp_path / "answers.jsonl"
+    with pytest.raises(InputError, match="answers of other in .*, found answers of tiny"):
+        AnswerCache(path, "other")
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"key": "12')
+    with AnswerCache(path, "tiny") as cache:
+        assert len(cache) == 2
+        assert cache.get(question("a")) is not None
+    assert path.read_bytes() == whole
+    (tmp_path / "other.jsonl").write_text("text\n", encoding="utf-8")
+    with pytest.raises(InputError, match="something else in line 1"):
+        AnswerCache(tmp_path / "other.jsonl", "tiny")
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ('{"verdict": "正面", "confidence": 1, "reason": ""}', True),
+        ('{"verdict": "正面", "confidence": true, "reason": ""}', False),
+        ('{"verdict": "正面", "confidence": 1.1, "reason": ""}', False),
+        ('{"verdict": "中性", "confidence": 1, "reason": ""}', False),
+        ('{"verdict": "正面", "confidence": 1}', False),
+        ('{"verdict": "正面", "confidence": 1, "reason": "", "more": 1}', False),
+        ('["正面", 1, ""]', False),
+        ("正面", False),
+    ],
+)
+def test_schema(text, fits):
+    assert (fields_of(text, SCHEMA) is not None) is fits
+
+
+def test_a_local_model_scores_words_as_its_logits_say(llm_folder):
+    local = LocalModel.from_pretrained(str(llm_folder))
+    words = ("好", "非常差", "x")
+    prompt = local.tokenizer("房间")["input_ids"]
+    reply = local.ask(Question("房间", words=words), lambda seconds: None)
+    assert reply.prompt_tokens == len(prompt)
+    for word, score in zip(words, reply.scores, strict=True):
+        ending = local.tokenizer(word)["input_ids"]
+        total, ids = 0.0, list(prompt)
+        for token in ending:
+            with torch.no_grad():
+                logits = local.model(torch.tensor([ids])).logits[0, -1]
+            total += float(logits.log_softmax(-1)[token])
+            ids.append(token)
+        assert score == pytest.approx(total, abs=1e-4)
+
+
+def test_a_local_model_writes_the_same_again(llm_folder):
+    local = LocalModel.from_pretrained(str(llm_folder))
+    asked = [Question("早餐", max_tokens=8, temperature=heat, seed=seed) for heat, seed in ((0, 0), (1.0, 1), (1.0, 2))]
+    answers = [local.ask(question, lambda seconds: None) for question in asked]
+    assert answers == [local.ask(question, lambda seconds: None) for question in asked]
+    assert answers[1].text != answers[2].text
+    assert all(0 < answer.completion_tokens <= 8 for answer in answers)
+
+
+def test_local_models_that_cannot_be_loaded(tmp_path, llm_folder):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (bare / name).write_bytes((llm_folder / name).read_bytes())
+    for model, message in (
+        (str(bare), "a tokenizer in .*, found config.json, model.safetensors"),
+        (str(tmp_path / "none"), "nothing there"),
+        (str(tmp_path / "none.gguf"), "a GGUF file at"),
+    ):
+        with pytest.raises(InputError, match=message):
+            LocalModel.from_pretrained(model)
+    (tmp_path / "bad.gguf").write_bytes(b"no gguf")
+    with pytest.raises(InputError, match="a causal model and its tokenizer"):
+        LocalModel.from_pretrained(str(tmp_path / "bad.gguf"))
+
+
+def test_answers_in_the_file_are_readable(client, tmp_path):
+    client.ask_all([question("好")], "Asking")
+    lines = (tmp_path / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(lines[0]) == {"answers_of": "tiny"}
+    assert "正面" in lines[1]
