@@ -16,7 +16,7 @@ help: ## this list
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(f"Python 3.11 or newer is needed, found {sys.version.split()[0]}: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[onnx,peft,plots,explain,search,clean,enrich,quickstart,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[onnx,peft,plots,explain,search,clean,enrich,serve,demo,quickstart,dev]'
 	@touch $@
 
 quickstart: $(INSTALLED) ## the main job on real reviews, about six minutes: table and three predictions
@@ -36,7 +36,7 @@ test: $(INSTALLED) ## all tests
 
 $(VENV5)/.installed: setup.cfg pyproject.toml constraints-transformers5.txt
 	$(PYTHON) -m venv $(VENV5)
-	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-transformers5.txt -e '.[peft,plots,explain,search,clean,enrich,quickstart,dev]'
+	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-transformers5.txt -e '.[peft,plots,explain,search,clean,enrich,serve,quickstart,dev]'
 	@touch $@
 
 test-transformers5: $(VENV5)/.installed ## the core's tests on transformers 5, in an environment of their own

@@ -10,8 +10,11 @@ from importlib.metadata import version
 from typing import NoReturn
 
 from sentiment_hf.cli_options.data import add_data_verbs
+from sentiment_hf.cli_options.enrich import add_enrich_verbs
 from sentiment_hf.cli_options.models import add_model_verbs
+from sentiment_hf.cli_options.publishing import add_publishing_verbs
 from sentiment_hf.cli_options.recipes import add_recipe_verbs
+from sentiment_hf.cli_options.services import add_service_verbs
 from sentiment_hf.cli_options.studies import add_study_verbs
 from sentiment_hf.exceptions import EXIT_STATUS, exits_cleanly
 
@@ -22,6 +25,7 @@ RECIPE_VERBS = {
     "baseline": "sentiment_hf.verbs.baseline",
     "distill": "sentiment_hf.distillation.run",
     "ablate": "sentiment_hf.verbs.ablate",
+    "clean": "sentiment_hf.verbs.clean",
 }
 
 
@@ -53,7 +57,15 @@ def _build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="sentiment-hf", description="Small, fast, honest classifiers for Chinese text.")
     parser.add_argument("--version", action="version", version=f"sentiment_hf {version('sentiment_hf')}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
-    for add_verbs in (add_recipe_verbs, add_data_verbs, add_model_verbs, add_study_verbs):
+    for add_verbs in (
+        add_recipe_verbs,
+        add_data_verbs,
+        add_model_verbs,
+        add_study_verbs,
+        add_service_verbs,
+        add_enrich_verbs,
+        add_publishing_verbs,
+    ):
         add_verbs(verbs)
     return parser
 

@@ -1,0 +1,204 @@
+"""A classifier over HTTP: `POST /predict`, `/health`, `/metrics`, and the description of them at `/docs`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi_offline import FastAPIOffline
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from sentiment_hf.option_values import check_positive
+from sentiment_hf.serving.answers import TOP_K, Answer
+from sentiment_hf.serving.batching import Batcher, BatchLimits, ClosedError, QueueFullError
+from sentiment_hf.serving.body_limit import BodyLimit
+from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.serving.traffic import Traffic
+
+# What the log of a web server calls a request whose client did not wait; nobody reads the answer.
+CLIENT_GONE = 499
+# Seconds after which a client that was turned away may come back.
+RETRY_AFTER = "1"
+
+
+@dataclass(frozen=True)
+class RequestLimits:
+    """What one request may hold.
+
+    Attributes:
+        max_texts: texts of a request.
+        max_body_bytes: bytes of its body.
+
+    Raises:
+        InputError: a limit below 1.
+    """
+
+    max_texts: int = 256
+    max_body_bytes: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        check_positive("max_texts", self.max_texts)
+        check_positive("max_body_bytes", self.max_body_bytes)
+
+
+def _characters_only(text: str) -> str:
+    # JSON can spell half a surrogate pair, which no answer could repeat. What this raises is a ValueError.
+    text.encode("utf-8")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_characters_only)]
+
+
+class PredictRequest(BaseModel):
+    """Texts to classify."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, json_schema_extra={"examples": [{"texts": ["房间很吵，再也不来了"], "top_k": 2}]}
+    )
+
+    texts: Text | Annotated[list[Text], Field(min_length=1)] = Field(description="one text, or a list of them")
+    top_k: int = Field(TOP_K, ge=1, le=100, description="labels listed under `top`")
+
+
+class LabelProbability(BaseModel):
+    label: str
+    probability: float
+
+
+class LabelAnswer(BaseModel):
+    """The answer of a model of one label."""
+
+    text: str
+    label: str | None = Field(description="null where the model gives none; `reason` says why")
+    probability: float | None
+    top: list[LabelProbability]
+    reason: str | None = None
+
+
+class AspectAnswer(BaseModel):
+    """The answer of a model of aspects: those that are mentioned, and stars where it knows them."""
+
+    text: str
+    aspects: dict[str, LabelProbability]
+    rating: int | None = None
+    expected_rating: float | None = None
+    reason: str | None = None
+
+
+class PredictResponse(BaseModel):
+    answers: list[LabelAnswer | AspectAnswer] = Field(description="one for each text, in order")
+
+
+class Health(BaseModel):
+    status: str
+    task: str
+    labels: list[str]
+    backend: str
+    providers: list[str]
+    waiting: int = Field(description="texts in the queue")
+
+
+def build_api(
+    classifier: SentimentClassifier, batch: BatchLimits | None = None, limits: RequestLimits | None = None
+) -> FastAPI:
+    """The HTTP API of a classifier, as an ASGI application whose `state.traffic` counts what goes through it.
+
+    Args:
+        classifier: is called by one thread, which reads the texts of concurrent requests together.
+        batch: how texts are gathered.
+        limits: what one request may hold.
+    """
+    limits = limits or RequestLimits()
+    traffic = Traffic()
+    batcher = Batcher(classifier, batch or BatchLimits(), traffic.batch)
+    traffic.watch_queue(lambda: batcher.waiting)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        # The server has waited for its open requests; this waits for what their clients left behind.
+        await asyncio.to_thread(batcher.close)
+
+    app = FastAPIOffline(
+        redoc_url=None, title="sentiment_hf", version=version("sentiment_hf"), summary=__doc__, lifespan=lifespan
+    )
+    app.state.traffic = traffic
+    app.add_middleware(BodyLimit, max_bytes=limits.max_body_bytes)
+    app.add_middleware(traffic.middleware)
+    app.add_exception_handler(RequestValidationError, _without_input)
+
+    @app.post(
+        "/predict",
+        response_model=PredictResponse,
+        response_model_exclude_unset=True,
+        responses={413: {"description": "the body is too large"}, 503: {"description": "too many texts wait"}},
+    )
+    async def predict(request: Request, wanted: PredictRequest) -> Response | dict[str, object]:
+        """Labels with probabilities for one text or many."""
+        texts = [wanted.texts] if isinstance(wanted.texts, str) else wanted.texts
+        if len(texts) > limits.max_texts:
+            detail = f"Expected at most {limits.max_texts:,} texts, found {len(texts):,}. Send several requests."
+            raise HTTPException(422, detail)
+        try:
+            futures = batcher.submit(texts, wanted.top_k)
+        except (QueueFullError, ClosedError) as error:
+            detail = "The server stops." if isinstance(error, ClosedError) else "Too many texts wait. Try again."
+            raise HTTPException(503, detail, {"Retry-After": RETRY_AFTER}) from None
+        answers = await _answers_or_hang_up(request, futures)
+        if answers is None:
+            traffic.texts_dropped(sum(future.cancelled() for future in futures))
+            return Response(status_code=CLIENT_GONE)
+        return {"answers": [answer.to_dict() for answer in answers]}
+
+    @app.get("/health", response_model=Health)
+    async def health(response: Response) -> Health:
+        """What runs here; status 503 where it answers no more."""
+        response.status_code = 200 if batcher.is_working else 503
+        return Health(
+            status="ok" if batcher.is_working else "stopped",
+            task=classifier.task.name,
+            labels=list(classifier.task.labels),
+            backend=classifier.backend,
+            providers=list(classifier.providers),
+            waiting=batcher.waiting,
+        )
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Requests, texts, batches and times, as Prometheus reads them."""
+        content, media_type = traffic.exposition()
+        return Response(content, media_type=media_type)
+
+    return app
+
+
+async def _answers_or_hang_up(request: Request, futures: Sequence[Future[Answer]]) -> list[Answer] | None:
+    """The answers in order, or None where the client hung up; what was not read by then is cancelled."""
+    answers = asyncio.gather(*(asyncio.wrap_future(future) for future in futures))
+    # The body has been read: the next message of this request is that its client is gone.
+    gone = asyncio.ensure_future(request.receive())
+    either: set[asyncio.Future[Any]] = {answers, gone}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if answers.done():
+        gone.cancel()
+        return answers.result()
+    answers.cancel()
+    for future in futures:
+        future.cancel()
+    return None
+
+
+async def _without_input(_: Request, error: Exception) -> JSONResponse:
+    """Status 422 as FastAPI gives it, without the input, which may be long."""
+    assert isinstance(error, RequestValidationError)
+    detail = [{name: item[name] for name in ("type", "loc", "msg")} for item in error.errors()]
+    return JSONResponse({"detail": detail}, 422)
