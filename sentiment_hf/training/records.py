@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from sentiment_hf.hardware import cpu_name
+from sentiment_hf.training.metric_log import MetricLog
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +88,10 @@ class BarOnly(ProgressCallback):
 
 
 def log_in_lines(trainer: Trainer) -> None:
-    """Let `LogCallback` report in place of transformers' own printing; bars stay where they are wanted."""
+    """Let `LogCallback` report in place of transformers' own printing, and `MetricLog` write the figures into the run's
+    folder; bars stay where they are wanted."""
     trainer.add_callback(LogCallback())
+    trainer.add_callback(MetricLog(Path(trainer.args.output_dir)))
     for printing in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(printing)
     if not trainer.args.disable_tqdm:

@@ -41,6 +41,7 @@ from sentiment_hf.training.inputs import (
     sample_training_rows,
     tokenize_splits,
 )
+from sentiment_hf.training.metric_log import peak_memory_mb
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file
 from sentiment_hf.training.scoring import score_run
 from sentiment_hf.training.soft_targets import add_unlabelled, load_teacher, with_soft_targets
@@ -142,6 +143,7 @@ def train(args: RunArguments) -> FinishedRun:
             "training_seconds": round(seconds, 1),
             "best_checkpoint": trainer.state.best_model_checkpoint,
             "best_metric": trainer.state.best_metric,
+            "peak_memory_mb": peak_memory_mb(),
             "environment": environment(),
             "history": trainer.state.log_history,
         }

@@ -6,9 +6,12 @@ import logging
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.evaluation.baseline import Floor, fit_floor, floor_logits, floor_size_mb
 from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.evaluation.recorded import write_predictions
 from sentiment_hf.evaluation.report import system_row
 from sentiment_hf.evaluation.scores import headline, task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
@@ -49,7 +52,9 @@ def score_run(
         floor, metrics, times = score_floor(args, data, predictors)
     else:
         metrics, times = _metrics_head(args, data), milliseconds_per_review(predictors, held_out["text"])
-    scores = task_scores(scorer.logits(held_out["text"]), held_out["label"], data.task)
+    answers = scorer.logits(held_out["text"])
+    write_predictions(args.training.folder, answers, np.array([np.asarray(label) for label in held_out["label"]]))
+    scores = task_scores(answers, held_out["label"], data.task)
     weights = args.training.folder / "model.safetensors"
     metrics["fp32"] = system_row(scores, size_mb(weights), times["fp32"], trained_on)
     metrics["fp32"]["dev"] = headline(task_scores(scorer.logits(dev["text"]), dev["label"], data.task))

@@ -1,0 +1,41 @@
+"""A run's answers on its held-out rows, kept beside its metrics so that runs can be compared row by row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sentiment_hf.files import move_files, staging_folder
+
+PREDICTIONS_FILE = "predictions.npz"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers for the held-out rows, in the order of `splits/`.
+
+    Attributes:
+        logits: `[rows, width]`.
+        labels: the truth as ids, `[rows]`, or `[rows, aspects]` (with a rating one column more).
+    """
+
+    logits: np.ndarray
+    labels: np.ndarray
+
+
+def write_predictions(folder: Path, logits: np.ndarray, labels: np.ndarray) -> None:
+    """Write `predictions.npz`, whole or not at all."""
+    with staging_folder(folder) as staging:
+        np.savez_compressed(staging / PREDICTIONS_FILE, logits=logits.astype(np.float32), labels=labels)
+        move_files(staging, folder)
+
+
+def read_predictions(folder: Path) -> Predictions | None:
+    """What `write_predictions` left in a run's folder; None where a run is older than that."""
+    path = folder / PREDICTIONS_FILE
+    if not path.is_file():
+        return None
+    with np.load(path) as arrays:
+        return Predictions(arrays["logits"], arrays["labels"])
