@@ -54,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         if url.path.startswith("/_control/"):
             return self._control(url.path)
-        fault = self.hub.next_fault(f"{self.command} {url.path}")
+        fault = self.hub.next_fault(f"{self.command} {url.path} {self.headers.get('Range', '')}".rstrip())
         if fault and fault.cut_at is not None and self.command != "GET":
             self._read(fault.cut_at)
             return self._cut()

@@ -115,7 +115,7 @@ class Hub:
         large_files: content by sha256, there from the moment it was received whole.
         parts: of uploads in several parts, by sha256 and number.
         multipart_from: larger files are uploaded in parts of `part_size`; in bytes.
-        requests: `METHOD /path` of all that was asked, in order.
+        requests: `METHOD /path` of all that was asked, in order, and the range of bytes where one was asked for.
     """
 
     accounts: dict[str, Account] = field(default_factory=dict)

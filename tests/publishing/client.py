@@ -1,6 +1,6 @@
 """A process that talks to the Hub on behalf of the tests: the client reads its settings once, when it is imported.
 
-Reads `{"words": [...], "token": ...}` a line, runs `sentiment-hf` with these words, answers `{"status", "out", "err"}` a line.
+For each line `{"words": [...], "token": ...}` it runs `sentiment-hf` and answers `{"status", "out", "err"}`.
 """
 
 import contextlib

@@ -125,6 +125,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory, reviews: pd.DataFrame) -> 
     return folder / "run"
 
 
+@pytest.fixture(scope="session")
+def has_onnx() -> bool:
+    """Whether the run has ONNX files, since Optimum is installed."""
+    return HAS_ONNX
+
+
 @pytest.fixture
 def run_folder(trained: Path, tmp_path: Path) -> Path:
     """A copy of the finished run."""
