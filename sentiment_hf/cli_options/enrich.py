@@ -17,6 +17,7 @@ def add_enrich_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     add_recipe_options(clean)
     add_clean_options(clean)
     _add_judge(verbs)
+    _add_augment(verbs)
 
 
 def add_clean_options(parser: argparse.ArgumentParser) -> None:
@@ -55,6 +56,43 @@ def _add_judge(verbs: argparse._SubParsersAction[Any]) -> None:
     add_llm_options(judge)
     add_column_options(judge)
     judge.set_defaults(verb="judge")
+
+
+def _add_augment(verbs: argparse._SubParsersAction[Any]) -> None:
+    text = "more hard cases to learn from: irony, negation, contrast and others, written by a language model or by rule"
+    augment = verbs.add_parser("augment", help=text, description=text)
+    augment.add_argument("--data", required=True, metavar="FILE", help="labelled training rows")
+    augment.add_argument("--output_dir", required=True, metavar="FOLDER", help="for augmented.jsonl and augment.json")
+    text = "files that are measured on: nothing that repeats one of their texts, or part of one, passes"
+    augment.add_argument("--evaluation", nargs="+", required=True, metavar="FILE", help=text)
+    augment.add_argument("--task", metavar="NAME", help="built-in task; default: the labels of the rows")
+    text = "classifier that says which rows are ambiguous; its task counts"
+    augment.add_argument("--model", metavar="PATH_OR_ID", help=text)
+    text = "rows are ambiguous whose two likeliest labels are so close (0.4)"
+    augment.add_argument("--ambiguity", type=float, default=0.4, metavar="SHARE", help=text)
+    augment.add_argument("--rows", type=int, metavar="N", help="write for a sample of so many rows; default: all")
+    augment.add_argument("--seed", type=int, default=42, help="of sample, rules and writing (42)")
+    augment.add_argument("--weight", type=float, default=0.5, metavar="W", help="of a written row in training (0.5)")
+    text = "irony, negation, contrast, comparison, implicit, reasons, or files; default with --llm: all"
+    augment.add_argument("--templates", nargs="+", metavar="NAME", help=text)
+    text = "without a language model: what is done to a row, one new row for each"
+    rules = ("synonym", "delete", "swap", "homophone")
+    augment.add_argument("--rules", nargs="+", choices=rules, default=[], help=text)
+    group = augment.add_argument_group("filters")
+    group.add_argument("--min_length", type=int, default=4, metavar="N", help="characters at least (4)")
+    group.add_argument("--max_length", type=int, default=300, metavar="N", help="characters at most (300)")
+    group.add_argument("--min_han", type=float, default=0.5, metavar="SHARE", help="Han among the letters (0.5)")
+    text = "characters in common with an evaluation text that refuse a text (13)"
+    group.add_argument("--shingle_length", type=int, default=13, metavar="N", help=text)
+    text = (
+        "agree: what the language model itself judges to have another label is refused (the default); off: nobody asks"
+    )
+    group.add_argument("--judge", choices=("agree", "off"), default="agree", help=text)
+    group.add_argument("--examples", type=int, default=2, metavar="N", help="examples of each label for the judge (2)")
+    add_judging_options(augment)
+    add_llm_options(augment)
+    add_column_options(augment)
+    augment.set_defaults(verb="augment")
 
 
 def add_judging_options(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,191 @@
+"""`sentiment-hf augment`: more hard cases to learn from, written by a language model or by rule, and filtered."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.data.audit import is_blank
+from sentiment_hf.data.columns import Columns
+from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.labelled import map_labels
+from sentiment_hf.data.sources import load_file, load_texts
+from sentiment_hf.enrich.filters import TextFilter
+from sentiment_hf.enrich.generation import BUILT_IN, Written, load_recast, write_texts
+from sentiment_hf.enrich.judge import TEMPLATE, Judge, choose_examples, label_words
+from sentiment_hf.enrich.opening import open_llm
+from sentiment_hf.enrich.rules import RULES
+from sentiment_hf.evaluation.prediction import softmax
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import move_files, staging_folder, write_json, write_text
+from sentiment_hf.option_values import parse_value
+from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.tasks import Task, resolve_task
+
+OUTPUT, REFUSED, REPORT = "augmented.jsonl", "refused.jsonl", "augment.json"
+DISAGREES = "the judge says otherwise"
+
+
+def run(args: argparse.Namespace) -> int:
+    log_to_stderr()
+    check_options(args)
+    folder = Path(args.output_dir)
+    rows, task, words = source_rows(args)
+    recasts = [load_recast(name, task.labels) for name in templates_asked(args)]
+    evaluation = HeldOutTexts(
+        (text for file in args.evaluation for text in load_texts(file, splits=("dev", "test"))), args.shingle_length
+    )
+    text_filter = TextFilter(evaluation, rows["text"], args.min_length, args.max_length, args.min_han)
+    sample = rows if args.rows is None or args.rows >= len(rows) else rows.sample(args.rows, random_state=args.seed)
+    sample = sample.sort_index()
+    with ExitStack() as stack:
+        llm = stack.enter_context(open_llm(args, folder)) if args.llm else None
+        written = by_rules(sample, args.rules, args.seed)
+        if llm is not None:
+            written += write_texts(llm, sample, recasts, words, args.seed)
+        passed, refused = filtered(written, text_filter)
+        if llm is not None and args.judge == "agree":
+            examples = choose_examples(rows.drop(index=sample.index), args.examples, args.seed)
+            judge = Judge(llm, words, examples, Path(args.prompt) if args.prompt else TEMPLATE)
+            passed, disagreed = judged(passed, judge)
+            refused += disagreed
+        usage = {"model": llm.answerer.name, **llm.usage.report(args.prices)} if llm is not None else None
+    report = summary(passed, refused, len(sample), usage)
+    write_results(folder, passed, refused, report, args.weight, usage)
+    counts = ", ".join(f"{reason} {count:,}" for reason, count in report["refused"].items())
+    show(f"{len(passed):,} of {len(written):,} texts pass; refused: {counts or 'none'}; see {folder / OUTPUT}")
+    return 0
+
+
+def check_options(args: argparse.Namespace) -> None:
+    """Raises InputError for options that cannot be meant."""
+    if not args.llm and not args.rules:
+        raise InputError("a language model or rules", "neither", f"Name --llm, or --rules {' '.join(RULES)}.")
+    if args.templates and not args.llm:
+        raise InputError("--llm with --templates", "--templates alone", "A language model writes by them.")
+    if not 0 < args.weight <= 1:
+        raise InputError("a weight above 0 and at most 1", f"{args.weight:g}", "0.5 is the default.")
+    if not 0 <= args.ambiguity <= 1:
+        raise InputError("an ambiguity from 0 to 1", f"{args.ambiguity:g}", "0.4 is the default.")
+    if (args.rows is not None and args.rows < 1) or args.shingle_length < 1 or args.examples < 0:
+        found = f"--rows {args.rows} --shingle_length {args.shingle_length} --examples {args.examples}"
+        raise InputError("rows and shingle_length of at least 1, examples of at least 0", found, "Mend these.")
+
+
+def templates_asked(args: argparse.Namespace) -> Sequence[str]:
+    """Names of templates: those asked for; with a model all of the package's that the rows can serve."""
+    if args.templates or not args.llm:
+        return list(args.templates or ())
+    return [name for name in BUILT_IN if name != "reasons" or args.model]
+
+
+def source_rows(args: argparse.Namespace) -> tuple[pd.DataFrame, Task, dict[str, str]]:
+    """Training rows: `row`, `text`, `label` and `classifier` (names), `ambiguous`; the task, and its labels' words."""
+    raw = load_file(args.data, Columns(args.text_column, args.label_column), args.encoding)
+    classifier = SentimentClassifier.from_pretrained(args.model) if args.model else None
+    task = classifier.task if classifier is not None else resolve_task(args.task, None, raw["label"])
+    if not isinstance(task, Task):
+        raise InputError("a task with one label", "aspects", "Templates write for one label.")
+    words = label_words(task.labels, parse_value(args.label_words, "label_words", (dict,)))
+    mapped = map_labels(raw, task, args.data)
+    mapped = mapped[~mapped["text"].map(is_blank)]
+    if mapped.empty:
+        raise InputError(f"texts in {args.data}", "only blank ones", "Check the text column.")
+    names = [task.labels[label] for label in mapped["label"]]
+    rows = pd.DataFrame({"row": mapped["doc_id"], "text": mapped["text"], "label": names, "ambiguous": False})
+    rows["classifier"] = rows["label"]
+    if classifier is not None:
+        logits = classifier.scorer.logits(rows["text"].tolist()) / classifier.calibration.temperature
+        second, first = np.sort(softmax(logits), axis=1)[:, -2:].T
+        rows["classifier"] = [task.labels[label] for label in logits.argmax(axis=1)]
+        rows["ambiguous"] = first - second <= args.ambiguity
+    return rows.reset_index(drop=True), task, words
+
+
+def by_rules(rows: pd.DataFrame, names: Sequence[str], seed: int) -> list[Written]:
+    """One text for each row and rule; rows that a rule finds nothing to change in have none."""
+    written = []
+    for row, text, label in tqdm(list(zip(rows["row"], rows["text"], rows["label"], strict=True)), "Rules", unit="row"):
+        for name in names:
+            changed = RULES[name](text, random.Random(f"{seed}:{name}:{row}"))
+            if changed != text:
+                written.append(Written(row, changed, label, name, ""))
+    return written
+
+
+def filtered(written: Sequence[Written], text_filter: TextFilter) -> tuple[list[Written], list[tuple[Written, str]]]:
+    """Texts that pass, and the others with the reason."""
+    passed, refused = [], []
+    for item in written:
+        reason = item.failed or text_filter.refuse(item.text)
+        if reason:
+            refused.append((item, reason))
+        else:
+            passed.append(item)
+    return passed, refused
+
+
+def judged(written: Sequence[Written], judge: Judge) -> tuple[list[Written], list[tuple[Written, str]]]:
+    """Texts whose label the judge gives them, too, and the others with what it says."""
+    passed, refused = [], []
+    verdicts = judge.verdicts([item.text for item in written], desc="Judging what was written")
+    for item, verdict in zip(written, verdicts, strict=True):
+        if verdict.label == item.label:
+            passed.append(item)
+        else:
+            refused.append((item, DISAGREES))
+    return passed, refused
+
+
+def summary(
+    passed: Sequence[Written], refused: Sequence[tuple[Written, str]], sources: int, usage: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The figures of a run."""
+    return {
+        "source_rows": sources,
+        "written": len(passed) + len(refused),
+        "passed": len(passed),
+        "refused": dict(Counter(reason for _, reason in refused).most_common()),
+        "by_template": dict(Counter(item.template for item in passed).most_common()),
+        "by_label": dict(Counter(item.label for item in passed).most_common()),
+        "usage": usage,
+    }
+
+
+def write_results(
+    folder: Path,
+    passed: Sequence[Written],
+    refused: Sequence[tuple[Written, str]],
+    report: dict[str, Any],
+    weight: float,
+    usage: dict[str, Any] | None,
+) -> None:
+    """All files of a run, whole or not at all."""
+
+    def record(item: Written) -> dict[str, Any]:
+        by_model = bool(item.prompt_hash)
+        origin = {"source_row": int(item.row) + 1, "template": item.template, "prompt_hash": item.prompt_hash}
+        model = usage["model"] if usage is not None and by_model else "rule"
+        said = {"text": item.text, "label": item.label, "weight": weight}
+        return said | origin | {"model": model, "explanation": item.explanation}
+
+    with staging_folder(folder) as staging:
+        write_text(staging / OUTPUT, _lines([record(item) for item in passed]))
+        write_text(staging / REFUSED, _lines([record(item) | {"refused": reason} for item, reason in refused]))
+        write_json(staging / REPORT, report)
+        move_files(staging, folder, last=REPORT)
+
+
+def _lines(records: Sequence[dict[str, Any]]) -> str:
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
