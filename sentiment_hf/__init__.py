@@ -22,6 +22,7 @@ _PUBLIC = {
     "Task": "sentiment_hf.tasks",
     "TextSettings": "sentiment_hf.data.tokenization",
     "audit_splits": "sentiment_hf.data.audit",
+    "launch_space": "sentiment_hf.serving.page.app",
 }
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "TextSettings",
     "__version__",
     "audit_splits",
+    "launch_space",
 ]
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from sentiment_hf.data.tokenization import TextSettings
     from sentiment_hf.exceptions import InputError
     from sentiment_hf.serving.answers import AspectPrediction, Prediction
+    from sentiment_hf.serving.page.app import launch_space
     from sentiment_hf.serving.predictor import SentimentClassifier
     from sentiment_hf.tasks import Task
     from sentiment_hf.training.arguments import SentimentTrainingArguments

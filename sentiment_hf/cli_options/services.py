@@ -25,6 +25,19 @@ def add_service_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     serve.add_argument("--max_body_bytes", type=int, default=1_000_000, metavar="N", help=text)
     serve.set_defaults(verb="serve")
 
+    text = "a page to try models on, as the Space shows it: a sentence, an article, a restaurant review, a file"
+    demo = verbs.add_parser("demo", help=text, description=text)
+    add_model_options(demo, required=False)
+    text = "for the article tab: a model of one label that reads in windows; default: MODEL, where it is one"
+    demo.add_argument("--topics_model", metavar="PATH_OR_ID", help=text)
+    text = "for the restaurant tab: a model of task aspects; default: MODEL, where it is one"
+    demo.add_argument("--aspects_model", metavar="PATH_OR_ID", help=text)
+    _add_address(demo, port=7860)
+    demo.add_argument(
+        "--share", choices=("yes", "no"), default="no", help="yes: also a public address, by gradio's servers"
+    )
+    demo.set_defaults(verb="demo")
+
 
 def _add_address(parser: argparse.ArgumentParser, port: int) -> None:
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="127.0.0.1; 0.0.0.0 for every one")

@@ -1,0 +1,1 @@
+"""The page that people try a model on, here and as a Space."""

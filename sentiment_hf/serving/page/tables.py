@@ -1,0 +1,82 @@
+"""A file of texts in, the same file with answers out, safe to open in a spreadsheet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sentiment_hf.data.columns import TEXT_COLUMNS, pick_column
+from sentiment_hf.data.tables import read_table
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.serving.answers import columns_of_answers
+from sentiment_hf.serving.page.models import PageModel
+
+MAX_ROWS = 20_000
+ROWS_PER_BLOCK = 64
+# A spreadsheet takes a cell that begins so for a formula, and some take the full-width forms for the same.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def read_texts(path: Path, text_column: str = "") -> tuple[pd.DataFrame, str]:
+    """A table that was uploaded, and the name of its text column.
+
+    Raises:
+        InputError: no table, no such column, or too many rows; the message names the file without its folder.
+    """
+    try:
+        table = read_table(path)
+        column = pick_column(table, text_column.strip() or None, TEXT_COLUMNS, "text", path.name)
+    except InputError as error:
+        raise InputError(
+            error.expected.replace(str(path), path.name), error.found.replace(str(path), path.name), error.remedy
+        ) from None
+    if len(table) > MAX_ROWS:
+        raise InputError(f"at most {MAX_ROWS:,} rows", f"{len(table):,}", "Split the file.")
+    return table, column
+
+
+def with_answers(
+    model: PageModel, table: pd.DataFrame, column: str, progress: Callable[[int, int], Any]
+) -> pd.DataFrame:
+    """The table with the model's answers in columns of their own.
+
+    Args:
+        model: its turn is taken block by block.
+        table: any columns.
+        column: the one with the texts.
+        progress: told `(rows done, rows in all)` before each block.
+    """
+    texts = table[column].tolist()
+    rows: list[dict[str, Any]] = []
+    for start in range(0, len(texts), ROWS_PER_BLOCK):
+        progress(start, len(texts))
+        block = texts[start : start + ROWS_PER_BLOCK]
+        answers = model.aspects(block) if model.has_aspects else model.labels(block, top_k=1)
+        rows += [answer.row() for answer in answers]
+    names = columns_of_answers(model.classifier.task)
+    return table.assign(**{name: [row.get(name) for row in rows] for name in names})
+
+
+def guarded(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with an apostrophe before every text, and every column's name, that a spreadsheet would calculate."""
+    return table.rename(columns=guarded_cell).map(guarded_cell)
+
+
+def guarded_cell(value: Any) -> Any:
+    """A cell as a spreadsheet shows it unchanged; numbers, negative ones too, stay numbers."""
+    if not isinstance(value, str) or not value.startswith(FORMULA_STARTS):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
+
+
+def write_answers(table: pd.DataFrame, path: Path) -> Path:
+    """A csv file that spreadsheets open as UTF-8."""
+    guarded(table).to_csv(path, index=False, encoding="utf-8-sig", errors="replace")
+    return path

@@ -1,0 +1,197 @@
+"""The tabs of the page: what they look like, and what their buttons do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import gradio as gr
+
+from sentiment_hf.aspects import AspectTask
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.serving.page.drawing import aspect_answer, coloured_words, label_answer, notice, passages
+from sentiment_hf.serving.page.models import PageModel
+from sentiment_hf.serving.page.tables import MAX_ROWS, guarded, read_texts, with_answers, write_answers
+from sentiment_hf.serving.page.wording import ANY_SENTENCES, ARTICLES, LONG_TEXTS, REVIEWS, SENTENCES, Wording
+
+logger = logging.getLogger(__name__)
+
+# Characters that a text may have.
+SENTENCE_LIMIT, ARTICLE_LIMIT, REVIEW_LIMIT = 2_000, 50_000, 5_000
+MAX_FILE_MB = 20
+PREVIEW_ROWS = 50
+TOP_K = 3
+# Characters of an example that its button shows.
+EXAMPLE_LABEL = 22
+# What runs at the same time; the rest waits in the queue.
+TEXTS_AT_ONCE, FILES_AT_ONCE = 4, 1
+
+# gradio fills in its own wherever it finds this default.
+PROGRESS = gr.Progress()
+
+
+def answer_sentence(model: PageModel, text: str, wording: Wording) -> str:
+    """Label, bars and coloured words of a sentence, as HTML."""
+    answer = model.labels([text], TOP_K)[0]
+    shown = label_answer(answer, model.classifier.calibration.threshold, wording)
+    if not answer.top:
+        return shown
+    # Also where the model abstains: the words of the label that it nearly gave.
+    return shown + coloured_words(model.explain(text, answer.top[0][0]), wording)
+
+
+def answer_article(model: PageModel, text: str, wording: Wording) -> str:
+    """Topic and ranked passages of an article, as HTML."""
+    answer = model.labels([text], TOP_K, windows=True)[0]
+    return label_answer(answer, model.classifier.calibration.threshold, wording) + passages(answer, wording)
+
+
+def answer_review(model: PageModel, text: str, wording: Wording) -> str:
+    """Aspects and stars of a review, as HTML."""
+    task = model.classifier.task
+    assert isinstance(task, AspectTask)
+    return aspect_answer(model.aspects([text])[0], task.aspects, wording)
+
+
+def checked(
+    answer: Callable[[PageModel, str, Wording], str], model: PageModel, limit: int, wording: Wording
+) -> Callable[[str], str]:
+    """A button's function: an answer, or a sentence that says what is wrong with the text."""
+
+    def respond(text: str) -> str:
+        if not text or not text.strip():
+            return notice(wording.empty)
+        if len(text) > limit:
+            return notice(wording.too_long.format(found=len(text), limit=limit))
+        try:
+            return answer(model, text, wording)
+        except Exception:
+            # A visitor can do nothing with a stack trace, and it may tell more than it should.
+            logger.exception("no answer to a text of %d characters", len(text))
+            return notice(wording.fails)
+
+    return respond
+
+
+def text_tab(
+    name: str,
+    respond: Callable[[str], str],
+    examples: tuple[str, ...],
+    lines: int,
+    wording: Wording,
+) -> None:
+    """A tab with a text on one side and the answer on the other.
+
+    Args:
+        name: the title's key in the wording, and the name of the function for clients.
+        respond: text -> HTML.
+        examples: texts to click.
+        lines: height of the text box.
+        wording: the page's language.
+    """
+    titles = {"sentence": wording.sentence, "article": wording.article, "review": wording.review}
+    with gr.Tab(titles[name], elem_id=f"{name}-{wording.language}"), gr.Row():
+        with gr.Column(min_width=320):
+            text = gr.Textbox(label=wording.text, placeholder=wording.text_hint, lines=lines, max_lines=2 * lines)
+            button = gr.Button(wording.ask, variant="primary")
+            shown = gr.HTML(render=False, elem_classes="shf-answer")
+            gr.Examples(
+                [[example] for example in examples],
+                [text],
+                [shown],
+                respond,
+                cache_examples=False,
+                run_on_click=True,
+                label=wording.examples,
+                # Long texts have no width in a tab that is not shown yet.
+                example_labels=[_shortened(example) for example in examples],
+                api_name=f"{name}_example_{wording.language}",
+            )
+        with gr.Column(min_width=320):
+            shown.render()
+    gr.on(
+        [button.click, text.submit],
+        respond,
+        [text],
+        [shown],
+        api_name=f"{name}_{wording.language}",
+        concurrency_limit=TEXTS_AT_ONCE,
+        concurrency_id="texts",
+        show_progress="minimal",
+    )
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= EXAMPLE_LABEL else f"{text[:EXAMPLE_LABEL]}…"
+
+
+def sentence_tab(model: PageModel, wording: Wording) -> None:
+    examples = SENTENCES.get(model.classifier.task.name, ANY_SENTENCES)
+    text_tab("sentence", checked(answer_sentence, model, SENTENCE_LIMIT, wording), examples, 4, wording)
+
+
+def article_tab(model: PageModel, wording: Wording) -> None:
+    examples = LONG_TEXTS.get(model.classifier.task.name, ARTICLES)
+    text_tab("article", checked(answer_article, model, ARTICLE_LIMIT, wording), examples, 12, wording)
+
+
+def review_tab(model: PageModel, wording: Wording) -> None:
+    text_tab("review", checked(answer_review, model, REVIEW_LIMIT, wording), REVIEWS, 6, wording)
+
+
+def file_tab(models: list[PageModel], wording: Wording) -> None:
+    """A tab that answers a whole table."""
+
+    def respond(
+        path: str | None, place: int, text_column: str, progress: gr.Progress = PROGRESS
+    ) -> tuple[Any, Any, Any]:
+        hidden = gr.update(visible=False)
+        if path is None:
+            return notice(wording.file_first), hidden, hidden
+        try:
+            model = models[place]
+            table, column = read_texts(Path(path), text_column)
+            answered = with_answers(model, table, column, lambda *done: progress(done, desc=wording.reading))
+            # Beside the upload, where gradio removes both after a while.
+            target = Path(mkdtemp(dir=Path(path).parent)) / f"{Path(path).stem}-answers.csv"
+            written = write_answers(answered, target)
+        except InputError as error:
+            return notice(wording.file_fails + str(error)), hidden, hidden
+        except Exception:
+            logger.exception("no answer to a file")
+            return notice(wording.fails), hidden, hidden
+        said = notice(f"{wording.done.format(rows=len(table))} {wording.table_note}", "note")
+        preview = guarded(answered.head(PREVIEW_ROWS)).astype(object).where(lambda cell: cell.notna(), "")
+        return said, gr.update(value=preview, visible=True), gr.update(value=str(written), visible=True)
+
+    with gr.Tab(wording.file, elem_id=f"file-{wording.language}"):
+        with gr.Row():
+            with gr.Column(min_width=320):
+                label = wording.upload.format(size=MAX_FILE_MB, rows=MAX_ROWS)
+                upload = gr.File(label=label, file_types=[".csv", ".tsv"], height=160)
+            with gr.Column(min_width=320):
+                choices = [(model.name, place) for place, model in enumerate(models)]
+                chosen = gr.Radio(choices, value=0, label=wording.model, visible=len(choices) > 1)
+                column = gr.Textbox(label=wording.text_column, placeholder=wording.text_column_hint, max_lines=1)
+                button = gr.Button(wording.ask, variant="primary")
+        said = gr.HTML()
+        download = gr.DownloadButton(wording.download, visible=False, variant="secondary")
+        preview = gr.Dataframe(
+            label=wording.preview.format(rows=PREVIEW_ROWS),
+            visible=False,
+            interactive=False,
+            wrap=True,
+            max_height=420,
+        )
+    button.click(
+        respond,
+        [upload, chosen, column],
+        [said, preview, download],
+        api_name=f"file_{wording.language}",
+        concurrency_limit=FILES_AT_ONCE,
+        concurrency_id="files",
+        show_progress_on=said,
+    )

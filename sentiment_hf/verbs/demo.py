@@ -1,0 +1,52 @@
+"""`sentiment-hf demo`: the page of the Space, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import warnings
+
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.modeling.names import STARTER_REVIEWS
+from sentiment_hf.verbs.serve import bind
+
+logger = logging.getLogger(__name__)
+
+TABS = {
+    "article": "--topics_model, a model of one label that reads in windows",
+    "review": "--aspects_model, a model of task aspects",
+}
+
+
+def run(args: argparse.Namespace) -> int:
+    log_to_stderr()
+    # Before gradio is imported: it reads this once.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # What gradio has to change in itself is nothing to the one who runs it.
+    warnings.filterwarnings("ignore", module="gradio")
+    from sentiment_hf.serving.page.app import launch_page
+    from sentiment_hf.serving.page.models import PageModels
+
+    # The port is asked for before the models are loaded, which takes longer.
+    with bind(args.host, args.port) as bound:
+        port = bound.getsockname()[1]
+    if args.model is None:
+        logger.warning("no --model: %s, the classifier of reviews that comes with the package", STARTER_REVIEWS)
+    models = PageModels.load(
+        args.model or STARTER_REVIEWS, args.topics_model, args.aspects_model, args.backend, args.provider
+    )
+    for tab, option in TABS.items():
+        if getattr(models, tab) is None:
+            logger.info("no tab for %s: it needs %s", tab, option)
+    address, page = launch_page(
+        models,
+        server_name=args.host,
+        server_port=port,
+        share=args.share == "yes",
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    show(f"Open {address} (English: {address.rstrip('/')}/en). Ctrl-C ends it.")
+    page.block_thread()
+    return 0
