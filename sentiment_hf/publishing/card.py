@@ -209,8 +209,8 @@ class ModelCard:
         )
         environment.filters |= {"text": escaped, "fenced": fenced, "percent": "{:.1%}".format, "count": "{:,}".format}
         body = environment.get_template(TEMPLATE).render(card=self)
-        # What a condition leaves out leaves its empty lines behind.
-        body = re.sub(r"\n{3,}", "\n\n", body)
+        # What a condition leaves out leaves spaces and empty lines behind.
+        body = re.sub(r"\n{3,}", "\n\n", re.sub(r" +\n", "\n", body))
         return f"---\n{self.metadata().to_yaml()}\n---\n\n{body}"
 
 

@@ -22,7 +22,7 @@ class Failures:
         confusion: truth, answer, rows and share of the truth's rows of the most frequent mistake.
         worst_aspects: name and macro-F1, the worst first.
         cut: share of the held-out texts that are longer than the model reads; None where windows cover all.
-        slices: what was looked at and how right it was, the worst first.
+        slices: parts of the rows, how many they are and how right, the worst first.
     """
 
     below_floor: tuple[str, float, float] | None
@@ -30,7 +30,7 @@ class Failures:
     confusion: tuple[str, str, int, float] | None
     worst_aspects: tuple[tuple[str, float], ...]
     cut: float | None
-    slices: tuple[tuple[str, str, int, float], ...]
+    slices: tuple[tuple[str, int, float], ...]
 
 
 def find_failures(run: FinishedFolder, labels: list[str]) -> Failures:
@@ -49,8 +49,14 @@ def find_failures(run: FinishedFolder, labels: list[str]) -> Failures:
         confusion=_top_confusion(model.get("confusion_matrix"), labels),
         worst_aspects=tuple(sorted(aspects, key=lambda item: item[1])[:WORST]),
         cut=cut,
-        slices=tuple((part["by"], part["slice"], part["rows"], part["accuracy"]) for part in parts[:WORST]),
+        slices=tuple((_slice_name(part), part["rows"], part["accuracy"]) for part in parts[:WORST]),
     )
+
+
+def _slice_name(part: dict[str, Any]) -> str:
+    """`with negation`, or a column and its value."""
+    is_mark = part["slice"] in ("with", "without")
+    return f"{part['slice']} {part['by']}" if is_mark else f"{part['by']} {part['slice']}"
 
 
 def _worst_label(per_class: dict[str, Any]) -> tuple[str, float, int] | None:
