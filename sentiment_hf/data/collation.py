@@ -39,7 +39,7 @@ class ClassificationCollator:
         for name in ("doc_id", "labels"):
             if name in rows[0]:
                 batch[name] = torch.tensor([row[name] for row in rows], dtype=torch.long)
-        return batch | _soft_targets(rows)
+        return batch | _row_extras(rows)
 
 
 @dataclass
@@ -64,11 +64,10 @@ class DocumentCollator:
         documents = [place for place, row in enumerate(rows) for _ in row["chunk_idx"]]
         pieces = {"chunk_document": documents, "chunk_idx": [index for row in rows for index in row["chunk_idx"]]}
         batch = {name: torch.tensor(values, dtype=torch.long) for name, values in (whole | pieces).items()}
-        return batch | {name: torch.from_numpy(array) for name, array in padded.items()} | _soft_targets(rows)
+        return batch | {name: torch.from_numpy(array) for name, array in padded.items()} | _row_extras(rows)
 
 
-def _soft_targets(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """A teacher's logits `[rows, classes]` where the rows have some."""
-    if "teacher_logits" not in rows[0]:
-        return {}
-    return {"teacher_logits": torch.tensor([row["teacher_logits"] for row in rows], dtype=torch.float32)}
+def _row_extras(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """A teacher's logits `[rows, classes]` and weights `[rows]`, where the rows have some."""
+    names = [name for name in ("teacher_logits", "weight") if name in rows[0]]
+    return {name: torch.tensor([row[name] for row in rows], dtype=torch.float32) for name in names}

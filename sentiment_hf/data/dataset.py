@@ -24,6 +24,8 @@ def tokenize_frame(
 ) -> datasets.Dataset:
     """Rows with `doc_id`, `text`, `label` -> a dataset with `doc_id`, `labels`, `length` and the tokenizer's fields.
 
+    Where the rows have a `weight`, the dataset has it, too.
+
     With sliding windows a row is a document and its fields are lists of chunks: see `document_rows`. The result is
     cached on disk under a name made of the rows, the tokenizer and the settings, so that a second run of the same
     recipe reads it back.
@@ -31,14 +33,16 @@ def tokenize_frame(
     import datasets
     from datasets.fingerprint import Hasher
 
-    rows = datasets.Dataset.from_dict(
-        {
-            "doc_id": frame["doc_id"].astype("int64").tolist(),
-            "text": frame["text"].tolist(),
-            # One id a row, or for aspects a list of them.
-            "labels": [label if isinstance(label, tuple) else int(label) for label in frame["label"]],
-        }
-    )
+    columns = {
+        "doc_id": frame["doc_id"].astype("int64").tolist(),
+        "text": frame["text"].tolist(),
+        # One id a row, or for aspects a list of them.
+        "labels": [label if isinstance(label, tuple) else int(label) for label in frame["label"]],
+    }
+    if "weight" in frame.columns:
+        # Rows of other sources than the one with weights have none.
+        columns["weight"] = frame["weight"].astype(float).fillna(1.0).tolist()
+    rows = datasets.Dataset.from_dict(columns)
     parts = (rows.to_dict(), tokenizer.get_vocab(), tokenizer.backend_tokenizer.to_str(), settings.to_dict())
     folder = _cache_folder(cache_dir)
     return rows.map(

@@ -21,6 +21,8 @@ from sentiment_hf.tasks import raw_label_key
 logger = logging.getLogger(__name__)
 
 KEYS = ("source", "where", "label", "limit", "seed", "text_column", "label_column")
+# Of a row in the training loss; rows without one count in full.
+WEIGHT = "weight"
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class RowsWhere(Columns):
     where: Mapping[str, Any] = field(default_factory=dict)
 
     def select(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
-        return self.inner.select(self.rows_of(frame, name), name)
+        rows = self.rows_of(frame, name)
+        selected = self.inner.select(rows, name)
+        return selected.assign(**{WEIGHT: _weights(rows[WEIGHT], name)}) if WEIGHT in rows.columns else selected
 
     def rows_of(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
         """The rows asked for.
@@ -84,7 +88,8 @@ def add_supplement(
     """Add rows of a second source to the training rows, in place; the audit says how many and what was left out.
 
     Rows whose text is equal to one of dev or test, or near to one (see `HeldOutTexts`), are left out, and so are those
-    that repeat a training row or each other. What remains is sampled down to the limit.
+    that repeat a training row or each other. What remains is sampled down to the limit. A column `weight`, as
+    `sentiment-hf augment` writes it, says how much each row counts in the training loss.
 
     Args:
         data: with all its splits.
@@ -96,7 +101,8 @@ def add_supplement(
         also_held_out: what the recipe holds out besides dev and test.
 
     Raises:
-        InputError: an unknown key, no such rows, a label that the task does not know, or nothing left to add.
+        InputError: an unknown key, no such rows, a label that the task does not know, a weight that is none, or nothing
+            left to add.
     """
     check_supplement(settings)
     source = str(settings["source"])
@@ -112,8 +118,18 @@ def add_supplement(
     start = int(train["doc_id"].max()) + 1
     added = added.assign(doc_id=range(start, start + len(added)))
     data.splits["train"] = pd.concat([train, added], ignore_index=True)
-    data.audit["supplement"] = {"source": source, **counts, "added": len(added)}
+    share = len(added) / len(data.splits["train"])
+    data.audit["supplement"] = {"source": source, **counts, "added": len(added), "share": round(share, 4)}
     logger.info("supplement: %s", data.audit["supplement"])
+
+
+def _weights(cells: pd.Series, name: str) -> list[float]:
+    """The weights of rows; raises InputError for what is no number from 0 to 1."""
+    weights: list[float] = pd.to_numeric(cells, errors="coerce").tolist()
+    for row, (weight, cell) in enumerate(zip(weights, cells, strict=True), start=1):
+        if not 0 <= weight <= 1:
+            raise InputError(f"weights from 0 to 1 in {name}", f"{cell!r} in row {row}", "Mend it there.")
+    return weights
 
 
 def _load(

@@ -99,12 +99,8 @@ def load_recast(name: str, labels: Sequence[str]) -> Recast:
     allowed = asked.get("labels")
     if allowed == SAME:
         allowed = {label: label for label in labels}
-    if (
-        not isinstance(allowed, Mapping)
-        or not allowed
-        or asked.get("rows") not in (ANY, AMBIGUOUS)
-        or set(asked) - {"labels", "rows", "reasons"}
-    ):
+    known = asked.get("rows") in (ANY, AMBIGUOUS) and set(asked) <= {"labels", "rows", "reasons"}
+    if not isinstance(allowed, Mapping) or not allowed or not known:
         remedy = "Begin it with {# labels: same, rows: any #}, one key a line; see those of the package."
         raise InputError(f"a rule with labels and rows at the head of {path.name}", str(rule), remedy)
     mapping = {str(given): str(target) for given, target in allowed.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -90,14 +91,20 @@ class LocalModel:
     def score(self, prompt: Sequence[int], words: Sequence[str]) -> list[float]:
         """The log-likelihood of each word after the prompt, the sum over its tokens."""
         endings = [self.tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
-        batch = self._tensors([[*prompt, *ending] for ending in endings])
-        logits = self.model(**batch).logits.float()
+        longest = max(map(len, endings))
+        # What stands at a place is said by the logits of the place before; the last token is only ever said.
+        rows = [list(prompt)] if longest == 1 else [[*prompt, *ending[:-1]] for ending in endings]
+        # Logits of a vocabulary of a quarter of a million cost more than the model itself.
+        logits = self.model(**self._tensors(rows), **self._last_logits(longest)).logits[:, -longest:].float()
         scores = []
         for row, ending in enumerate(endings):
-            # What stands at a place is said by the logits of the place before.
-            log_p = logits[row, len(prompt) - 1 : len(prompt) - 1 + len(ending)].log_softmax(dim=-1)
+            log_p = logits[0 if longest == 1 else row, : len(ending)].log_softmax(dim=-1)
             scores.append(float(log_p[torch.arange(len(ending)), torch.tensor(ending)].sum()))
         return scores
+
+    def _last_logits(self, count: int) -> dict[str, int]:
+        knows = "logits_to_keep" in inspect.signature(self.model.forward).parameters
+        return {"logits_to_keep": count} if knows else {}
 
     def _chat(self, question: Question) -> list[int]:
         if self.tokenizer.chat_template is None:

@@ -18,7 +18,7 @@ from sentiment_hf.training.optimization import adversarial_embeddings, layerwise
 from sentiment_hf.training.order import OrderedTrainer
 
 # What the data pipeline carries along with a row and the model's forward does not take.
-ROW_FIELDS = ("doc_id", "length", "chunk_idx", "chunk_document", "num_chunks", "teacher_logits")
+ROW_FIELDS = ("doc_id", "length", "chunk_idx", "chunk_document", "num_chunks", "teacher_logits", "weight")
 
 
 class SentimentTrainer(OrderedTrainer):
@@ -28,7 +28,8 @@ class SentimentTrainer(OrderedTrainer):
     smoothing and logit adjustment, and, with `rdrop_alpha` above 0, R-Drop over one forward of the batch concatenated
     with itself. It is divided by the number of rows in the whole optimizer step over all processes, so that cutting a
     step into micro-batches changes nothing.
-    Documents cut into chunks have one loss each, on the aggregated logits.
+    Documents cut into chunks have one loss each, on the aggregated logits. A row's `weight`, where the rows have one,
+    multiplies its loss.
     Evaluation is plain cross-entropy: `eval_loss` can be compared between all these settings. Where logits are to be
     adjusted at prediction, evaluation sees them adjusted.
 
@@ -112,6 +113,9 @@ class SentimentTrainer(OrderedTrainer):
         else:
             outputs = model(**features)
             losses = row_loss(self._answers(outputs, documents, len(labels)).float(), labels)
+        if "weight" in inputs:
+            # Of the row, not of the step: a row of weight 0.5 pulls half as much as any other.
+            losses = losses * inputs["weight"]
         loss = self._share_of_step(losses, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 

@@ -49,6 +49,7 @@ def test_rows_that_are_measured_on_stay_out_and_are_counted(data, source):
         "near_to_evaluation": 1,
         "repeated": 1,
         "added": 1,
+        "share": 0.25,
     }
 
 
@@ -81,3 +82,17 @@ def test_the_limit_is_a_seeded_sample_and_labels_are_the_sources_own(data, sourc
 def test_bad_settings_are_refused(data, source, settings, message):
     with pytest.raises(InputError, match=message):
         add_supplement(data, settings, str(source))
+
+
+def test_weights_come_along_and_are_checked(data, tmp_path):
+    rows = pd.DataFrame({"text": ["服务很周到", "隔壁太吵了"], "label": ["happy", "angry"], "weight": [0.5, 0.25]})
+    rows.to_json(tmp_path / "augmented.jsonl", orient="records", lines=True, force_ascii=False)
+    add_supplement(data, {"source": "augmented.jsonl"}, str(tmp_path))
+    train = data.splits["train"]
+    assert train["weight"].tail(2).tolist() == [0.5, 0.25]
+    assert train["weight"].head(3).isna().all()
+    assert data.audit["supplement"]["share"] == 0.4
+    assert "weight" not in data.splits["dev"].columns
+    rows.assign(weight=[0.5, 2]).to_json(tmp_path / "augmented.jsonl", orient="records", lines=True)
+    with pytest.raises(InputError, match="weights from 0 to 1 in .*, found 2"):
+        add_supplement(data, {"source": "augmented.jsonl"}, str(tmp_path))

@@ -239,3 +239,22 @@ def test_empty_cache_steps_reach_the_trainer(make_trainer, monkeypatch):
     without = len(calls)
     make_trainer(torch_empty_cache_steps=2, max_steps=4).train()
     assert len(calls) - 2 * without == 2
+
+
+def test_a_row_counts_as_much_as_its_weight(make_trainer, trained, rows):
+    plain = trained(dropout=0.0)
+    assert_same_weights(trained(dropout=0.0, train_rows=rows.add_column("weight", [1.0] * len(rows))), plain)
+    # Rows of weight 0 pull nothing: with other labels they end in the same place.
+    muted = [float(place % 2) for place in range(len(rows))]
+    flipped = [1 - label if weight == 0 else label for label, weight in zip(rows["labels"], muted, strict=True)]
+    other = rows.remove_columns("labels").add_column("labels", flipped)
+    first, second = (
+        trained(dropout=0.0, train_rows=part.add_column("weight", muted), max_grad_norm=0) for part in (rows, other)
+    )
+    assert_same_weights(first, second)
+    batch = make_trainer(dropout=0.0)
+    inputs = batch.data_collator([rows[place] for place in range(8)])
+    batch.model.train()
+    whole = batch.compute_loss(batch.model, dict(inputs))
+    half = batch.compute_loss(batch.model, inputs | {"weight": torch.full((8,), 0.5)})
+    torch.testing.assert_close(half, whole / 2)
