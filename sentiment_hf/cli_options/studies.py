@@ -36,6 +36,7 @@ def add_study_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     _add_explain(verbs)
     _add_faithfulness(verbs)
     _add_compare(verbs)
+    _add_findings(verbs)
 
 
 def _add_explain(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -84,3 +85,15 @@ def _add_compare(verbs: argparse._SubParsersAction[Any]) -> None:
     compare.add_argument("--output_dir", metavar="FOLDER", help="for compare.json and changed.csv")
     add_column_options(compare)
     compare.set_defaults(verb="compare")
+
+
+def _add_findings(verbs: argparse._SubParsersAction[Any]) -> None:
+    text = "what a sweep or some runs found: effects with intervals, the best of each key, failures, cost, pictures"
+    findings = verbs.add_parser("findings", help=text, description=text)
+    findings.add_argument("runs", nargs="+", metavar="RUNS", help="folder of a sweep, of a run, or of several runs")
+    findings.add_argument("--output", required=True, metavar="FILE.md", help="the page; pictures and HTML beside it")
+    findings.add_argument("--baseline", metavar="SETTING", help="what the others are measured against (the first)")
+    findings.add_argument("--title", metavar="TEXT", help="of the page")
+    text = "texts shown for each confusion and of the surest mistakes; 0 shows none (3)"
+    findings.add_argument("--examples", type=int, default=3, metavar="N", help=text)
+    findings.set_defaults(verb="findings")

@@ -21,7 +21,7 @@ from sentiment_hf.training.arguments import RunArguments
 DATA_FILES = ("train_file", "validation_file", "test_file")
 LENGTH = 10
 # What changes nothing about what a training run computes: where things lie, what is shown, what comes after.
-_UNRELATED = {
+UNRELATED_KEYS = {
     *RUN_KEYS,
     *(item.name for item in dataclasses.fields(ExportArguments)),
     "floor",
@@ -59,7 +59,7 @@ def fingerprints(args: RunArguments, given: Iterable[str]) -> tuple[str, str]:
     Raises:
         InputError: a data file is not there.
     """
-    keys = {name: value for name, value in resolved_keys(args, given).items() if name not in _UNRELATED}
+    keys = {name: value for name, value in resolved_keys(args, given).items() if name not in UNRELATED_KEYS}
     keys |= _contents(args)
     data = {name: value for name, value in keys.items() if name in _DATA_KEYS}
     return _hash(keys | {"version": version("sentiment_hf")}), _hash(data)

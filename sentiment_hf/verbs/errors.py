@@ -22,6 +22,7 @@ from sentiment_hf.evaluation.errors import (
     surest_mistakes,
     top_confusions,
 )
+from sentiment_hf.evaluation.markdown import excerpt, table
 from sentiment_hf.evaluation.pictures import confusion_plot
 from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError, MissingExtraError
@@ -31,7 +32,6 @@ from sentiment_hf.tasks import Task
 
 logger = logging.getLogger(__name__)
 
-EXCERPT = 80
 PAGE, FIGURES, PICTURE = "errors.md", "errors.json", "confusion.png"
 
 
@@ -94,7 +94,7 @@ def page(figures: dict[str, Any], sure: pd.DataFrame, has_picture: bool) -> str:
         lines.append(f"![confusion matrix]({PICTURE})")
     lines.append("## What is taken for what")
     lines.append(
-        _table(
+        table(
             ["truth", "answer", "rows", "share of the truth", "examples"],
             [
                 [
@@ -102,7 +102,7 @@ def page(figures: dict[str, Any], sure: pd.DataFrame, has_picture: bool) -> str:
                     pair["answer"],
                     f"{pair['rows']:,}",
                     f"{pair['share_of_truth']:.1%}",
-                    " / ".join(_excerpt(text) for text in pair["examples"]),
+                    " / ".join(excerpt(text) for text in pair["examples"]),
                 ]
                 for pair in figures["confusions"]
             ],
@@ -111,7 +111,7 @@ def page(figures: dict[str, Any], sure: pd.DataFrame, has_picture: bool) -> str:
     lines.append("## Slices, the worst first")
     lines.append(f"Slices of fewer than {MIN_SLICE_ROWS} rows come last: chance alone moves them.")
     lines.append(
-        _table(
+        table(
             ["by", "slice", "rows", "accuracy", "difference"],
             [
                 [
@@ -128,23 +128,9 @@ def page(figures: dict[str, Any], sure: pd.DataFrame, has_picture: bool) -> str:
     lines.append("## The surest mistakes")
     lines.append("Wrong labels gather here as well: look before you blame the model.")
     lines.append(
-        _table(
+        table(
             ["confidence", "truth", "answer", "text"],
-            [[f"{row.confidence:.3f}", row.truth, row.answer, _excerpt(row.text)] for row in sure.itertuples()],
+            [[f"{row.confidence:.3f}", row.truth, row.answer, excerpt(row.text)] for row in sure.itertuples()],
         )
     )
     return "\n\n".join(lines) + "\n"
-
-
-def _excerpt(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= EXCERPT else flat[:EXCERPT] + "…"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    # A text may hold whatever Markdown and HTML take for their own.
-    def cell(value: str) -> str:
-        return value.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|").replace("`", "\\`")
-
-    lines = [header, ["---"] * len(header), *([cell(value) for value in row] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,60 @@
+"""Tables and pages of Markdown out of texts that may hold anything."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+EXCERPT = 80
+
+_STYLE = """
+body { font: 16px/1.6 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif; color: #222;
+       margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }
+table { border-collapse: collapse; font-size: 0.9rem; }
+td, th { border-bottom: 1px solid #ddd; padding: 0.2rem 0.8rem 0.2rem 0; text-align: left; vertical-align: top; }
+img { max-width: 100%; }
+"""
+
+
+def excerpt(text: str, length: int = EXCERPT) -> str:
+    """The beginning of a text on one line."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= length else flat[:length] + "…"
+
+
+def plain(text: str) -> str:
+    """A text in which Markdown and HTML find nothing of their own."""
+    escaped = re.sub(r"([\\`*\[\]|])", r"\\\1", text)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; cells may hold anything."""
+    lines = [list(header), ["---"] * len(header), *([plain(value) for value in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def to_html(page: str, title: str, folder: Path) -> str:
+    """A page of Markdown as one HTML file, with the png pictures that it names inside.
+
+    Args:
+        page: in CommonMark with tables; HTML in it is shown, not obeyed.
+        title: of the page.
+        folder: where its pictures lie.
+    """
+    import html
+
+    from markdown_it import MarkdownIt
+
+    def inside(match: re.Match[str]) -> str:
+        content = base64.b64encode((folder / match[1]).read_bytes()).decode("ascii")
+        return f'src="data:image/png;base64,{content}"'
+
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(page)
+    body = re.sub(r'src="([\w.-]+\.png)"', inside, body)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{_STYLE}</style></head>\n<body>\n{body}</body>\n</html>\n"
+    )

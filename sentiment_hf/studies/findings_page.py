@@ -1,0 +1,230 @@
+"""What a set of runs found, as a page with pictures, and as one HTML file."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sentiment_hf.evaluation.errors import predictions_frame, surest_mistakes, top_confusions
+from sentiment_hf.evaluation.markdown import excerpt, plain, table, to_html
+from sentiment_hf.evaluation.prediction import softmax
+from sentiment_hf.evaluation.seeds import spread
+from sentiment_hf.exceptions import MissingExtraError
+from sentiment_hf.files import move_files, staging_folder, write_text
+from sentiment_hf.studies import findings_pictures as pictures
+from sentiment_hf.studies.effects import ALPHA, Effect
+from sentiment_hf.studies.findings import Findings
+from sentiment_hf.studies.found_runs import FoundSetting
+from sentiment_hf.studies.table import METRIC
+
+logger = logging.getLogger(__name__)
+
+
+def write_findings(findings: Findings, output: Path, examples: int) -> None:
+    """Write the page, its pictures beside it, and one HTML file with the pictures inside.
+
+    Args:
+        findings: from `find_out`.
+        output: of the page, ending in .md; the others are named after it.
+        examples: texts shown for each confusion and of the surest mistakes; 0 shows none of the texts.
+    """
+    with staging_folder(output.parent) as staging:
+        drawn = _draw(findings, staging, output.stem)
+        text = page(findings, drawn, examples)
+        write_text(staging / output.name, text)
+        write_text(staging / f"{output.stem}.html", to_html(text, findings.title, staging))
+        move_files(staging, output.parent, last=output.name)
+
+
+def _draw(findings: Findings, folder: Path, stem: str) -> dict[str, str]:
+    """Draw what can be drawn: kind -> name of the file."""
+    pair = list(dict.fromkeys([findings.baseline.name, findings.best.name]))
+    two = [next(setting for setting in findings.settings if setting.name == name) for name in pair]
+    kinds = {
+        "scores": lambda path: pictures.scores_picture(findings.settings, path),
+        "losses": lambda path: pictures.loss_picture(findings.settings, path),
+    }
+    if findings.labels:
+        kinds["confusion"] = lambda path: pictures.confusion_picture(findings.best, findings.labels, path)
+        if all(run.predictions is not None for setting in two for run in setting.runs):
+            kinds["lengths"] = lambda path: pictures.length_picture(two, path)
+    drawn = {}
+    try:
+        for kind, draw in kinds.items():
+            drawn[kind] = f"{stem}-{kind}.png"
+            draw(folder / drawn[kind])
+    except MissingExtraError as error:
+        logger.warning("no pictures: %s", error)
+        return {}
+    return drawn
+
+
+def page(findings: Findings, drawn: dict[str, str], examples: int) -> str:
+    """The report as Markdown."""
+    runs = [run for setting in findings.settings for run in setting.runs]
+    split, rows = runs[0].metrics["split"], runs[0].metrics["rows"]
+    counted = ", ".join(f"{name} {count:,}" for name, count in rows.items())
+    parts = [
+        f"# {plain(findings.title)}",
+        f"{len(runs)} runs of {len(findings.settings)} settings; task {plain(str(runs[0].metrics['task']))}, protocol "
+        f"{runs[0].metrics.get('protocol', '–')}, rows: {counted}.",
+        "Percent; mean ± sample standard deviation over seeds.",
+        "## What was found",
+        *_sentences(findings),
+        "## Settings",
+        _settings_table(findings, split),
+        f"Effect: macro-F1 on {split} against **{plain(findings.baseline.name)}**, with the 95 % interval of a paired "
+        f"bootstrap over rows and seeds. p-values are adjusted for the number of settings (Holm); below {ALPHA} an "
+        "effect counts. Settings are chosen by dev alone.",
+    ]
+    parts += [_picture(drawn, "scores"), "## Each key that was varied", *_axes_part(findings)]
+    parts += ["## Where the best setting fails", *_failures(findings, drawn, examples)]
+    parts += ["## Training", _picture(drawn, "losses"), _cost_table(findings), *_versions(findings)]
+    if findings.skipped:
+        parts += ["## Left out", "These runs are not finished:", table(["run", "why"], findings.skipped)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _picture(drawn: dict[str, str], kind: str) -> str:
+    return f"![{kind}]({drawn[kind]})" if kind in drawn else ""
+
+
+def _sentences(findings: Findings) -> list[str]:
+    best, baseline = findings.best, findings.baseline
+    said = [f"- Best by dev: **{plain(best.name)}**, {_spread(best, 'dev')} (held out {_spread(best)})."]
+    effect = findings.effects.get(best.name)
+    if best is baseline:
+        said.append("- No setting is better than the baseline on dev.")
+    elif effect is not None:
+        said.append(f"- Against the baseline ({plain(baseline.name)}) on the held-out rows: {_told(effect)}.")
+    proven = [effect for effect in findings.effects.values() if effect.is_significant]
+    if findings.effects:
+        said.append(f"- {len(proven)} of {len(findings.effects)} settings differ from the baseline significantly.")
+        said += [f"- {plain(effect.name)}: {_told(effect)}." for effect in proven if effect.name != best.name]
+        unproven = [plain(effect.name) for effect in findings.effects.values() if not effect.is_significant]
+        if unproven:
+            said.append(f"- Not significant, so that nothing is claimed of them: {'; '.join(unproven)}.")
+    untold = [plain(s.name) for s in findings.settings if s is not baseline and s.name not in findings.effects]
+    if untold:
+        why = "answers of one label on the same rows and a common seed are needed"
+        said.append(f"- Not tested ({why}): {'; '.join(untold)}.")
+    few = min(len(setting.runs) for setting in findings.settings)
+    if few < 3:
+        said.append(f"- Some settings have {few} seed{'s' if few > 1 else ''} only: too few to know how runs scatter.")
+    return ["\n".join(said)]
+
+
+def _told(effect: Effect) -> str:
+    return f"{_points(effect)}, adjusted p = {effect.adjusted:.3f}, {effect.verdict}"
+
+
+def _points(effect: Effect) -> str:
+    return f"{100 * effect.difference:+.2f} [{100 * effect.low:+.2f}, {100 * effect.high:+.2f}]"
+
+
+def _spread(setting: FoundSetting, split: str | None = None, score: str = METRIC) -> str:
+    rows = [run.model_scores["dev"] if split == "dev" else run.model_scores for run in setting.runs]
+    return spread([row[score] for row in rows if row.get(score) is not None])
+
+
+def _settings_table(findings: Findings, split: str) -> str:
+    header = ["setting", "seeds", "dev macro-F1", f"{split} macro-F1", f"{split} accuracy", "effect", "p", "verdict"]
+    lines = []
+    for setting in findings.settings:
+        effect = findings.effects.get(setting.name)
+        cells = [setting.name, ", ".join(map(str, setting.seeds)), _spread(setting, "dev"), _spread(setting)]
+        cells.append(_spread(setting, score="accuracy"))
+        if setting is findings.baseline:
+            cells += ["–", "–", "baseline"]
+        else:
+            cells += [_points(effect), f"{effect.adjusted:.3f}", effect.verdict] if effect else ["–", "–", "not tested"]
+        lines.append(cells)
+    return table(header, lines)
+
+
+def _axes_part(findings: Findings) -> list[str]:
+    if not findings.axes:
+        return ["The runs differ in nothing but the seed."]
+    lines = []
+    for value in findings.axes:
+        told = (
+            [_points(value.effect), f"{value.effect.adjusted:.3f}", value.effect.verdict] if value.effect else ["–"] * 3
+        )
+        best = f"{100 * value.dev:.2f}" + (" (best)" if value.is_best else "")
+        lines.append([value.key, value.value, str(value.settings), best, *told])
+    note = "Effect: against the baseline's value, in runs that differ in this key alone; – where it is that value, or "
+    note += "where no such runs are there. p-values are adjusted for the number of values."
+    return [table(["key", "value", "settings", "dev macro-F1", "effect", "p", "verdict"], lines), note]
+
+
+def _failures(findings: Findings, drawn: dict[str, str], examples: int) -> list[str]:
+    best, labels = findings.best, findings.labels
+    parts = [f"**{plain(best.name)}**, over its seeds."]
+    classes: dict[str, list[dict[str, Any]]] = {}
+    per = "per_class" if labels else "per_aspect"
+    score = "f1" if labels else METRIC
+    for run in best.runs:
+        for name, figures in run.model_scores.get(per, {}).items():
+            classes.setdefault(name, []).append(figures)
+    hardest = sorted(classes, key=lambda name: mean(row[score] or 0.0 for row in classes[name]))
+    lines = [[name, spread([row[score] for row in classes[name] if row[score] is not None])] for name in hardest]
+    parts += ["The hardest first:", table(["class" if labels else "aspect", "F1"], lines)]
+    parts += [_picture(drawn, "confusion"), _picture(drawn, "lengths")]
+    kept = [run.predictions for run in best.runs]
+    if labels and all(answers is not None for answers in kept):
+        probabilities = np.mean([softmax(answers.logits) for answers in kept if answers is not None], axis=0)
+        parts += _examples(best.runs[0].held_out, probabilities, labels, examples)
+    return parts
+
+
+def _examples(rows: pd.DataFrame, probabilities: np.ndarray, labels: list[str], examples: int) -> list[str]:
+    ids = rows["label"].map({label: index for index, label in enumerate(labels)})
+    frame = predictions_frame(rows[["text"]].assign(label=ids), probabilities, labels)
+    pairs = top_confusions(frame, count=5, examples=examples)
+    header = ["truth", "answer", "rows", "share of the truth"] + (["examples"] if examples else [])
+    lines = []
+    for pair in pairs:
+        cells = [pair["truth"], pair["answer"], f"{pair['rows']:,}", f"{pair['share_of_truth']:.1%}"]
+        lines.append(cells + ([" / ".join(excerpt(text) for text in pair["examples"])] if examples else []))
+    parts = ["What is taken for what, by the mean probability of all seeds:", table(header, lines)]
+    if examples:
+        sure = surest_mistakes(frame, examples)
+        lines = [[f"{row.confidence:.3f}", row.truth, row.answer, excerpt(row.text)] for row in sure.itertuples()]
+        parts += ["The surest mistakes; wrong labels gather here as well:"]
+        parts.append(table(["confidence", "truth", "answer", "text"], lines))
+    return parts
+
+
+def _cost_table(findings: Findings) -> str:
+    lines = []
+    for setting in findings.settings:
+        seconds = median(run.record["training_seconds"] for run in setting.runs)
+        memory = [run.record["peak_memory_mb"] for run in setting.runs if run.record.get("peak_memory_mb")]
+        kinds = dict.fromkeys(kind for peak in memory for kind in peak)
+        held = ", ".join(f"{kind} {max(peak.get(kind, 0.0) for peak in memory):,.0f}" for kind in kinds) or "–"
+        scores = [run.model_scores for run in setting.runs]
+        size, speed = (median(row[name] for row in scores) for name in ("size_mb", "ms_per_review"))
+        lines.append([setting.name, f"{seconds:.0f}", held, f"{size:.1f}", f"{speed:.2f}"])
+    header = ["setting", "training s (median)", "peak memory MB", "model MB", "ms/review"]
+    return table(header, lines)
+
+
+def _versions(findings: Findings) -> list[str]:
+    runs = [run for setting in findings.settings for run in setting.runs]
+    environments = {repr(run.record["environment"]): run.record["environment"] for run in runs}
+    said = []
+    for environment in environments.values():
+        versions = ", ".join(f"{name} {value}" for name, value in environment.items() if isinstance(value, str))
+        hardware = ", ".join(f"{name} {value}" for name, value in environment.get("hardware", {}).items())
+        said.append(f"- {plain(versions)}; {plain(hardware)}")
+    logged = [run.folder for run in runs if any(run.folder.glob("**/events.out.tfevents.*"))]
+    heading = "Versions and hardware:" if len(said) == 1 else "Versions and hardware, which differ between runs:"
+    parts = [heading, "\n".join(said)]
+    if logged:
+        parts.append(f"{len(logged)} of the runs also logged to TensorBoard, in their folders.")
+    return parts

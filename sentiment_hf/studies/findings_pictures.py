@@ -1,0 +1,109 @@
+"""The pictures of a findings report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sentiment_hf.evaluation.pictures import confusion_plot, drawable_names, new_figure
+from sentiment_hf.evaluation.significance import bootstrap_macro_f1, interval
+from sentiment_hf.studies.effects import dev_score
+from sentiment_hf.studies.found_runs import FoundRun, FoundSetting
+from sentiment_hf.studies.table import METRIC
+
+LENGTH_BINS = 5
+_COLOURS = ("#4477aa", "#cc3311", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#000000")
+
+
+def scores_picture(settings: Sequence[FoundSetting], path: Path) -> None:
+    """Macro-F1 of each run on dev and on the held-out rows, means, and the 95 % interval over rows of the latter."""
+    figure = new_figure(figsize=(8, 1.2 + 0.45 * len(settings)))
+    axes = figure.subplots()
+    names, font = drawable_names([setting.name for setting in settings])
+    for place, setting in enumerate(settings):
+        dev = [100 * dev_score(run) for run in setting.runs]
+        test = [100 * run.model_scores[METRIC] for run in setting.runs]
+        axes.plot(dev, [place - 0.15] * len(dev), "o", color=_COLOURS[6], markersize=4, label="dev, a seed each")
+        axes.plot(test, [place + 0.15] * len(test), "o", color=_COLOURS[0], markersize=4, label="held out, a seed each")
+        between = _interval(setting)
+        if between is not None:
+            axes.plot([100 * end for end in between], [place + 0.15] * 2, color=_COLOURS[0], linewidth=1)
+        axes.plot([mean(dev)], [place - 0.15], "|", color="black", markersize=12)
+        axes.plot([mean(test)], [place + 0.15], "|", color=_COLOURS[1], markersize=12)
+    axes.set_yticks(range(len(names)), names, **font)
+    axes.invert_yaxis()
+    axes.set(xlabel="macro-F1, percent; lines: 95 % over the held-out rows")
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[:2], labels[:2], fontsize=8)
+    figure.savefig(path, dpi=120)
+
+
+def loss_picture(settings: Sequence[FoundSetting], path: Path) -> None:
+    """Training loss (lines) and dev loss (dashed) over steps, a line a run."""
+    figure = new_figure(figsize=(8, 4.5))
+    axes = figure.subplots()
+    names, font = drawable_names([setting.name for setting in settings])
+    for place, (setting, name) in enumerate(zip(settings, names, strict=True)):
+        colour = _COLOURS[place % len(_COLOURS)]
+        for number, run in enumerate(setting.runs):
+            for figures, style in (("loss", "-"), ("eval_loss", "--")):
+                points = [(entry["step"], entry[figures]) for entry in run.record["history"] if figures in entry]
+                label = name if (number, figures) == (0, "loss") else None
+                axes.plot(*zip(*points, strict=True), style, color=colour, linewidth=1, label=label) if points else None
+    axes.set(xlabel="step", ylabel="loss (dashed: dev)")
+    _legend(axes, font)
+    figure.savefig(path, dpi=120)
+
+
+def confusion_picture(setting: FoundSetting, labels: Sequence[str], path: Path) -> None:
+    """Truth and answer, counted over all seeds of a setting."""
+    counts = np.sum([run.model_scores["confusion_matrix"] for run in setting.runs], axis=0)
+    confusion_plot(pd.DataFrame(counts, index=list(labels), columns=list(labels)), path)
+
+
+def length_picture(settings: Sequence[FoundSetting], path: Path) -> None:
+    """Accuracy by the length of the text, mean over seeds, in bins of as many rows each."""
+    lengths = settings[0].runs[0].held_out["text"].str.len().to_numpy()
+    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, LENGTH_BINS + 1)))
+    places = np.clip(np.searchsorted(edges, lengths, side="left") - 1, 0, max(len(edges) - 2, 0))
+    figure = new_figure(figsize=(8, 4))
+    axes = figure.subplots()
+    names, font = drawable_names([setting.name for setting in settings])
+    for number, (setting, name) in enumerate(zip(settings, names, strict=True)):
+        right = np.mean([_right(run) for run in setting.runs], axis=0)
+        shares = [100 * right[places == place].mean() for place in np.unique(places)]
+        axes.plot(range(len(shares)), shares, "o-", color=_COLOURS[number % len(_COLOURS)], label=name)
+    ticks = [f"{lengths[places == place].min()} to {lengths[places == place].max()}" for place in np.unique(places)]
+    axes.set_xticks(range(len(ticks)), ticks)
+    axes.set(xlabel="characters", ylabel="accuracy, percent")
+    _legend(axes, font)
+    figure.savefig(path, dpi=120)
+
+
+def _legend(axes: Any, font: dict[str, Any]) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        for text in axes.legend(handles, labels, fontsize=8).get_texts():
+            text.set(**font)
+
+
+def _right(run: FoundRun) -> np.ndarray:
+    assert run.predictions is not None
+    right: np.ndarray = run.predictions.logits.argmax(axis=1) == run.predictions.labels
+    return right
+
+
+def _interval(setting: FoundSetting) -> tuple[float, float] | None:
+    """95 % of the mean macro-F1 over seeds when rows are drawn anew; None without answers of one label."""
+    kept = [run.predictions for run in setting.runs]
+    if any(answers is None or answers.labels.ndim > 1 for answers in kept):
+        return None
+    answers = [one for one in kept if one is not None]
+    given = np.array([one.logits.argmax(axis=1) for one in answers])
+    scores = bootstrap_macro_f1(answers[0].labels, given, answers[0].logits.shape[1], resamples=2000)
+    return interval(scores.mean(axis=1))

@@ -1,0 +1,213 @@
+"""Finished runs as they lie in folders, in settings that differ in more than the seed."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from sentiment_hf.evaluation.recorded import Predictions, read_predictions
+from sentiment_hf.evaluation.report import METRICS_FILE, read_metrics
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import read_json
+from sentiment_hf.studies.fingerprint import LENGTH, UNRELATED_KEYS
+from sentiment_hf.studies.plan import SETTING_FILE
+from sentiment_hf.studies.sweep import as_word
+from sentiment_hf.studies.table import RESULTS_FILE
+from sentiment_hf.training.folder import RECIPE_FILE
+
+RECORD_FILE, SPLITS_FOLDER = "run.json", "splits"
+_FINGERPRINT = re.compile(rf"-([0-9a-f]{{{LENGTH}}})$")
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A finished run.
+
+    Attributes:
+        folder: of the run.
+        recipe: its keys.
+        metrics: what `metrics.json` holds.
+        record: what `run.json` holds.
+        fingerprint: equal for runs that differ in seed and folder alone.
+        title: its setting's name in the sweep that it is of, or None.
+    """
+
+    folder: Path
+    recipe: dict[str, Any]
+    metrics: dict[str, Any]
+    record: dict[str, Any]
+    fingerprint: str
+    title: str | None
+
+    @property
+    def seed(self) -> int:
+        return int(self.record["seed"])
+
+    @property
+    def model_scores(self) -> dict[str, Any]:
+        """The scores of the trained model on the held-out split, and under `dev` on dev."""
+        return dict(self.metrics["fp32"])
+
+    @cached_property
+    def predictions(self) -> Predictions | None:
+        """Its answers for the held-out rows; None where it did not keep them."""
+        return read_predictions(self.folder)
+
+    @property
+    def held_out_file(self) -> Path:
+        return self.folder / SPLITS_FOLDER / f"{self.metrics['split']}.jsonl"
+
+    @cached_property
+    def held_out(self) -> pd.DataFrame:
+        """The held-out rows, `text` and named labels among their columns."""
+        return pd.read_json(self.held_out_file, lines=True, dtype=False, convert_dates=False)
+
+    @cached_property
+    def data(self) -> str:
+        """A short name of its rows: how many each split has, and what stands in the held-out ones."""
+        content = self.held_out_file.read_bytes() + json.dumps(self.metrics["rows"], sort_keys=True).encode()
+        return hashlib.sha256(content).hexdigest()[:LENGTH]
+
+
+@dataclass
+class FoundSetting:
+    """Runs that differ in the seed alone.
+
+    Attributes:
+        name: for tables.
+        runs: by seed, ascending.
+        axes: the keys that some setting has another value of, with this one's values.
+    """
+
+    name: str
+    runs: list[FoundRun]
+    axes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def seeds(self) -> list[int]:
+        return [run.seed for run in self.runs]
+
+
+def find_runs(paths: Sequence[Path]) -> tuple[list[FoundRun], list[tuple[str, str]]]:
+    """The runs in some folders: of a sweep, of runs, or of folders that hold runs.
+
+    Returns:
+        The finished ones, and the names of the others with the reasons why they are left out.
+
+    Raises:
+        InputError: a folder that is not there or holds no finished run.
+    """
+    found: dict[Path, FoundRun] = {}
+    skipped: dict[Path, tuple[str, str]] = {}
+    for path in paths:
+        if not path.is_dir():
+            raise InputError(f"a folder of runs at {path}", "nothing there", "Check the path.")
+        rows = _sweep_rows(path)
+        for folder in _candidates(path, list(rows)):
+            if folder in found or folder in skipped:
+                continue
+            row = rows.get(folder, {})
+            try:
+                found[folder] = _read(folder, row.get("setting"))
+            except _HalfWritten as reason:
+                # Not the whole path: a report travels.
+                name = str(folder.relative_to(path)) if folder != path else path.name
+                skipped[folder] = (name, row.get("reason") or str(reason))
+    if not found:
+        said = "; ".join(f"{name}: {reason}" for name, reason in skipped.values()) or "none"
+        raise InputError("at least one finished run", said, "Train first, or check the path.")
+    return list(found.values()), list(skipped.values())
+
+
+def group(runs: Sequence[FoundRun]) -> list[FoundSetting]:
+    """Runs as settings, in the order in which they came.
+
+    Raises:
+        InputError: two runs with the same fingerprint and other data, or with the same seed as well.
+    """
+    groups: dict[str, list[FoundRun]] = {}
+    for run in runs:
+        groups.setdefault(run.fingerprint, []).append(run)
+    for members in groups.values():
+        for run in members[1:]:
+            if run.data != members[0].data:
+                found = f"other rows in {run.folder} than in {members[0].folder}"
+                remedy = "The data were changed in between: run one of them anew, or leave it out."
+                raise InputError("the same data in runs with the same fingerprint", found, remedy)
+        seeds = [run.seed for run in members]
+        twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
+        if twice is not None:
+            same = " and ".join(str(run.folder) for run in members if run.seed == twice)
+            raise InputError("one run of a setting for each seed", f"seed {twice} in {same}", "Leave one of them out.")
+    varied = _varied([members[0].recipe for members in groups.values()])
+    settings = []
+    for members in groups.values():
+        axes = {key: members[0].recipe.get(key) for key in varied}
+        named = " ".join(f"{key}={as_word(value)}" for key, value in axes.items()) or members[0].folder.name
+        ordered = sorted(members, key=lambda run: run.seed)
+        settings.append(FoundSetting(members[0].title or named, ordered, axes))
+    return settings
+
+
+class _HalfWritten(Exception):
+    """Why a run is left out."""
+
+
+def _candidates(path: Path, known: list[Path]) -> list[Path]:
+    """Folders that are runs or were meant to be, those of a sweep's table in its order first."""
+    folders = [path] if (path / RECIPE_FILE).is_file() else [file.parent for file in sorted(path.rglob(RECIPE_FILE))]
+    # A run that failed before it claimed its folder has left its log alone.
+    homes = [file.parent for file in sorted(path.rglob(SETTING_FILE))]
+    begun = [home / log.stem for home in homes for log in sorted(home.glob("*.log"))]
+    return list(dict.fromkeys([*known, *folders, *begun]))
+
+
+def _sweep_rows(path: Path) -> dict[Path, dict[str, str]]:
+    """Of a sweep's folder: its runs' folders, in the table's order, with their rows of it."""
+    file = path / RESULTS_FILE
+    if not file.is_file():
+        return {}
+    with file.open(encoding="utf-8", newline="") as lines:
+        # The sweep's folder may have moved since.
+        return {path.joinpath(*Path(row["folder"]).parts[-3:]): row for row in csv.DictReader(lines)}
+
+
+def _read(folder: Path, title: str | None) -> FoundRun:
+    if not (folder / METRICS_FILE).is_file():
+        begun = folder.is_dir() and any(folder.iterdir())
+        raise _HalfWritten(f"no {METRICS_FILE}" if begun else "it never began")
+    try:
+        recipe = yaml.safe_load((folder / RECIPE_FILE).read_text(encoding="utf-8"))
+        metrics, record = read_metrics(folder), read_json(folder / RECORD_FILE)
+        setting = folder.with_name(SETTING_FILE)
+        if setting.is_file():
+            # transformers' own fields stand in the setting alone.
+            recipe = yaml.safe_load(setting.read_text(encoding="utf-8")) | recipe
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise _HalfWritten(f"not readable ({type(error).__name__})") from error
+    missing = [name for name, there in (("fp32", metrics), ("split", metrics), ("seed", record)) if name not in there]
+    if missing:
+        raise _HalfWritten(f"no {missing[0]} in its records")
+    if not (folder / SPLITS_FOLDER / f"{metrics['split']}.jsonl").is_file():
+        raise _HalfWritten("no held-out rows beside it")
+    keys = {key: value for key, value in recipe.items() if key not in UNRELATED_KEYS}
+    of_sweep = _FINGERPRINT.search(folder.parent.name)
+    text = json.dumps(sorted(keys.items()), ensure_ascii=False, default=str)
+    own = hashlib.sha256(text.encode("utf-8")).hexdigest()[:LENGTH]
+    return FoundRun(folder, keys, metrics, record, of_sweep[1] if of_sweep else own, title)
+
+
+def _varied(recipes: Sequence[dict[str, Any]]) -> list[str]:
+    """Keys that do not have the same value everywhere."""
+    keys = dict.fromkeys(key for recipe in recipes for key in recipe)
+    return [key for key in keys if len({repr(recipe.get(key)) for recipe in recipes}) > 1]

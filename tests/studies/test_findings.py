@@ -1,0 +1,180 @@
+"""What sweeps found: effects that are there and effects that are not, and which runs are refused or left out."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from sentiment_hf.cli import main
+from sentiment_hf.evaluation.markdown import plain, table, to_html
+from sentiment_hf.evaluation.recorded import write_predictions
+from sentiment_hf.evaluation.report import write_metrics
+from sentiment_hf.evaluation.scores import headline, task_scores
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import write_json, write_text
+from sentiment_hf.studies.effects import axis_values, setting_effects
+from sentiment_hf.studies.findings import find_out
+from sentiment_hf.studies.found_runs import find_runs, group
+from sentiment_hf.tasks import BUILT_IN_TASKS
+
+TASK = BUILT_IN_TASKS["reviews"]
+ROWS = 400
+# Share of rows that are right, by max_length and loss: length helps, the loss does not.
+RIGHT = {(128, "plain"): 0.80, (128, "focal"): 0.80, (256, "plain"): 0.88, (256, "focal"): 0.88}
+
+
+def write_run(folder, recipe, seed, share, rows=ROWS, predictions=True):
+    """A run's folder as training leaves it, its answers right in `share` of the rows."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(rows) % 2
+    # Half of what is wrong is wrong in every run, as it is with real rows.
+    hard = np.random.default_rng(0).permutation(rows) < rows * (1 - share) / 2
+    wrong = hard | (generator.random(rows) < (1 - share) / 2)
+    answers = np.where(wrong, 1 - labels, labels)
+    logits = np.eye(2)[answers] * generator.uniform(0.5, 3, rows)[:, None]
+    scores = task_scores(logits, labels, TASK)
+    model = headline(scores) | {"size_mb": 1.0, "ms_per_review": 0.5} | scores | {"dev": headline(scores)}
+    texts = [f"第{row}条<b>|" + "好" * (row % 50) for row in range(rows)]
+    held_out = pd.DataFrame({"text": texts, "label": [TASK.labels[label] for label in labels]})
+    write_text(folder / "splits" / "test.jsonl", held_out.to_json(orient="records", lines=True, force_ascii=False))
+    write_text(
+        folder / "recipe.yaml", yaml.safe_dump({**recipe, "seed": seed, "output_dir": str(folder)}, sort_keys=False)
+    )
+    history = [{"step": 5, "loss": 0.6}, {"step": 10, "eval_loss": 0.5}]
+    record = {"seed": seed, "training_seconds": 12.5, "environment": {"torch": "2", "hardware": {"cpu": "x"}}}
+    write_json(folder / "run.json", record | {"history": history, "peak_memory_mb": {"cpu": 512.0}})
+    if predictions:
+        write_predictions(folder, logits, labels)
+    metrics = {"name": folder.name, "task": "reviews", "protocol": "clean", "split": "test"}
+    write_metrics(folder, metrics | {"rows": {"train": 10, "dev": 5, "test": rows}, "fp32": model})
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    for (length, loss), share in RIGHT.items():
+        for seed in (42, 43, 44):
+            recipe = {"task": "reviews", "max_length": length, "loss": loss, "floor": seed == 42}
+            write_run(tmp_path / "runs" / f"{length}-{loss}" / str(seed), recipe, seed, share)
+    return tmp_path / "runs"
+
+
+def read(folder):
+    runs, skipped = find_runs([folder])
+    return group(runs), skipped
+
+
+def test_what_helps_is_told_from_what_does_not(sweep):
+    settings, skipped = read(sweep)
+    assert skipped == []
+    assert [setting.seeds for setting in settings] == [[42, 43, 44]] * 4
+    baseline = next(setting for setting in settings if setting.axes == {"max_length": 128, "loss": "plain"})
+    effects = setting_effects(settings, baseline)
+    longer, focal = effects["max_length=256 loss=plain"], effects["max_length=128 loss=focal"]
+    assert (longer.verdict, focal.verdict) == ("better", "not significant")
+    assert longer.pairs == 3
+    assert 0 < longer.low < longer.difference < longer.high
+    assert focal.low <= 0 <= focal.high
+    assert longer.adjusted >= longer.p_value
+    values = {(value.key, value.value): value for value in axis_values(settings, baseline)}
+    assert values["max_length", "256"].is_best
+    assert values["max_length", "256"].effect.pairs == 6, "with both losses under three seeds"
+    assert values["max_length", "256"].effect.verdict == "better"
+    assert values["loss", "focal"].effect.verdict == "not significant"
+    assert values["max_length", "128"].effect is None
+    assert values["max_length", "128"].settings == 2
+
+
+def test_the_report_stands_alone_and_shows_what_texts_it_is_told_to(sweep, tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="needs the plots extra")
+    output = tmp_path / "report" / "findings.md"
+    # A run that was killed, one that is cut off in the middle of a file, and one that never began.
+    half, cut = sweep / "128-plain" / "45", sweep / "256-plain" / "45"
+    shutil.copytree(sweep / "128-plain" / "42", half)
+    (half / "metrics.json").unlink()
+    shutil.copytree(sweep / "256-plain" / "42", cut)
+    (cut / "run.json").write_text('{"seed": ', encoding="utf-8")
+    words = ["findings", str(sweep), "--output", str(output), "--baseline", "max_length=128 loss=plain"]
+    assert main([*words, "--title", "Length & loss"]) == 0
+    shown = capsys.readouterr().out
+    assert "left out: 128-plain/45: no metrics.json" in shown
+    assert "left out: 256-plain/45: not readable" in shown
+    page = output.read_text(encoding="utf-8")
+    assert "12 runs of 4 settings" in page
+    assert "nothing is claimed of them: max_length=128 loss=focal" in page
+    assert "| 256-plain/45 | not readable (JSONDecodeError) |" in page
+    assert "<b>" not in page
+    assert "第" in page
+    assert str(tmp_path) not in page, "a report travels"
+    pictures = sorted(file.name for file in output.parent.glob("*.png"))
+    assert pictures == [f"findings-{kind}.png" for kind in ("confusion", "lengths", "losses", "scores")]
+    assert all(f"({name})" in page for name in pictures)
+    html = output.with_suffix(".html").read_text(encoding="utf-8")
+    assert html.count("data:image/png;base64,") == len(pictures)
+    assert "findings-scores.png" not in html
+    assert "<b>" not in html
+    assert "Length &amp; loss" in html
+    assert main([*words, "--examples", "0"]) == 0
+    assert "第" not in output.read_text(encoding="utf-8")
+
+
+def test_runs_that_kept_no_answers_are_shown_and_not_tested(tmp_path):
+    for length in (128, 256):
+        write_run(tmp_path / "runs" / str(length), {"max_length": length}, 42, 0.8, predictions=length == 128)
+    settings, _ = read(tmp_path / "runs")
+    assert find_out("x", settings, []).effects == {}
+
+
+def test_what_cannot_be_reported_is_refused(sweep, tmp_path, capsys):
+    write_run(tmp_path / "other" / "45", {"task": "reviews", "max_length": 128, "loss": "plain"}, 45, 0.8, rows=300)
+    with pytest.raises(InputError, match="the same data in runs with the same fingerprint, found other rows in .*45"):
+        group(find_runs([sweep, tmp_path / "other"])[0])
+    shutil.copytree(sweep / "128-plain" / "42", tmp_path / "again")
+    with pytest.raises(InputError, match="one run of a setting for each seed, found seed 42 in .* and "):
+        group(find_runs([sweep, tmp_path / "again"])[0])
+    (tmp_path / "empty").mkdir()
+    for words, said in (
+        ([str(tmp_path / "empty")], "at least one finished run, found none"),
+        ([str(tmp_path / "nowhere")], "a folder of runs at .*, found nothing there"),
+        ([str(sweep), "--baseline", "x"], "a baseline among max_length=128"),
+        ([str(sweep), "--examples", "-1"], "examples of at least 0"),
+    ):
+        assert main(["findings", *words, "--output", str(tmp_path / "out" / "x.md")]) == 2
+        assert re.search(said, capsys.readouterr().err)
+    assert main(["findings", str(sweep), "--output", str(tmp_path / "x.txt")]) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_real_sweep_is_read_with_its_names_and_its_failures(tmp_path, train_file, capsys):
+    shape = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 400}
+    base = {"task": "reviews", "model": "scratch", "config_overrides": shape, "num_hidden_layers": 1, "max_length": 32}
+    (tmp_path / "plain.yaml").write_text(yaml.safe_dump(base | {"precision": "fp32", "num_train_epochs": 1}))
+    sweep = {"base": "plain.yaml", "list": {"slow": {"adam_beta1": 0.8}, "fails": {"per_device_train_batch_size": 0}}}
+    (tmp_path / "compare.yaml").write_text(yaml.safe_dump(sweep | {"seeds": [42]}))
+    folder = tmp_path / "sweep"
+    words = ["ablate", "--config", str(tmp_path / "compare.yaml"), "--output_dir", str(folder)]
+    assert main([*words, f"--train_file={train_file}", f"--cache_dir={tmp_path / 'cache'}"]) == 1
+    capsys.readouterr()
+    assert main(["findings", str(folder), "--output", str(tmp_path / "f.md")]) == 0
+    assert "Best by dev: slow" in capsys.readouterr().out
+    settings, skipped = read(folder)
+    assert [(setting.name, setting.seeds) for setting in settings] == [("slow", [42])]
+    assert settings[0].runs[0].recipe["adam_beta1"] == 0.8
+    kept = json.loads((settings[0].runs[0].folder / "metrics.json").read_text(encoding="utf-8"))
+    assert kept["fp32"]["macro_f1"] == settings[0].runs[0].model_scores["macro_f1"]
+    assert len(skipped) == 1
+    assert skipped[0][0].startswith("runs/fails-")
+    assert "batch" in skipped[0][1]
+
+
+def test_markdown_and_html_show_what_texts_hold(tmp_path):
+    text = "![x](http://a) [b](c) *d* `e` | <i>f</i> & \\"
+    shown = to_html(table(["t"], [[text]]) + "\n\n" + plain(text), "<t>", tmp_path)
+    assert "<img" not in shown
+    assert "<i>" not in shown
+    assert "<a " not in shown
+    assert shown.count("![x](http://a) [b](c) *d* `e` | &lt;i&gt;f&lt;/i&gt; &amp; \\") == 2
+    assert "<title>&lt;t&gt;</title>" in shown
