@@ -19,4 +19,6 @@ def add_publishing_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     push.add_argument("--license", metavar="NAME", help=text)
     text = "other runs of the task for the card's score table, for example of the other protocol"
     push.add_argument("--compare", nargs="+", default=[], metavar="RUN", help=text)
+    text = "a page of `sentiment-hf findings`, which goes along with its pictures and the texts that it shows"
+    push.add_argument("--findings", metavar="FILE.md", help=text)
     push.set_defaults(verb="push")

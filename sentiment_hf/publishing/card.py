@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sentiment_hf.evaluation.report import SYSTEMS
 from sentiment_hf.evaluation.scores import TITLES, shown_scores
-from sentiment_hf.modeling.onnx_session import FP32_FILE, INT8_FILES, ONNX_FOLDER
-from sentiment_hf.publishing.files import recipe_text, without_texts_and_paths
+from sentiment_hf.modeling.onnx_session import FP32_FILE, ONNX_FOLDER
+from sentiment_hf.publishing.files import FINDINGS, recipe_text, without_texts_and_paths
 from sentiment_hf.publishing.limits import Failures, find_failures
 from sentiment_hf.publishing.run import FinishedFolder
 
 TEMPLATE = "model_card.md.jinja"
 OWN_TYPE = "sentiment_hf_"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# Those of `SYSTEMS` that are INT8.
+INT8_SYSTEMS = ("int8", "static")
 SPLITS = ("train", "dev", "test")
 # Scores that the Hub's table of results knows, and what it calls them.
 HUB_METRICS: dict[str, tuple[str, dict[str, str] | None]] = {
@@ -117,9 +120,30 @@ class ModelCard:
         return f"{ONNX_FOLDER}/{FP32_FILE}" in self.paths
 
     @property
-    def int8_files(self) -> dict[str, str]:
-        """Target processor -> file."""
-        return {arch: name for arch, name in INT8_FILES.items() if f"{ONNX_FOLDER}/{name}" in self.paths}
+    def int8_files(self) -> list[str]:
+        """INT8 files, whose names end in the processor that each is for."""
+        return sorted(path for path in self.paths if path.startswith(f"{ONNX_FOLDER}/model_"))
+
+    @property
+    def int8_drops(self) -> list[tuple[str, float, float, str]]:
+        """Of each INT8 system that was scored: title, the task's metric on dev in FP32 and INT8, what it ran on."""
+        metrics, metric = self.run.metrics, self.saved["metric"]
+        drops = []
+        for name in INT8_SYSTEMS:
+            if metrics.get(name) and metrics.get("onnx"):
+                before, after = metrics["onnx"]["dev"][metric], metrics[name]["dev"][metric]
+                drops.append((SYSTEMS[name], before, after, ", ".join(metrics[name]["providers"])))
+        return drops
+
+    @property
+    def int8_refusals(self) -> list[str]:
+        """Why there is no INT8 file where one was asked for."""
+        keys = [f"{name}_refused" for name in INT8_SYSTEMS]
+        return [self.run.metrics[key] for key in keys if key in self.run.metrics]
+
+    @property
+    def findings(self) -> list[str]:
+        return sorted(path for path in self.paths if fnmatch(path, FINDINGS[0]))
 
     @property
     def score_titles(self) -> list[str]:
@@ -163,7 +187,7 @@ class ModelCard:
     def metadata(self) -> ModelCardData:
         """The front matter, with our scores as `model-index`."""
         results = []
-        for system, suffix in (("fp32", ""), ("int8", " (INT8)")):
+        for system, suffix in (("fp32", ""), ("int8", " (INT8)"), ("static", " (static INT8)")):
             row = self.run.metrics.get(system)
             for name, (metric, arguments) in HUB_METRICS.items():
                 if row is not None and row.get(name) is not None:

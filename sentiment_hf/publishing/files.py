@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import yaml
 
 from sentiment_hf.evaluation.report import METRICS_FILE
-from sentiment_hf.modeling.onnx_session import FP32_FILE, HEAD_FILE, INT8_FILES, ONNX_FOLDER
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.onnx_session import FP32_FILE, HEAD_FILE, ONNX_FOLDER
 from sentiment_hf.publishing.run import (
     AUDIT_FILE,
     CALIBRATION_FILE,
@@ -40,7 +42,10 @@ AS_THEY_ARE = (
     "spiece.model",
     "sentencepiece.bpe.model",
     "tokenizer.model",
-    *(f"{ONNX_FOLDER}/{name}" for name in (FP32_FILE, HEAD_FILE, *INT8_FILES.values())),
+    f"{ONNX_FOLDER}/{FP32_FILE}",
+    f"{ONNX_FOLDER}/{HEAD_FILE}",
+    # INT8, one for each kind of processor.
+    f"{ONNX_FOLDER}/model_*.onnx",
     "reliability.png",
     "errors/confusion.csv",
     "errors/confusion.png",
@@ -49,6 +54,8 @@ AS_THEY_ARE = (
 OWN_CODE = ("configuration_*.py", "modeling_*.py")
 # Records, rewritten without texts and paths.
 RECORDS = (METRICS_FILE, AUDIT_FILE, CALIBRATION_FILE, ERRORS_FILE)
+# Pages of `sentiment-hf findings` and their pictures. They may show texts, so they go out only where they are named.
+FINDINGS = ("findings/*.md", "findings/*.png")
 # Keys of records under which texts of the data stand.
 TEXT_KEYS = ("conflicting_examples", "examples")
 # Recipe keys that only mean something on the machine of the run.
@@ -80,25 +87,44 @@ class PushedFile:
         return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
 
 
-def may_be_pushed(path: str, has_own_code: bool = True) -> bool:
-    """Whether the allow-list has a path, given relative to the run or the repository."""
-    names = (*AS_THEY_ARE, *RECORDS, RECIPE_FILE, CARD_FILE, *(OWN_CODE if has_own_code else ()))
+def is_ours(path: str) -> bool:
+    """Whether a path of a repository is one that a push writes, of whatever run."""
+    return _matches(path, (*AS_THEY_ARE, *RECORDS, *OWN_CODE, *FINDINGS, RECIPE_FILE, CARD_FILE))
+
+
+def _matches(path: str, patterns: Sequence[str]) -> bool:
     # fnmatch's * also stands for a slash.
-    return any(path.count("/") == name.count("/") and fnmatch(path, name) for name in names)
+    return any(path.count("/") == pattern.count("/") and fnmatch(path, pattern) for pattern in patterns)
 
 
-def pushed_files(run: FinishedFolder, card: str) -> list[PushedFile]:
+def findings_files(page: Path) -> list[PushedFile]:
+    """A page of `sentiment-hf findings` and the pictures that are named after it.
+
+    Raises:
+        InputError: there is no such page.
+    """
+    if page.suffix != ".md" or not page.is_file():
+        remedy = "Write one: sentiment-hf findings RUN … --output findings.md --examples 0"
+        raise InputError("a page of findings ending in .md", str(page), remedy)
+    files = [page, *sorted(page.parent.glob(f"{page.stem}-*.png"))]
+    return [PushedFile(f"findings/{file.name}", file) for file in files]
+
+
+def pushed_files(run: FinishedFolder, card: str, findings: Path | None = None) -> list[PushedFile]:
     """All files of a run's repository, in the order of their paths.
 
     Args:
         run: the finished run.
         card: the model card's text.
+        findings: a page of findings that is to go along.
     """
     files = [PushedFile(CARD_FILE, card.encode()), PushedFile(RECIPE_FILE, recipe_text(run.recipe).encode())]
-    has_own_code = "auto_map" in run.config
+    if findings is not None:
+        files += findings_files(findings)
+    patterns = (*AS_THEY_ARE, *RECORDS, *(OWN_CODE if "auto_map" in run.config else ()))
     for path in sorted(run.folder.glob("*")) + sorted(run.folder.glob("*/*")):
         name = path.relative_to(run.folder).as_posix()
-        if not path.is_file() or name in (CARD_FILE, RECIPE_FILE) or not may_be_pushed(name, has_own_code):
+        if not path.is_file() or not _matches(name, patterns):
             continue
         if name in RECORDS:
             value = without_texts_and_paths(json.loads(path.read_text(encoding="utf-8")))

@@ -12,7 +12,7 @@ from typing import Any
 from sentiment_hf.console import show
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.publishing.card import HUB_ID, ModelCard
-from sentiment_hf.publishing.files import may_be_pushed, pushed_files
+from sentiment_hf.publishing.files import is_ours, pushed_files
 from sentiment_hf.publishing.repository import Pushed, Repository, check_repo_id, open_hub
 from sentiment_hf.publishing.run import CONFIG_FILE, FinishedFolder, read_run
 from sentiment_hf.publishing.space import push_space, space_folder
@@ -29,6 +29,7 @@ class PushOptions:
         space: push the demonstration page as well, pinned to the pushed revision.
         create_pr: open a pull request in place of a commit to main.
         license: of the weights, as the Hub names it (`apache-2.0`, `mit`, …); the recipe's `license` where it is None.
+        findings: a page of `sentiment-hf findings` that goes along, with the texts that it shows.
         compare: folders of runs of the same task that stand in the card's score table, too.
         token: of the Hub; the one of this machine where it is None.
     """
@@ -38,6 +39,7 @@ class PushOptions:
     create_pr: bool = False
     license: str | None = None
     compare: tuple[str, ...] = ()
+    findings: str | None = None
     token: str | None = None
 
 
@@ -61,8 +63,11 @@ def push_run(run: str | Path, repo_id: str, options: PushOptions | None = None) 
     options = options or PushOptions()
     check_repo_id(repo_id, Path(run).resolve().name)
     finished = read_run(run)
-    card = model_card(finished, repo_id, options.license, [read_run(other) for other in options.compare])
-    files = pushed_files(finished, card.render())
+    findings = None if options.findings is None else Path(options.findings)
+    paths = frozenset(file.path for file in pushed_files(finished, "", findings))
+    others = [read_run(other) for other in options.compare]
+    card = model_card(finished, repo_id, paths, options.license, others)
+    files = pushed_files(finished, card.render(), findings)
     page = space_folder() if options.space else None
     api, token_name = open_hub(options.token)
     repository = Repository(api, repo_id, token_name)
@@ -71,7 +76,7 @@ def push_run(run: str | Path, repo_id: str, options: PushOptions | None = None) 
     size = sum(len(file.content) if isinstance(file.content, bytes) else file.content.stat().st_size for file in files)
     logger.info("%d files, %.1f MB for %s", len(files), size / 1e6, repo_id)
     message = f"{finished.metrics['task']}: {Path(run).resolve().name}, protocol {finished.metrics['protocol']}"
-    pushed = repository.bring_up_to_date(files, may_be_pushed, message, options.create_pr)
+    pushed = repository.bring_up_to_date(files, is_ours, message, options.create_pr)
     if page is None:
         return pushed, None
     space = Repository(api, repo_id, token_name, kind="space")
@@ -101,9 +106,13 @@ def show_pushed(model: Pushed, space: Pushed | None = None) -> None:
 
 
 def model_card(
-    run: FinishedFolder, repo_id: str, license: str | None = None, others: Sequence[FinishedFolder] = ()
+    run: FinishedFolder,
+    repo_id: str,
+    paths: frozenset[str],
+    license: str | None = None,
+    others: Sequence[FinishedFolder] = (),
 ) -> ModelCard:
-    """The card of a run.
+    """The card of a run whose repository has these paths.
 
     Raises:
         InputError: one of the other runs is of another task.
@@ -112,7 +121,6 @@ def model_card(
         if _task(other.config) != _task(run.config):
             found = f"{_described(other.config)} in {other.folder}"
             raise InputError(f"runs of {_described(run.config)} to compare with", found, "Leave it out.")
-    paths = frozenset(file.path for file in pushed_files(run, ""))
     model = str(run.recipe.get("model", ""))
     # A folder may look like a Hub id, too.
     base_model = model if HUB_ID.fullmatch(model) and not Path(model).exists() else None

@@ -10,6 +10,6 @@ from sentiment_hf.publishing.push import PushOptions, push_run, show_pushed
 
 def run(args: argparse.Namespace) -> int:
     log_to_stderr()
-    options = PushOptions(args.private, args.space, args.create_pr, args.license, tuple(args.compare))
+    options = PushOptions(args.private, args.space, args.create_pr, args.license, tuple(args.compare), args.findings)
     show_pushed(*push_run(args.run, args.repo_id, options))
     return 0

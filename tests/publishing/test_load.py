@@ -31,7 +31,6 @@ for name, backend, revision in cases:
     snapshots = Path(os.environ["HF_HOME"]).glob("hub/models--*/snapshots/*")
     files = [str(file.relative_to(folder)) for folder in snapshots for file in folder.rglob("*") if file.is_file()]
     found[name] = {"ran": classifier.backend, "answers": answers, "cached": sorted(files)}
-print(json.dumps(found))
 """
 # Goes on in the same process, with what it needs already imported.
 STOCK = """
@@ -49,6 +48,17 @@ for name, loaded in classifiers.items():
     logits = loaded(**tokenizer(texts, truncation=True, padding=True, return_tensors="pt")).logits
     labels = loaded.config.id2label
     found[name] = [{labels[i]: float(p) for i, p in enumerate(row.softmax(-1))} for row in logits]
+"""
+# The lines that the card tells a reader to run, as they stand there.
+SNIPPETS = """
+from huggingface_hub import hf_hub_download
+card = Path(hf_hub_download(model, "README.md")).read_text(encoding="utf-8")
+snippets = [block.partition("```")[0] for block in card.split("```python\\n")[1:]]
+for snippet in snippets:
+    exec(snippet, {})
+found["snippets"] = [len(snippet.splitlines()) for snippet in snippets]
+"""
+SAY = """
 print(json.dumps(found))
 """
 
@@ -59,7 +69,7 @@ def run_python(hub_environment, tmp_path):
 
     def run(code: str, *arguments: Any, **settings: str) -> Any:
         environment = hub_environment | {"HF_HOME": str(tmp_path / "cache")} | settings
-        command = [sys.executable, "-c", code, json.dumps(arguments)]
+        command = [sys.executable, "-c", code + SAY, json.dumps(arguments)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
@@ -88,7 +98,7 @@ def test_the_round_trip(hub, client, run_folder, run_python, has_onnx):
     own = {"int8": "onnx/model_quint8_avx2.onnx", "onnx": "onnx/model.onnx"} if has_onnx else {}
     own |= {"auto": "model.safetensors", "torch": "model.safetensors"}
     cases = [(backend, backend, None) for backend in own]
-    found = run_python(LOAD + STOCK, "alice/reviews", TEXTS, cases)
+    found = run_python(LOAD + STOCK + SNIPPETS, "alice/reviews", TEXTS, cases)
     expected: set[str] = set()
     for backend, file in own.items():
         expected.add(file)
@@ -97,7 +107,8 @@ def test_the_round_trip(hub, client, run_folder, run_python, has_onnx):
     assert found["auto"]["ran"] == "torch"
     assert not [path for path in found["torch"]["cached"] if path.endswith((".py", ".md", ".yaml", "metrics.json"))]
     stock = {"pipeline", "AutoModel", "Optimum"} if has_onnx else {"pipeline", "AutoModel"}
-    assert stock == found.keys() - own.keys()
+    assert stock == found.keys() - own.keys() - {"snippets"}
+    assert found["snippets"] == [3] * (3 if has_onnx else 2)
     for name in stock:
         assert_same(found[name], local_answers(run_folder, "torch"))
     # The same once more without any access to the Hub, from the cache.

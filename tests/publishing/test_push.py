@@ -164,6 +164,21 @@ def test_bad_input_is_one_sentence_and_nothing_is_made(hub, client, run_folder, 
     assert not hub.repositories
 
 
+def test_findings_go_along_where_they_are_named(hub, client, run_folder, tmp_path):
+    page = tmp_path / "found.md"
+    page.write_text("# Findings\n")
+    (tmp_path / "found-scores.png").write_bytes(b"\x89PNG\0")
+    assert client("push", run_folder, "alice/reviews", "--findings", page).status == 0
+    pushed = main_files(hub)
+    assert pushed["findings/found.md"] == b"# Findings\n"
+    assert "findings/found-scores.png" in pushed
+    assert b"[findings/found.md](findings/found.md)" in pushed["README.md"]
+    assert client("push", run_folder, "alice/reviews").status == 0
+    assert not [path for path in main_files(hub) if path.startswith("findings/")]
+    missing = client("push", run_folder, "alice/reviews", "--findings", tmp_path / "none.md").error
+    assert "a page of findings ending in .md" in missing
+
+
 def test_a_repository_of_another_task_is_left_alone(hub, client, run_folder):
     assert client("push", run_folder, "alice/reviews").status == 0
     before = main_files(hub)
@@ -224,3 +239,42 @@ def test_a_commit_in_between_is_not_overwritten(hub, client, run_folder):
     error = client("push", run_folder, "alice/reviews", "--license", "mit").error
     assert "as it was when this push began" in error
     assert "Push again" in error
+
+
+@pytest.fixture
+def recipe_words(train_file, tmp_path):
+    """A recipe of one step that pushes when it is done."""
+    shape = "hidden_size: 32, num_attention_heads: 2, intermediate_size: 64, vocab_size: 400"
+    words = [f"--train_file={train_file}", f"--output_dir={tmp_path / 'out'}", f"--cache_dir={tmp_path / 'cache'}"]
+    words += ["--task=reviews", "--model=scratch", "--num_hidden_layers=1", "--max_length=32", "--max_steps=1"]
+    words += [f"--config_overrides={{{shape}, max_position_embeddings: 64}}", "--precision=fp32", "--disable_tqdm=true"]
+    return [*words, "--save_strategy=no", "--eval_strategy=no", "--load_best_model_at_end=false", "--push_to_hub=true"]
+
+
+def test_a_recipe_pushes_the_finished_run(hub, client, recipe_words, has_onnx):
+    if not has_onnx:
+        pytest.skip("`run` exports, which needs Optimum")
+    done = client("run", *recipe_words, "--hub_model_id=alice/reviews", "--hub_private_repo=true")
+    assert done.status == 0, done.err
+    assert "files pushed to http://127.0.0.1" in done.out
+    assert len(commits(hub)) == 1
+    assert hub.repositories["model", "alice/reviews"].private
+    assert {"README.md", "onnx/model.onnx", "metrics.json"} <= main_files(hub).keys()
+    assert not [path for path in main_files(hub) if path.endswith(PICKLES)]
+
+
+@pytest.mark.parametrize(
+    ("verb", "more", "token", "message"),
+    [
+        ("run", [], "hf_write", "a repository for push_to_hub, found no hub_model_id"),
+        ("run", ["--hub_model_id=alice"], "hf_write", "Give user and model, for example alice/out"),
+        ("run", ["--hub_model_id=alice/reviews"], "hf_read", "which may only read"),
+        ("run", ["--hub_model_id=alice/reviews", "--hub_strategy=end"], "hf_write", "A finished run is pushed once."),
+        ("train", ["--hub_model_id=alice/reviews"], "hf_write", "sentiment-hf push RUN USER/MODEL"),
+    ],
+)
+def test_a_push_that_cannot_be_is_refused_before_the_training(
+    hub, client, recipe_words, tmp_path, verb, more, token, message
+):
+    assert message in client(verb, *recipe_words, *more, token=token).error
+    assert not (tmp_path / "out").exists()
