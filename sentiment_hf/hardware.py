@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from functools import cache
 from pathlib import Path
@@ -37,6 +38,15 @@ def native_int8_arch() -> str:
     if platform.machine().lower() in ("arm64", "aarch64"):
         return "arm64"
     return "avx512_vnni" if "avx512_vnni" in cpu_flags() else "avx2"
+
+
+def usable_threads() -> int:
+    """Processor threads that this process may use: `OMP_NUM_THREADS`, else the cores it is allowed to run on."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    # Not everywhere can a process be bound to some of the cores.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpuinfo_lines() -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sentiment_hf.compression.export import Exported, export_model
+from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.labelled import AnyTask, load_labelled
 from sentiment_hf.evaluation.baseline import Floor, floor_logits
@@ -19,7 +20,7 @@ from sentiment_hf.evaluation.scores import headline, task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.files import size_mb
-from sentiment_hf.modeling.onnx_session import ONNX_FOLDER, int8_names
+from sentiment_hf.modeling.onnx_session import suits_this_machine
 from sentiment_hf.publishing.push import PushOptions, check_push, push_run, show_pushed
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.training.arguments import parse_run_arguments
@@ -48,9 +49,9 @@ def score_exported(folder: Path, exported: Exported, floor: Floor | None = None)
     metrics = read_metrics(folder)
     files = {"onnx": exported.fp32}
     if exported.int8 is None:
-        metrics["int8"] = None
-    elif exported.int8.name == next((name for name in int8_names() if (folder / ONNX_FOLDER / name).is_file()), None):
-        files["int8"] = exported.int8
+        metrics[exported.backend] = None
+    elif suits_this_machine(exported.int8.name):
+        files[exported.backend] = exported.int8
     else:
         logger.info("%s is for another processor: not scored here", exported.int8.name)
     classifiers = {backend: SentimentClassifier.from_pretrained(folder, backend) for backend in ("torch", *files)}
@@ -85,16 +86,15 @@ def score_exported(folder: Path, exported: Exported, floor: Floor | None = None)
 
 def export_run(
     model: str,
-    quantize: str,
-    arch: str,
-    max_drop: float,
+    quantization: Quantization,
     dev: pd.DataFrame | None = None,
     output: Path | None = None,
     floor: Floor | None = None,
+    calibration_rows: pd.DataFrame | None = None,
 ) -> tuple[Exported, dict[str, Any] | None]:
     """Export a model and, where it is a run with metrics, score the files into them."""
     folder = Path(model)
-    exported = export_model(model, dev, quantize, arch, max_drop, output)
+    exported = export_model(model, dev, quantization, output, calibration_rows)
     is_run = (folder / METRICS_FILE).is_file() and output is None
     return exported, score_exported(folder, exported, floor) if is_run else None
 
@@ -111,13 +111,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not finished.metrics:
         return 0
     export = args.export
+    splits = finished.data.splits
     exported, metrics = export_run(
         str(finished.folder),
-        export.quantize,
-        export.arch,
-        export.max_drop,
-        finished.data.splits["dev"],
+        Quantization(export.quantize, export.arch, export.max_drop, export.calibration, export.sensitivity),
+        splits["dev"],
         floor=finished.floor,
+        calibration_rows=splits["train"],
     )
     show(metrics_table([metrics or finished.metrics]))
     show(f"Model, onnx/, audit.json, train.log and {METRICS_FILE} are in {finished.folder}")

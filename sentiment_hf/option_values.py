@@ -46,3 +46,8 @@ def check_positive(name: str, value: int | None) -> None:
 # How a label is explained, for the command line and for `sentiment_hf.serving.explainer`.
 OCCLUSION, GRADIENT, INTEGRATED, ATTENTION = "occlusion", "grad_x_input", "integrated_gradients", "attention"
 EXPLANATIONS = (GRADIENT, INTEGRATED, ATTENTION, OCCLUSION)
+
+# Of the export: how a model becomes INT8, for which processor, and how calibration reads ranges.
+QUANTIZATIONS = ("none", "dynamic", "static")
+ARCHS = ("auto", "avx512_vnni", "avx2", "arm64", "tensorrt")
+CALIBRATIONS = ("minmax", "entropy", "percentile")

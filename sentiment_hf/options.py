@@ -10,14 +10,20 @@ from dataclasses import dataclass
 
 from sentiment_hf.aspects import ASPECTS_TASK, RATINGS
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.option_values import check_choice, check_positive, option, parse_value
+from sentiment_hf.option_values import (
+    ARCHS,
+    CALIBRATIONS,
+    QUANTIZATIONS,
+    check_choice,
+    check_positive,
+    option,
+    parse_value,
+)
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
-QUANTIZATIONS = ("none", "dynamic")
 HIERARCHIES = ("bilstm", "transformer", "attention")
 POOLINGS = ("pooler", "cls", "mean", "attention")
 SAMPLERS = ("none", "weighted", "downsample")
-ARCHS = ("auto", "avx512_vnni", "avx2", "arm64")
 
 
 @dataclass
@@ -147,14 +153,17 @@ class ModelArguments:
 class ExportArguments:
     """Export: what `sentiment-hf run` makes after training, and `sentiment-hf export` of a finished model."""
 
-    quantize: str = option("none", "none or dynamic (INT8)")
-    arch: str = option("auto", "CPU that the INT8 file is for: avx512_vnni, avx2, arm64; auto: this machine's")
+    quantize: str = option("none", "none, dynamic (INT8) or static (INT8 with ranges from training rows)")
+    arch: str = option("auto", "what the INT8 file is for: avx512_vnni, avx2, arm64, tensorrt; auto: this machine")
     max_drop: float = option(0.5, "points of the task's metric on dev that INT8 may lose, else it is not written")
+    calibration: str = option("minmax", "of static: how ranges are read off, minmax, entropy or percentile")
+    sensitivity: bool = option(False, "of static: keep in FP32 what costs most on dev, until the gate passes")
     license: str | None = option(None, "of the weights, for the model card, as the Hub names it: mit, apache-2.0, …")
 
     def __post_init__(self) -> None:
         check_choice("quantize", self.quantize, QUANTIZATIONS)
         check_choice("arch", self.arch, ARCHS)
+        check_choice("calibration", self.calibration, CALIBRATIONS)
         if self.max_drop < 0:
             raise InputError("max_drop of at least 0 points", str(self.max_drop), "0.5 is the default.")
 

@@ -100,10 +100,11 @@ def test_onnx_and_int8(run):
     from optimum.onnxruntime import ORTModelForCustomTasks
 
     from sentiment_hf.compression.export import export_model
+    from sentiment_hf.compression.quantization import Quantization
     from sentiment_hf.serving.predictor import SentimentClassifier
 
     dev = run.data.splits["dev"]
-    exported = export_model(run.folder, dev, "dynamic", max_drop=100)
+    exported = export_model(run.folder, dev, Quantization("dynamic", max_drop=100))
     texts = dev["text"].tolist()
     answers = {
         backend: SentimentClassifier.from_pretrained(run.folder, backend).scorer.logits(texts)

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from sentiment_hf.cli_options.common import add_column_options, add_model_options
+from sentiment_hf.option_values import ARCHS, CALIBRATIONS, QUANTIZATIONS
 
 
 def add_model_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -22,13 +23,18 @@ def add_model_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     text = "ONNX files of a model, FP32 and INT8 side by side; INT8 only if it passes the gate on dev"
     export = verbs.add_parser("export", help=text, description=text)
     export.add_argument("--model", required=True, metavar="PATH_OR_ID")
-    export.add_argument("--quantize", choices=("none", "dynamic"), default="none", help="dynamic: INT8")
+    text = "dynamic: INT8; static: INT8 with the ranges of activations taken from --calibration_file"
+    export.add_argument("--quantize", choices=QUANTIZATIONS, default="none", help=text)
     export.add_argument(
-        "--arch", choices=("auto", "avx512_vnni", "avx2", "arm64"), default="auto", help="processor of INT8"
+        "--arch", "--target", choices=ARCHS, default="auto", help="what INT8 is for (auto: this machine)"
     )
-    export.add_argument(
-        "--max_drop", type=float, default=0.5, help="points of the metric on dev that INT8 may lose (0.5)"
-    )
+    text = "points of the metric on dev that INT8 may lose (0.5)"
+    export.add_argument("--max_drop", type=float, default=0.5, metavar="POINTS", help=text)
+    export.add_argument("--calibration_file", metavar="FILE", help="of static: labelled training rows")
+    text = "of static: how a range is read off the values seen (minmax)"
+    export.add_argument("--calibration", choices=CALIBRATIONS, default="minmax", help=text)
+    text = "of static: keep in FP32 what costs most on dev until the gate passes; writes sensitivity.csv"
+    export.add_argument("--sensitivity", action="store_true", help=text)
     export.add_argument(
         "--validation_file", metavar="FILE", help="labelled dev rows; default: those saved with the run"
     )

@@ -10,20 +10,15 @@ from pathlib import Path
 import pandas as pd
 
 from sentiment_hf.compression.onnx import check_against_torch, export_fp32, onnx_scorer_like
-from sentiment_hf.compression.quantization import GateResult, quantize_dynamic
+from sentiment_hf.compression.quantization import GateResult, Quantization, quantize_dynamic
+from sentiment_hf.compression.sensitivity import SENSITIVITY_FILE, Judge, quantize_until
+from sentiment_hf.compression.static import StaticQuantizer, check_calibration
 from sentiment_hf.evaluation.prediction import TextScorer
-from sentiment_hf.evaluation.scores import task_scores
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import staging_folder
 from sentiment_hf.modeling.loading import OWN_CONFIGS, load_config, load_tokenizer
 from sentiment_hf.modeling.names import resolve_model
-from sentiment_hf.modeling.onnx_session import (
-    FP32_FILE,
-    HEAD_FILE,
-    INT8_FILES,
-    ONNX_FOLDER,
-    resolve_arch,
-)
+from sentiment_hf.modeling.onnx_session import FP32_FILE, HEAD_FILE, ONNX_FOLDER
 from sentiment_hf.modeling.saved import recorded_settings, task_of
 
 logger = logging.getLogger(__name__)
@@ -39,11 +34,13 @@ class Exported:
         fp32: the FP32 file.
         int8: the INT8 file, or None where none was asked for or the gate refused.
         gate: what the gate saw, or None where INT8 was not asked for.
+        backend: by which name `SentimentClassifier` opens the INT8 file.
     """
 
     fp32: Path
     int8: Path | None = None
     gate: GateResult | None = None
+    backend: str = "int8"
 
     @property
     def refusal(self) -> str | None:
@@ -54,10 +51,9 @@ class Exported:
 def export_model(
     model: str | Path,
     dev: pd.DataFrame | None,
-    quantize: str = "none",
-    arch: str = "auto",
-    max_drop: float = 0.5,
+    quantization: Quantization | None = None,
     output: Path | None = None,
+    calibration_rows: pd.DataFrame | None = None,
 ) -> Exported:
     """Export a saved classifier into `onnx/`; files appear there whole and checked, or not at all.
 
@@ -65,10 +61,9 @@ def export_model(
         model: folder or Hub id.
         dev: labelled rows (`text`, `label` as ids) for the gate, and for the check against torch; the gate never reads
             test, or INT8's score there would be selected for.
-        quantize: `none` or `dynamic`.
-        arch: processor that the INT8 file is for.
-        max_drop: points of the task's metric that INT8 may lose on dev.
+        quantization: how INT8 is made; None for FP32 alone.
         output: folder for the files; `onnx/` in a model's own folder unless told.
+        calibration_rows: training rows (`text`) from which static INT8 takes its ranges.
 
     Raises:
         InputError: INT8 without dev rows, a Hub id without `output`, or an ONNX file that disagrees with torch.
@@ -77,10 +72,12 @@ def export_model(
     from sentiment_hf.modeling.classifier import load_classifier
     from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 
-    target_name = INT8_FILES[resolve_arch(arch)]
+    quantization = quantization or Quantization("none")
     model = resolve_model(str(model))
     config, tokenizer = load_config(model), load_tokenizer(model)
-    if quantize != "none" and (dev is None or dev.empty):
+    if quantization.method == "static":
+        check_calibration(calibration_rows, quantization.calibration)
+    if quantization.method != "none" and (dev is None or dev.empty):
         remedy = "Give labelled rows with --validation_file; test rows would not do."
         raise InputError("dev rows for the INT8 gate", f"none beside {model}", remedy)
     if output is None:
@@ -97,23 +94,29 @@ def export_model(
     with staging_folder(output) as staging:
         fp32 = export_fp32(Path(model), staging, classifier if isinstance(config, OWN_CONFIGS) else None)
         check_against_torch(fp32, scorer, sample)
-        gate = None
-        if quantize == "dynamic" and dev is not None:
-            int8 = quantize_dynamic(fp32, staging, arch)
-            task = task_of(config)
-            points = {}
-            for name, path in (("fp32", fp32), ("int8", int8)):
-                logits = onnx_scorer_like(scorer, path).logits(dev["text"])
-                points[name] = task_scores(logits, dev["label"], task)[task.metric] * 100
-            gate = GateResult(task.metric, points["fp32"], points["int8"], max_drop)
+        gate, int8, table = None, None, None
+        if quantization.method != "none" and dev is not None:
+            judge = Judge(scorer, dev, task_of(config), onnx_scorer_like(scorer, fp32).logits(dev["text"]))
+            before, _ = judge(fp32)
+            if quantization.method == "dynamic":
+                int8 = quantize_dynamic(fp32, staging, quantization.arch)
+            else:
+                quantizer = StaticQuantizer(fp32, scorer, calibration_rows, quantization)
+                if quantization.sensitivity:
+                    int8, table = quantize_until(quantizer, judge, before - quantization.max_drop, staging)
+                else:
+                    int8 = quantizer.quantize(staging)
+            gate = GateResult(judge.task.metric, before, judge(int8)[0], quantization.max_drop)
             logger.info("gate %s: %s", "passed" if gate.passed else "refused", gate)
         # Whatever an earlier export left for this target belongs to other weights or to another gate; it goes first, so
         # that it never stands beside a newer FP32 file.
-        (output / target_name).unlink(missing_ok=True)
+        (output / quantization.file_name).unlink(missing_ok=True)
+        if table is not None:
+            table.to_csv(output / SENSITIVITY_FILE, index=False)
         if (staging / HEAD_FILE).is_file():
             os.replace(staging / HEAD_FILE, output / HEAD_FILE)
         os.replace(fp32, output / FP32_FILE)
-        if gate is not None and gate.passed:
-            os.replace(int8, output / target_name)
-            return Exported(output / FP32_FILE, output / target_name, gate)
-    return Exported(output / FP32_FILE, None, gate)
+        if int8 is not None and gate is not None and gate.passed:
+            os.replace(int8, output / quantization.file_name)
+            return Exported(output / FP32_FILE, output / quantization.file_name, gate, quantization.backend)
+    return Exported(output / FP32_FILE, None, gate, quantization.backend)

@@ -12,6 +12,7 @@ import numpy as np
 
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.hardware import usable_threads
 from sentiment_hf.modeling.onnx_session import FP32_FILE, HEAD_FILE, onnx_document_head, onnx_forward, open_session
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def onnx_scorer_like(scorer: TextScorer, onnx_file: Path) -> TextScorer:
     """The scorer with an ONNX file in the place of torch, and with the head that lies beside it where there is one."""
     head = onnx_file.with_name(HEAD_FILE)
     document_head = onnx_document_head(open_session(head)) if head.is_file() else None
-    return scorer.with_forward(onnx_forward(open_session(onnx_file)), document_head)
+    return scorer.with_forward(onnx_forward(open_session(onnx_file, threads=1)), document_head, usable_threads())
 
 
 def check_against_torch(onnx_file: Path, torch_scorer: TextScorer, texts: Sequence[str]) -> float:

@@ -1,4 +1,4 @@
-"""Dynamic INT8 quantization and the quality gate."""
+"""INT8: how it is asked for, the quality gate, and the dynamic kind."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sentiment_hf.exceptions import MissingExtraError
-from sentiment_hf.modeling.onnx_session import INT8_FILES, resolve_arch
+from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.modeling.onnx_session import INT8_FILES, resolve_arch, static_name
+from sentiment_hf.option_values import ARCHS, CALIBRATIONS, QUANTIZATIONS, check_choice
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,49 @@ class GateResult:
             f"{self.metric} on dev: FP32 {self.fp32:.2f}, INT8 {self.int8:.2f}, a drop of {self.fp32 - self.int8:.2f} "
             f"points where at most {self.max_drop:g} are allowed"
         )
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How a model becomes INT8.
+
+    Attributes:
+        method: `none`, `dynamic` (ranges of activations are taken as they come) or `static` (taken beforehand, from
+            calibration rows; what TensorRT wants).
+        arch: processor that the file is for, a key of `INT8_FILES`, or `auto`; or `tensorrt`, static only.
+        max_drop: points of the task's metric that INT8 may lose on dev.
+        calibration: how a range is read off the values seen: `minmax`, `entropy` (Migacz 2017) or `percentile`.
+        sensitivity: static only: find the products that cost most on dev and keep them in FP32 until the gate passes.
+    """
+
+    method: str = "dynamic"
+    arch: str = "auto"
+    max_drop: float = 0.5
+    calibration: str = "minmax"
+    sensitivity: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("quantize", self.method, QUANTIZATIONS)
+        check_choice("arch", self.arch, ARCHS)
+        check_choice("calibration", self.calibration, CALIBRATIONS)
+        if self.max_drop < 0:
+            raise InputError("max_drop of at least 0 points", str(self.max_drop), "0.5 is the default.")
+        if self.arch == "tensorrt" and self.method == "dynamic":
+            raise InputError("quantize: static for TensorRT", "dynamic", "Set it, and give calibration rows.")
+        if self.sensitivity and self.method != "static":
+            raise InputError("quantize: static for a sensitivity sweep", self.method, "Set it, or leave the sweep out.")
+
+    @property
+    def backend(self) -> str:
+        """By which name `SentimentClassifier` opens the file."""
+        return "static" if self.method == "static" else "int8"
+
+    @property
+    def file_name(self) -> str:
+        """Of the file that comes out."""
+        if self.method == "static":
+            return static_name(self.arch if self.arch == "tensorrt" else resolve_arch(self.arch))
+        return INT8_FILES[resolve_arch(self.arch)]
 
 
 def quantize_dynamic(fp32_file: Path, output: Path, arch: str) -> Path:

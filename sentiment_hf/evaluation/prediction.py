@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 DOCUMENTS_AT_ONCE = 256
+# Rows are sorted by length among so many: enough for full batches of one length, few enough that the tokenizer works on
+# the next ones while the model reads these.
+TEXTS_AT_ONCE = 512
 
 # Of a hierarchical model: `[chunks, hidden]` of one document -> logits `[classes]`.
 DocumentHead = Callable[[np.ndarray], np.ndarray]
@@ -38,6 +42,8 @@ class TextScorer:
         pad_to_multiple_of: batches are padded to the longest row, rounded up to this.
         document_head: of a hierarchical model, whose forward encodes chunks: what reads over those of a document,
             `[chunks, hidden]` -> `[classes]`. None where the chunks' answers are aggregated as the settings say.
+        workers: how many batches are read at the same time, each by a thread of its own; for a forward that lets the
+            interpreter go and uses one processor thread a call.
         bar_from_batches: a progress bar is shown from so many batches on; by default never.
     """
 
@@ -47,17 +53,32 @@ class TextScorer:
     batch_size: int = 32
     pad_to_multiple_of: int = 8
     document_head: DocumentHead | None = None
+    workers: int = 1
     bar_from_batches: float = math.inf
 
-    def with_forward(self, forward: Forward, document_head: DocumentHead | None = None) -> TextScorer:
+    def with_forward(self, forward: Forward, document_head: DocumentHead | None = None, workers: int = 1) -> TextScorer:
         """The same scorer around another forward, for comparing backends."""
-        return replace(self, forward=forward, document_head=document_head)
+        return replace(self, forward=forward, document_head=document_head, workers=workers)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Answers for the texts, `[texts, width]`, in their order; with sliding windows those of whole documents."""
         if self.settings.is_sliding:
             return self.documents(texts, judge_chunks=False).logits
-        return self._forward_all(encode(self.tokenizer, texts, self.settings))
+        return np.concatenate([self._forward_all(encoded) for encoded in self._encoded_ahead(list(texts))])
+
+    def _encoded_ahead(self, texts: list[str]) -> Iterator[dict[str, list[list[int]]]]:
+        """The texts in blocks, each encoded while the one before it is read."""
+        blocks = [texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE)]
+        if len(blocks) == 1:
+            yield encode(self.tokenizer, texts, self.settings)
+            return
+        with ThreadPoolExecutor(1) as tokenizing:
+            ahead = tokenizing.submit(encode, self.tokenizer, blocks[0], self.settings)
+            for block in [*blocks[1:], []]:
+                encoded = ahead.result()
+                if block:
+                    ahead = tokenizing.submit(encode, self.tokenizer, block, self.settings)
+                yield encoded
 
     def documents(self, texts: Sequence[str], judge_chunks: bool = True) -> ScoredDocuments:
         """Answers for documents and for each of their chunks; chunks of different documents share batches.
@@ -85,8 +106,21 @@ class TextScorer:
         order = np.argsort(-lengths, kind="stable")
         batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
         # Whoever waits for one very long document wants to see that something happens.
-        shown = tqdm(batches, unit="batch", desc="Reading", leave=False, disable=len(batches) < self.bar_from_batches)
-        rows = np.concatenate([self.forward(self._pad(encoded, batch)) for batch in shown])
+        bar = tqdm(
+            total=len(batches), unit="batch", desc="Reading", leave=False, disable=len(batches) < self.bar_from_batches
+        )
+
+        def read(batch: np.ndarray) -> np.ndarray:
+            return self.forward(self._pad(encoded, batch))
+
+        with bar:
+            if self.workers > 1 and len(batches) > 1:
+                # A call's own pool costs less than a batch, and callers in several threads never wait for each other.
+                with ThreadPoolExecutor(min(self.workers, len(batches))) as pool:
+                    parts = [_counted(part, bar) for part in pool.map(read, batches)]
+            else:
+                parts = [_counted(read(batch), bar) for batch in batches]
+        rows = np.concatenate(parts)
         answers = np.empty_like(rows)
         answers[order] = rows
         return answers
@@ -94,6 +128,11 @@ class TextScorer:
     def _pad(self, encoded: dict[str, list[list[int]]], batch: np.ndarray) -> dict[str, np.ndarray]:
         rows = {name: [values[row] for row in batch] for name, values in encoded.items()}
         return pad_rows(rows, self.tokenizer, self.pad_to_multiple_of, self.settings.max_length)
+
+
+def _counted(part: np.ndarray, bar: tqdm[Any]) -> np.ndarray:
+    bar.update()
+    return part
 
 
 @dataclass

@@ -19,6 +19,7 @@ SYSTEMS = {
     "fp32": "FP32 (torch)",
     "onnx": "FP32 (ONNX Runtime)",
     "int8": "INT8 (ONNX Runtime)",
+    "static": "INT8, static (ONNX Runtime)",
 }
 
 

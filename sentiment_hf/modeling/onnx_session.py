@@ -10,6 +10,7 @@ import numpy as np
 
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.hardware import native_int8_arch
+from sentiment_hf.modeling.onnx_providers import Shapes, check_provider, open_with_fallback
 
 ONNX_FOLDER = "onnx"
 FP32_FILE = "model.onnx"
@@ -28,12 +29,6 @@ OUTPUTS = ("logits", "rating", "embedding")
 # Unsigned weights need no VNNI to come out right, so this file runs on every processor, if not at full speed.
 PORTABLE_ARCH = "avx2"
 
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-}
-
 
 def resolve_arch(arch: str) -> str:
     """The INT8 target by name; `auto` is this machine's.
@@ -48,31 +43,60 @@ def resolve_arch(arch: str) -> str:
     return arch
 
 
-def int8_names() -> list[str]:
-    """INT8 files that give right numbers on this machine, the fastest first."""
-    return list(dict.fromkeys([INT8_FILES[resolve_arch("auto")], INT8_FILES[PORTABLE_ARCH]]))
+def static_name(target: str) -> str:
+    """The file with activation ranges from calibration: for a processor of `INT8_FILES`, or for `tensorrt`."""
+    return INT8_FILES.get(target, f"model_qint8_{target}.onnx").replace("model_", "model_static_", 1)
 
 
-def open_session(path: str | Path, provider: str = "cpu") -> Any:
-    """An onnxruntime session on one provider; what it really runs on is what `session.get_providers()` says.
+def int8_names(backend: str = "int8", provider: str = "cpu") -> list[str]:
+    """INT8 files in the order in which they are looked for.
+
+    Those for this machine come first, then the one that runs everywhere, then those for other processors, which are
+    better than none.
+
+    Args:
+        backend: `int8` for activations quantized as they come, or, where no such file is, statically; `static` for the
+            latter alone.
+        provider: TensorRT takes its own static file alone.
+    """
+    if provider == "tensorrt":
+        return [static_name("tensorrt")]
+    targets = list(dict.fromkeys([resolve_arch("auto"), PORTABLE_ARCH, *INT8_FILES]))
+    static = [static_name(target) for target in targets]
+    return static if backend == "static" else [INT8_FILES[target] for target in targets] + static
+
+
+def suits_this_machine(name: str) -> bool:
+    """Whether an INT8 file of this name gives right numbers on this processor."""
+    return any(name in (INT8_FILES[target], static_name(target)) for target in (resolve_arch("auto"), PORTABLE_ARCH))
+
+
+def open_session(
+    path: str | Path, provider: str = "cpu", threads: int | None = None, shapes: Shapes | None = None
+) -> Any:
+    """An onnxruntime session; what it really runs on is what `session.get_providers()` says.
+
+    Args:
+        path: the ONNX file.
+        provider: `cpu`, `cuda` or `tensorrt`; where one does not run the next does, with a warning.
+        threads: processor threads of one call; by default as many as the machine has cores. Several callers at once do
+            more with one each (see `TextScorer.workers`).
+        shapes: the batches to come, for TensorRT's profile and the warm-up.
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
-        InputError: an unknown provider, or one that this onnxruntime does not have.
+        InputError: an unknown provider.
     """
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError("onnxruntime", "onnx") from error
-    if provider not in PROVIDERS:
-        raise InputError(f"provider {' | '.join(PROVIDERS)}", repr(provider), "Use one of these names.")
-    available = onnxruntime.get_available_providers()
-    if PROVIDERS[provider] not in available:
-        remedy = "Install the GPU build in a fresh environment: pip install 'sentiment_hf[gpu]'"
-        raise InputError(f"an onnxruntime with {PROVIDERS[provider]}", ", ".join(available), remedy)
+    check_provider(provider)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDERS[provider]])
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return open_with_fallback(Path(path), provider, options, shapes or Shapes())
 
 
 def onnx_forward(session: Any) -> Callable[[dict[str, np.ndarray]], np.ndarray]:

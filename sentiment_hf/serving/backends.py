@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment_hf.evaluation.prediction import DocumentHead, Forward
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.hardware import usable_threads
 from sentiment_hf.modeling.configuration_bert_heads import HierarchicalBertConfig
+from sentiment_hf.modeling.onnx_providers import Shapes
 from sentiment_hf.modeling.onnx_session import (
     FP32_FILE,
     HEAD_FILE,
@@ -17,17 +20,21 @@ from sentiment_hf.modeling.onnx_session import (
     onnx_document_head,
     onnx_forward,
     open_session,
+    suits_this_machine,
 )
 from sentiment_hf.serving.hub import hub_file, hub_has
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
+logger = logging.getLogger(__name__)
+
 # Weights for torch, whole or in pieces.
 CHECKPOINTS = ("model.safetensors", "model.safetensors.index.json")
-BACKENDS = ("auto", "torch", "onnx", "int8")
+GPU_BATCH_SIZE = 32
+BACKENDS = ("auto", "torch", "onnx", "int8", "static")
 # In small batches of sorted texts next to nothing is padding; torch has more overhead a call.
-BATCH_SIZES = {"torch": 32, "onnx": 8, "int8": 8}
+BATCH_SIZES = {"torch": 32, "onnx": 8, "int8": 8, "static": 8}
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class OpenBackend:
     batch_size: int
     file: Path | None
     document_head: DocumentHead | None = None
+    workers: int = 1
     model: PreTrainedModel | None = None
 
 
@@ -50,10 +58,12 @@ def open_backend(
     provider: str,
     revision: str | None = None,
     attn_implementation: str | None = None,
+    max_length: int | None = None,
 ) -> OpenBackend:
     """Open the file that `backend` names on `provider`; see `SentimentClassifier.from_pretrained`.
 
-    `attn_implementation` (torch only) is transformers' choice unless given.
+    `attn_implementation` (torch only) is transformers' choice unless given; `max_length` is that of the texts to come,
+    which TensorRT wants to know.
     """
     if backend not in BACKENDS:
         raise InputError(f"backend {' | '.join(BACKENDS)}", repr(backend), "Use one of these names.")
@@ -61,14 +71,21 @@ def open_backend(
         backend = first_there(model, revision)
     if backend == "torch":
         return _open_torch(model, config, provider, revision, attn_implementation)
-    files = [FP32_FILE] if backend == "onnx" else int8_names()
+    files = [FP32_FILE] if backend == "onnx" else int8_names(backend, provider)
     path = _model_file(model, files, revision)
-    session = open_session(path, provider)
+    if provider == "cpu" and backend != "onnx" and not suits_this_machine(path.name):
+        command = "sentiment-hf export --model MODEL --quantize dynamic"
+        logger.warning("%s is made for another processor: its numbers may be wrong. Make one: %s", path.name, command)
+    # Several batches at a time on one core each do more than one at a time on all of them; a GPU takes one at a time.
+    workers = usable_threads() if provider == "cpu" else 1
+    batch_size = BATCH_SIZES[backend] if provider == "cpu" else GPU_BATCH_SIZE
+    shapes = Shapes(batch_size, max_length or Shapes.max_length)
+    session = open_session(path, provider, 1 if workers > 1 else None, shapes)
     head = None
     if isinstance(config, HierarchicalBertConfig):
-        head = onnx_document_head(open_session(_model_file(model, [HEAD_FILE], revision), provider))
+        head = onnx_document_head(open_session(_model_file(model, [HEAD_FILE], revision)))
     providers = tuple(session.get_providers())
-    return OpenBackend(backend, onnx_forward(session), providers, BATCH_SIZES[backend], path, head)
+    return OpenBackend(backend, onnx_forward(session), providers, batch_size, path, head, workers)
 
 
 def _open_torch(
@@ -89,12 +106,13 @@ def _open_torch(
     weights = Path(model) / "model.safetensors"
     file = weights if weights.is_file() else None
     head = torch_document_head(classifier)
-    return OpenBackend("torch", torch_forward(classifier), (provider,), BATCH_SIZES["torch"], file, head, classifier)
+    forward = torch_forward(classifier)
+    return OpenBackend("torch", forward, (provider,), BATCH_SIZES["torch"], file, head, model=classifier)
 
 
 def first_there(model: str, revision: str | None = None) -> str:
     """What `auto` means: the checkpoint where there is one, else INT8, else FP32 ONNX; torch, if there is nothing."""
-    int8 = [f"{ONNX_FOLDER}/{name}" for name in int8_names()]
+    int8 = [f"{ONNX_FOLDER}/{name}" for name in int8_names() if suits_this_machine(name)]
     paths = [*CHECKPOINTS, *int8, f"{ONNX_FOLDER}/{FP32_FILE}"]
     folder = Path(model)
     there = (

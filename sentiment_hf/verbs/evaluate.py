@@ -19,7 +19,7 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import size_mb
 from sentiment_hf.serving.predictor import SentimentClassifier
 
-SYSTEMS = {"torch": "fp32", "onnx": "onnx", "int8": "int8"}
+SYSTEMS = {"torch": "fp32", "onnx": "onnx", "int8": "int8", "static": "static"}
 
 
 def run(args: argparse.Namespace) -> int:

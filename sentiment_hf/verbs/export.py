@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.labelled import load_labelled
 from sentiment_hf.evaluation.report import metrics_table
@@ -24,7 +25,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         dev = saved_split(Path(args.model), "dev", task)
     output = Path(args.output_dir) if args.output_dir else None
-    exported, metrics = export_run(args.model, args.quantize, args.arch, args.max_drop, dev, output)
+    quantization = Quantization(args.quantize, args.arch, args.max_drop, args.calibration, args.sensitivity)
+    rows = None
+    if args.calibration_file:
+        rows = load_labelled(args.calibration_file, task, args.text_column, args.label_column, args.encoding)
+        rows = rows[rows["text"].notna()]
+    exported, metrics = export_run(args.model, quantization, dev, output, calibration_rows=rows)
     if metrics:
         show(metrics_table([metrics]))
     for path in (exported.fp32, exported.int8):

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
 
 from sentiment_hf.compression.export import export_model
-from sentiment_hf.compression.quantization import GateResult
+from sentiment_hf.compression.quantization import GateResult, Quantization
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.hardware import native_int8_arch
 from sentiment_hf.modeling.onnx_session import INT8_FILES
@@ -22,7 +22,7 @@ def dev(reviews) -> pd.DataFrame:
 
 
 def test_files_agree_with_torch(model_folder, dev):
-    exported = export_model(model_folder, dev, quantize="dynamic", max_drop=100)
+    exported = export_model(model_folder, dev, Quantization("dynamic", max_drop=100))
     texts = dev["text"].tolist()
     logits = {
         backend: SentimentClassifier.from_pretrained(model_folder, backend).scorer.logits(texts)
@@ -39,18 +39,18 @@ def test_files_agree_with_torch(model_folder, dev):
 
 @pytest.mark.parametrize("arch", ["avx2", "arm64"])
 def test_other_targets_are_named_in_the_file(model_folder, dev, arch):
-    assert export_model(model_folder, dev, "dynamic", arch, max_drop=100).int8.name == INT8_FILES[arch]
+    assert export_model(model_folder, dev, Quantization("dynamic", arch, 100)).int8.name == INT8_FILES[arch]
 
 
 def test_the_gate_refuses_and_writes_no_int8(model_folder, dev, monkeypatch):
     stale = model_folder / "onnx" / INT8_FILES[native_int8_arch()]
-    export_model(model_folder, dev, "dynamic", max_drop=100)
+    export_model(model_folder, dev, Quantization("dynamic", max_drop=100))
     assert stale.exists()
     # Labels that agree with the FP32 model everywhere, so that any change of an answer is a loss.
     classifier = SentimentClassifier.from_pretrained(model_folder)
     agreed = dev.assign(label=classifier.scorer.logits(dev["text"].tolist()).argmax(axis=1))
     monkeypatch.setattr("sentiment_hf.compression.export.quantize_dynamic", broken_quantizer)
-    exported = export_model(model_folder, agreed, "dynamic", max_drop=0.5)
+    exported = export_model(model_folder, agreed, Quantization("dynamic"))
     assert exported.int8 is None
     assert "drop of" in exported.refusal
     assert [path.name for path in (model_folder / "onnx").iterdir()] == ["model.onnx"]
@@ -78,7 +78,7 @@ def test_gate_is_about_points_and_allows_exactly_the_limit():
 
 def test_int8_without_dev_rows_is_refused(model_folder):
     with pytest.raises(InputError, match="--validation_file"):
-        export_model(model_folder, None, quantize="dynamic")
+        export_model(model_folder, None, Quantization())
     assert not (model_folder / "onnx").exists()
 
 

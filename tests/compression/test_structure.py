@@ -156,6 +156,7 @@ def test_the_command_and_the_way_back(model_folder, rows, tmp_path, capsys, tiny
 def test_a_model_without_some_heads_exports(model_folder, rows, tmp_path):
     pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
     from sentiment_hf.compression.export import export_model
+    from sentiment_hf.compression.quantization import Quantization
 
     prune_structure(model_folder, rows, tmp_path / "small", heads=0.5)
-    assert export_model(tmp_path / "small", rows, "dynamic", max_drop=100).int8.is_file()
+    assert export_model(tmp_path / "small", rows, Quantization("dynamic", max_drop=100)).int8.is_file()

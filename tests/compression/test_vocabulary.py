@@ -84,7 +84,8 @@ def test_the_command(model_folder, tmp_path, capsys):
 def test_a_pruned_model_exports(model_folder, tmp_path, reviews):
     pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
     from sentiment_hf.compression.export import export_model
+    from sentiment_hf.compression.quantization import Quantization
 
     prune_vocabulary(model_folder, reviews["text"].tolist(), tmp_path / "small", han_rank=0)
     dev = reviews.head(40).assign(label=lambda rows: (rows["label"] == "positive").astype(int))
-    assert export_model(tmp_path / "small", dev, "dynamic", max_drop=100).int8.is_file()
+    assert export_model(tmp_path / "small", dev, Quantization("dynamic", max_drop=100)).int8.is_file()

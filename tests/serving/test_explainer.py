@@ -172,10 +172,10 @@ def test_an_article_is_explained_inside_the_windows_that_speak_most(save, hierar
 def test_onnx_files_are_explained_by_occlusion_alone(model_folder, reviews):
     pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
     from sentiment_hf.compression.export import export_model
+    from sentiment_hf.compression.quantization import Quantization
 
-    export_model(
-        model_folder, pd.DataFrame({"text": reviews["text"][:8], "label": [0, 1] * 4}), "dynamic", max_drop=100
-    )
+    dev = pd.DataFrame({"text": reviews["text"][:8], "label": [0, 1] * 4})
+    export_model(model_folder, dev, Quantization(max_drop=100))
     torch_scores = [piece.score for piece in Explainer.from_pretrained(model_folder, "torch").explain(TEXT)[0].tokens]
     for backend, tolerance in (("onnx", 1e-3), ("int8", 1.0)):
         explainer = Explainer.from_pretrained(model_folder, backend)

@@ -61,10 +61,11 @@ def test_every_backend_aggregates_alike(folder, reviews):
     import pandas as pd
 
     from sentiment_hf.compression.export import export_model
+    from sentiment_hf.compression.quantization import Quantization
 
     path = folder("logsumexp")
     texts = [document(20, seed) for seed in range(6)]
-    export_model(path, pd.DataFrame({"text": texts, "label": [0, 1] * 3}), "dynamic", max_drop=100)
+    export_model(path, pd.DataFrame({"text": texts, "label": [0, 1] * 3}), Quantization("dynamic", max_drop=100))
     answers = {
         name: SentimentClassifier.from_pretrained(path, name).scorer.logits(texts) for name in ("torch", "onnx", "int8")
     }

@@ -1,0 +1,165 @@
+"""Static INT8: ranges of activations from calibration rows, written into the graph as QuantizeLinear pairs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from datasets import Dataset
+from tqdm import tqdm
+
+from sentiment_hf.compression.quantization import Quantization
+from sentiment_hf.data.padding import pad_rows
+from sentiment_hf.data.tokenization import TextSettings, encode
+from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.modeling.onnx_session import resolve_arch
+
+logger = logging.getLogger(__name__)
+
+# More change the ranges little and cost memory: every activation of a shard is kept until its histogram is taken.
+MAX_CALIBRATION_ROWS = 256
+MIN_ROWS = {"minmax": 8, "entropy": 32, "percentile": 100}
+SHARD_ROWS = 32
+# Products with weights and the embedding: most of the time, and all of the size. The products inside attention and what
+# lies between are left alone, where quantizing costs more than it saves.
+OPERATORS = ["MatMul", "Gather"]
+
+
+def calibration_shards(scorer: TextScorer, texts: Sequence[str]) -> list[dict[str, np.ndarray]]:
+    """Texts as batches of one shape each, `[rows, tokens]`, cut to no more than `SHARD_ROWS` rows.
+
+    Texts of one padded length share a shard: padding, which no answer depends on, would widen the ranges.
+    """
+    settings = scorer.settings
+    if settings.is_sliding:
+        # A window is a window; the first of each document will do.
+        settings = TextSettings(settings.cleaning, settings.max_length)
+    encoded = encode(scorer.tokenizer, texts, settings)
+    bucket = scorer.pad_to_multiple_of
+    by_length: dict[int, list[int]] = {}
+    for row, ids in enumerate(encoded["input_ids"]):
+        by_length.setdefault(-(-len(ids) // bucket), []).append(row)
+    shards = []
+    for _, rows in sorted(by_length.items()):
+        for start in range(0, len(rows), SHARD_ROWS):
+            picked = {
+                name: [values[row] for row in rows[start : start + SHARD_ROWS]] for name, values in encoded.items()
+            }
+            shards.append(pad_rows(picked, scorer.tokenizer, bucket, settings.max_length))
+    return shards
+
+
+def check_calibration(rows: pd.DataFrame | None, method: str) -> pd.DataFrame:
+    """The rows, if they are enough for the method.
+
+    Raises:
+        InputError: none, or too few.
+    """
+    least = MIN_ROWS[method]
+    if rows is None or rows.empty:
+        raise InputError("calibration rows for static INT8", "none", "Give training rows with --calibration_file.")
+    if len(rows) < least:
+        remedy = "Give more rows, or calibration: minmax, which needs the fewest."
+        raise InputError(f"at least {least} calibration rows for {method}", str(len(rows)), remedy)
+    return rows
+
+
+class StaticQuantizer:
+    """Quantizes one FP32 export as often as is asked, from ranges that are taken once.
+
+    Args:
+        fp32_file: the plain export, not optimised.
+        scorer: of the model, for its tokenizer and text settings.
+        rows: calibration rows with `text`, from training; a seeded sample of `MAX_CALIBRATION_ROWS` is used.
+        settings: method of calibration and target.
+    """
+
+    def __init__(self, fp32_file: Path, scorer: TextScorer, rows: pd.DataFrame | None, settings: Quantization) -> None:
+        try:
+            from optimum.onnxruntime import ORTQuantizer
+        except ImportError as error:
+            raise MissingExtraError("optimum-onnx", "onnx") from error
+        self.fp32_file, self.settings = fp32_file, settings
+        rows = check_calibration(rows, settings.calibration)
+        sample = rows["text"].sample(min(len(rows), MAX_CALIBRATION_ROWS), random_state=42)
+        self._quantizer = ORTQuantizer.from_pretrained(fp32_file.parent, file_name=fp32_file.name)
+        self.ranges = self._ranges(calibration_shards(scorer, sample.tolist()))
+
+    def _ranges(self, shards: list[dict[str, np.ndarray]]) -> Any:
+        from optimum.onnxruntime.configuration import AutoCalibrationConfig
+
+        inputs = _input_names(self.fp32_file)
+        augmented = self.fp32_file.with_name("augmented.onnx")
+        config: Any = None
+        for shard in tqdm(shards, unit="batch", desc="Calibrating"):
+            dataset = Dataset.from_dict({name: shard[name] for name in inputs})
+            if config is None:
+                config = {
+                    "minmax": AutoCalibrationConfig.minmax,
+                    "entropy": AutoCalibrationConfig.entropy,
+                    "percentile": AutoCalibrationConfig.percentiles,
+                }[self.settings.calibration](dataset)
+            else:
+                # With a method Optimum starts a new calibrator at every call, and forgets the shards before.
+                config = replace(config, method=None)
+            # onnxruntime prints what it does.
+            with redirect_stdout(StringIO()):
+                self._quantizer.partial_fit(
+                    dataset,
+                    config,
+                    onnx_augmented_model_name=augmented,
+                    operators_to_quantize=OPERATORS,
+                    batch_size=SHARD_ROWS,
+                    force_symmetric_range=self.settings.arch == "tensorrt",
+                )
+        with redirect_stdout(StringIO()):
+            ranges = self._quantizer.compute_ranges()
+        augmented.unlink(missing_ok=True)
+        return ranges
+
+    def quantize(self, output: Path, excluded: Sequence[str] = ()) -> Path:
+        """Write the INT8 file.
+
+        Args:
+            output: folder; also gets what Optimum writes beside it.
+            excluded: names of graph nodes that stay in FP32.
+
+        Returns:
+            The file, with its target in the name.
+        """
+        from optimum.onnxruntime.configuration import AutoQuantizationConfig
+
+        if self.settings.arch == "tensorrt":
+            config = AutoQuantizationConfig.tensorrt(operators_to_quantize=OPERATORS)
+        else:
+            target: Any = getattr(AutoQuantizationConfig, resolve_arch(self.settings.arch))
+            config = target(is_static=True, per_channel=True, operators_to_quantize=OPERATORS)
+        unweighted = [name for name, is_weighted in weighted_nodes(self.fp32_file).items() if not is_weighted]
+        config.nodes_to_exclude = [*excluded, *unweighted]
+        self._quantizer.quantize(
+            config, save_dir=output, file_suffix="quantized", calibration_tensors_range=self.ranges
+        )
+        return (output / f"{self.fp32_file.stem}_quantized.onnx").rename(output / self.settings.file_name)
+
+
+def weighted_nodes(fp32_file: Path) -> dict[str, bool]:
+    """Nodes of `OPERATORS` in the order of the graph, and whether a weight goes into each."""
+    import onnx
+
+    graph = onnx.load(str(fp32_file)).graph
+    weights = {tensor.name for tensor in graph.initializer}
+    return {node.name: bool(weights & set(node.input)) for node in graph.node if node.op_type in OPERATORS}
+
+
+def _input_names(fp32_file: Path) -> list[str]:
+    import onnx
+
+    return [item.name for item in onnx.load(str(fp32_file), load_external_data=False).graph.input]

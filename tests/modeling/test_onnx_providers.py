@@ -1,0 +1,119 @@
+import logging
+
+import pytest
+
+pytest.importorskip("onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling import onnx_providers
+from sentiment_hf.modeling.onnx_providers import Shapes, engine_folder, is_static, tensorrt_options
+from sentiment_hf.modeling.onnx_session import onnx_forward, open_session
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A graph that adds up the ids and the mask of a row."""
+    inputs = [
+        helper.make_tensor_value_info(name, TensorProto.INT64, ["rows", "tokens"])
+        for name in ("input_ids", "attention_mask")
+    ]
+    nodes = [
+        helper.make_node("Add", ["input_ids", "attention_mask"], ["sum"]),
+        helper.make_node("Cast", ["sum"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["floats"], ["logits"], axes=[1], keepdims=1),
+    ]
+    output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", 1])
+    graph = helper.make_graph(nodes, "sum", inputs, [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    return tmp_path / "model.onnx"
+
+
+def batch_of(rows, tokens):
+    return {name: np.ones((rows, tokens), dtype=np.int64) for name in ("input_ids", "attention_mask")}
+
+
+@pytest.mark.parametrize(("provider", "tried"), [("tensorrt", "Tensorrt"), ("cuda", "CUDA")])
+def test_what_cannot_run_falls_back_with_one_warning(file, caplog, provider, tried):
+    with caplog.at_level(logging.WARNING):
+        session = open_session(file, provider)
+    assert session.get_providers() == ["CPUExecutionProvider"]
+    warnings = [record.getMessage() for record in caplog.records]
+    assert len(warnings) == 1
+    assert f"{tried}ExecutionProvider does not run model.onnx, CPUExecutionProvider does" in warnings[0]
+    assert "pip install 'sentiment_hf[gpu]'" in warnings[0]
+    assert onnx_forward(session)(batch_of(3, 8)).tolist() == [[2.0]] * 3
+
+
+def test_a_provider_that_fails_to_start_falls_back_and_says_why(file, caplog, monkeypatch):
+    import onnxruntime
+
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    real = onnxruntime.InferenceSession
+
+    def without_driver(path, options, providers):
+        if providers[0] == "CUDAExecutionProvider":
+            raise RuntimeError("libcudart.so.12: cannot open shared object file\nmore")
+        return real(path, options, providers=providers)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", without_driver)
+    with caplog.at_level(logging.WARNING):
+        session = open_session(file, "cuda")
+    assert session.get_providers() == ["CPUExecutionProvider"]
+    assert [record.getMessage().split(": ", 1)[1] for record in caplog.records] == [
+        "libcudart.so.12: cannot open shared object file"
+    ]
+
+
+def test_an_unknown_provider_is_refused(file):
+    with pytest.raises(InputError, match=r"cpu \| cuda \| tensorrt"):
+        open_session(file, "npu")
+
+
+def test_threads_are_what_was_asked_for(file):
+    assert open_session(file, threads=1).get_session_options().intra_op_num_threads == 1
+
+
+def test_options_of_tensorrt_name_profile_precision_and_caches(file, tmp_path, monkeypatch):
+    monkeypatch.setenv(onnx_providers.CACHE_VARIABLE, str(tmp_path / "cache"))
+    shapes = Shapes(max_batch=32, max_length=128)
+    options = tensorrt_options(file, ["input_ids", "attention_mask"], shapes)
+    assert options["trt_profile_min_shapes"] == "input_ids:1x8,attention_mask:1x8"
+    assert options["trt_profile_opt_shapes"] == "input_ids:32x64,attention_mask:32x64"
+    assert options["trt_profile_max_shapes"] == "input_ids:32x128,attention_mask:32x128"
+    assert (options["trt_fp16_enable"], options["trt_int8_enable"]) == ("1", "0")
+    assert options["trt_engine_cache_path"] == options["trt_timing_cache_path"]
+    assert options["trt_engine_cache_path"].startswith(str(tmp_path / "cache"))
+
+
+def test_an_engine_of_another_model_or_shape_is_not_found(file, tmp_path, monkeypatch):
+    monkeypatch.setenv(onnx_providers.CACHE_VARIABLE, str(tmp_path / "cache"))
+    first = engine_folder(file, Shapes())
+    assert engine_folder(file, Shapes()) == first
+    assert engine_folder(file, Shapes(max_length=256)) != first
+    monkeypatch.setattr(onnx_providers, "_tensorrt_version", lambda: "11.0")
+    assert engine_folder(file, Shapes()) != first
+    monkeypatch.undo()
+    monkeypatch.setenv(onnx_providers.CACHE_VARIABLE, str(tmp_path / "cache"))
+    model = onnx.load(str(file))
+    model.graph.node[2].attribute[1].i = 1
+    model.doc_string = "trained again"
+    onnx.save(model, str(file))
+    assert engine_folder(file, Shapes()) != first
+
+
+def test_only_a_graph_with_ranges_is_static(file):
+    assert not is_static(file)
+    model = onnx.load(str(file))
+    model.graph.node.append(helper.make_node("QuantizeLinear", ["floats", "scale", "zero"], ["quantized"]))
+    onnx.save(model, str(file))
+    assert is_static(file)
+    model.graph.node.append(helper.make_node("DynamicQuantizeLinear", ["floats"], ["a", "b", "c"]))
+    onnx.save(model, str(file))
+    assert not is_static(file)
