@@ -32,3 +32,11 @@ def llm_folder(tmp_path_factory, reviews):
     Qwen2ForCausalLM(config).save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
+
+
+def pytest_collection_modifyitems(config, items):
+    if "language_model" in config.option.markexpr:
+        return
+    for item in items:
+        if item.get_closest_marker("language_model"):
+            item.add_marker(pytest.mark.skip(reason="a real causal model; ask with -m language_model"))
