@@ -40,7 +40,7 @@ $(VENV5)/.installed: setup.cfg pyproject.toml constraints-transformers5.txt
 	@touch $@
 
 test-transformers5: $(VENV5)/.installed ## the core's tests on transformers 5, in an environment of their own
-	HF_HUB_OFFLINE=1 $(VENV5)/bin/python -m pytest tests/data tests/modeling tests/training tests/distillation tests/evaluation tests/serving tests/compression tests/test_aspects.py
+	HF_HUB_OFFLINE=1 $(VENV5)/bin/python -m pytest tests/data tests/modeling tests/training tests/distillation tests/evaluation tests/serving tests/compression tests/publishing tests/test_aspects.py
 
 lint: $(INSTALLED) ## ruff and mypy
 	$(BIN)/ruff check .

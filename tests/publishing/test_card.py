@@ -1,6 +1,6 @@
 """The model card, from records written down here: matched whole, its metadata read back and checked.
 
-`python tests/publishing/test_card.py > tests/publishing/expected_card.md` writes it anew; look at what changed.
+`python tests/publishing/test_card.py > tests/publishing/expected_card.txt` writes it anew; look at what changed.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def test_the_whole_card(monkeypatch):
         raise AssertionError("the card asked the network")
 
     monkeypatch.setattr(socket, "socket", refuse)
-    assert CARD.render() == (HERE / "expected_card.md").read_text(encoding="utf-8")
+    assert CARD.render() == (HERE / "expected_card.txt").read_text(encoding="utf-8")
     assert CARD.render() == CARD.render()
 
 
