@@ -112,6 +112,12 @@ class ModelCard:
         return str(named or "files named on the command line")
 
     @property
+    def hardware(self) -> str:
+        """What the times were taken on."""
+        hardware = self.run.record["environment"]["hardware"]
+        return ", ".join(str(hardware[part]) for part in ("cpu", "gpu") if part in hardware)
+
+    @property
     def splits(self) -> list[Split]:
         return [_split(name, self.run.audit[name], bool(self.aspects)) for name in SPLITS if name in self.run.audit]
 
