@@ -21,7 +21,7 @@ from sentiment_hf.exceptions import InputError
 
 TEMPLATE = TEMPLATES / "judge.jinja"
 VARIABLES = ("labels", "examples", "text")
-# Texts that say nothing: what a model answers to them is its prior (Zhao et al. 2021, below).
+# Texts that say nothing: what a model answers to them is its prior (see `Judge`).
 CONTENT_FREE = ("", "N/A", "无内容")
 EXAMPLE_LENGTH = 80
 SYSTEM = (
@@ -61,7 +61,9 @@ class Judge:
     """Asks a language model which label a text has.
 
     A model that scores words is asked how likely each label's word is after the prompt, less what it answers to texts
-    that say nothing: Zhao et al. 2021, "Calibrate Before Use". Any other answers in JSON.
+    that say nothing: Zhao et al. 2021, "Calibrate Before Use". Texts that say nothing are `CONTENT_FREE` and the
+    examples with their characters shuffled, which are of the same kind as what is judged: Fei et al. 2023,
+    "Mitigating Label Biases for In-context Learning". Any other model answers in JSON.
 
     Args:
         llm: who is asked.
@@ -111,14 +113,18 @@ class Judge:
 
     def _by_likelihood(self, texts: Sequence[str], repeat: int, desc: str) -> list[Verdict]:
         words = tuple(self.words.values())
-        asked = [
-            Question(self._render(text, repeat), words=words, seed=100 * repeat) for text in (*CONTENT_FREE, *texts)
-        ]
+        empty = self.without_content()
+        asked = [Question(self._render(text, repeat), words=words, seed=100 * repeat) for text in (*empty, *texts)]
         scores = np.array([reply.scores for reply in self.llm.ask_all(asked, desc)])
-        prior = np.log(softmax(scores[: len(CONTENT_FREE)]).mean(axis=0))
-        shares = softmax(scores[len(CONTENT_FREE) :] - prior)
+        prior = np.log(softmax(scores[: len(empty)]).mean(axis=0))
+        shares = softmax(scores[len(empty) :] - prior)
         names = list(self.words)
         return [Verdict(names[row.argmax()], float(row.max()), self._likelihoods(row)) for row in shares]
+
+    def without_content(self) -> list[str]:
+        """Texts that say nothing, none of them from what is judged: one text must not change another's verdict."""
+        shuffled = ["".join(random.Random(0).sample(text, len(text))) for text, _ in self.examples]
+        return [*CONTENT_FREE, *shuffled]
 
     def _likelihoods(self, shares: np.ndarray) -> str:
         best = np.argsort(-shares, kind="stable")[:3]

@@ -78,10 +78,10 @@ def test_calibration_takes_the_prior_out(llm_folder, tmp_path):
         scores = np.array(
             [
                 local.score(local.tokenizer(judge._render(text, 0))["input_ids"], tuple(WORDS.values()))
-                for text in (*CONTENT_FREE, texts[0])
+                for text in (*judge.without_content(), texts[0])
             ]
         )
-        assert len(cache) == len(CONTENT_FREE) + len(texts)
+        assert len(cache) == len(CONTENT_FREE) + 2 + len(texts)
     shares = softmax(scores)
     expected = shares[-1] / shares[:-1].mean(axis=0)
     expected /= expected.sum()
@@ -186,7 +186,7 @@ def test_the_command_with_a_local_model(model_folder, rows_file, llm_folder, tmp
     assert set(table["verdict"]) <= {"negative", "positive"}
     assert table["confidence"].between(0.5, 1).all()
     report = json.loads((tmp_path / "out" / "judge.json").read_text(encoding="utf-8"))
-    assert report["usage"]["asked"] == 2 * (6 + len(CONTENT_FREE))
+    assert report["usage"]["asked"] == 2 * (6 + len(CONTENT_FREE)) + 2 * 4
 
 
 def test_a_run_that_is_killed_goes_on_and_asks_each_row_once(model_folder, rows_file, tmp_path):
