@@ -30,7 +30,9 @@ logger = logging.getLogger(__name__)
 _PATIENCE = 10
 
 
-def run_sweep(name: str, runs: Sequence[Run], folder: Path, keep_models: bool) -> list[Outcome]:
+def run_sweep(
+    name: str, runs: Sequence[Run], folder: Path, keep_models: bool, before: Sequence[Outcome] = ()
+) -> list[Outcome]:
     """Do what is left of a sweep; `results.csv` and `table.md` are rewritten after every run.
 
     Args:
@@ -38,11 +40,12 @@ def run_sweep(name: str, runs: Sequence[Run], folder: Path, keep_models: bool) -
         runs: from `plan_runs`.
         folder: of the sweep.
         keep_models: whether the weights of a run stay after it was scored.
+        before: what came of earlier runs, which stand in the table as well.
 
     Returns:
-        What came of each run. A failed one is among them and stops no other.
+        What came of each run, those of `before` first. A failed one is among them and stops no other.
     """
-    outcomes = [read_outcome(run) for run in runs]
+    outcomes = [*before, *(read_outcome(run) for run in runs)]
     write_results(folder, name, outcomes)
     finished = sum(run.is_finished for run in runs)
     with (
@@ -50,7 +53,7 @@ def run_sweep(name: str, runs: Sequence[Run], folder: Path, keep_models: bool) -
         logging_redirect_tqdm([logging.getLogger("sentiment_hf")]),
         tqdm(total=len(runs), initial=finished, unit="run") as bar,
     ):
-        for place, run in enumerate(runs):
+        for place, run in enumerate(runs, start=len(before)):
             if not run.is_finished:
                 bar.set_description(run.name)
                 # One floor for each set of rows: it does not depend on anything else.

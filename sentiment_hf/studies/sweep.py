@@ -13,9 +13,10 @@ from typing import Any
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.options import FINE_TUNING_PARTS
 from sentiment_hf.recipe import check_known, read_recipe
+from sentiment_hf.studies.search_space import Search, read_search
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 
-SWEEP_KEYS = ("base", "grid", "list", "seeds")
+SWEEP_KEYS = ("base", "grid", "list", "search", "seeds")
 # What a sweep gives each of its runs itself.
 RUN_KEYS = ("seed", "output_dir", "overwrite_output_dir", "resume_from_checkpoint")
 
@@ -49,12 +50,14 @@ class Sweep:
         base: keys of the base recipe, without those of `RUN_KEYS`.
         settings: every named setting crossed with the grid, in the order of the file.
         seeds: under which each setting runs.
+        search: in place of settings, what they are searched in; None where they are listed.
     """
 
     name: str
     base: dict[str, Any]
     settings: list[Setting]
     seeds: list[int]
+    search: Search | None = None
 
     @property
     def swept(self) -> list[str]:
@@ -86,6 +89,13 @@ def read_sweep(path: Path) -> Sweep:
     if not isinstance(keys.get("base"), str):
         raise InputError(f"the base recipe in {path}", as_word(keys.get("base")), "Write it as `base: plain.yaml`.")
     base = read_recipe(path.parent / keys["base"], recipe_keys())
+    base = {key: value for key, value in base.items() if key not in RUN_KEYS}
+    if "search" in keys:
+        if "grid" in keys or "list" in keys:
+            raise InputError(f"a search, or a grid and a list, in {path}", "both", "Give each a file of its own.")
+        search = read_search(keys["search"], path)
+        _check_swept(search.space, path)
+        return Sweep(path.stem, base, [], _read_seeds(keys.get("seeds"), path), search)
     if "grid" not in keys and "list" not in keys:
         raise InputError(f"a grid or a list in {path}", "neither", "Write what varies as `grid: {key: [values]}`.")
     grid = _read_grid(keys["grid"], path) if "grid" in keys else {}
@@ -99,7 +109,6 @@ def read_sweep(path: Path) -> Sweep:
         for title, own in named.items()
         for axes in (dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values()))
     ]
-    base = {key: value for key, value in base.items() if key not in RUN_KEYS}
     return Sweep(path.stem, base, settings, _read_seeds(keys.get("seeds"), path))
 
 

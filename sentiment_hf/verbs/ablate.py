@@ -12,6 +12,7 @@ from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.studies.ablation import run_sweep
 from sentiment_hf.studies.outcome import FAILED
 from sentiment_hf.studies.plan import Run, plan_runs
+from sentiment_hf.studies.search import run_search
 from sentiment_hf.studies.sweep import read_sweep
 from sentiment_hf.studies.table import RESULTS_FILE, TABLE_FILE, summarize, sweep_table
 
@@ -37,10 +38,16 @@ def main(words: Sequence[str]) -> int:
     sweep, folder = read_sweep(Path(args.config)), Path(args.output_dir)
     runs = plan_runs(sweep, folder, overrides)
     if args.dry_run == "true":
+        if sweep.search is not None:
+            show(f"{sweep.search.trials} trials over {', '.join(sweep.search.space)}, each under seeds {sweep.seeds}")
         for run in runs:
             show(f"{run.folder}  {run.name}: {_progress(run)}")
         return 0
-    outcomes = run_sweep(sweep.name, runs, folder, args.keep_models == "true")
+    keep_models = args.keep_models == "true"
+    if sweep.search is None:
+        outcomes = run_sweep(sweep.name, runs, folder, keep_models)
+    else:
+        outcomes = run_search(sweep, folder, overrides, keep_models)
     show(sweep_table(sweep.name, summarize(outcomes)))
     show(f"{TABLE_FILE}, {RESULTS_FILE} and the runs are in {folder}")
     return 1 if any(outcome.status == FAILED for outcome in outcomes) else 0
