@@ -174,6 +174,12 @@ class ModelCard:
         return {run.metrics["protocol"] for run in (self.run, *self.others)}
 
     @property
+    def seeds(self) -> set[int]:
+        """Of the runs in the table that share the protocol of the pushed one."""
+        protocol = self.run.metrics["protocol"]
+        return {run.record["seed"] for run in (self.run, *self.others) if run.metrics["protocol"] == protocol}
+
+    @property
     def rows(self) -> int:
         return int(self.run.metrics["fp32"]["rows"])
 

@@ -122,8 +122,10 @@ def model_card(
             found = f"{_described(other.config)} in {other.folder}"
             raise InputError(f"runs of {_described(run.config)} to compare with", found, "Leave it out.")
     model = str(run.recipe.get("model", ""))
-    # A folder may look like a Hub id, too.
-    base_model = model if HUB_ID.fullmatch(model) and not Path(model).exists() else None
+    # A folder may look like a Hub id, too, from wherever the run was started.
+    started = (Path(), *run.folder.resolve().parents)
+    is_folder = any((folder / model).is_dir() for folder in started)
+    base_model = model if HUB_ID.fullmatch(model) and not is_folder else None
     return ModelCard(repo_id, run, tuple(others), paths, license or run.recipe.get("license"), base_model)
 
 

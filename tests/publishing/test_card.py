@@ -192,11 +192,12 @@ def aspects_card() -> OurCard:
     names = {str(index): name for index, name in enumerate(("negative", "neutral", "positive", "not mentioned"))}
     config = {"model_type": "sentiment_hf_aspect_bert", "auto_map": {}, "id2label": names, "rating": "ordinal"}
     config |= {"aspects": ["taste", "noise", "price"], "sentiment_hf": {**CONFIG["sentiment_hf"], "task": "aspects"}}
-    metrics = {**METRICS, "task": "aspects", "fp32": row, "floor": row | {"macro_f1": 0.4}}
+    metrics = {**METRICS, "task": "aspects", "split": "dev", "fp32": row, "floor": row | {"macro_f1": 0.4}}
     del metrics["onnx"], metrics["int8"]
     labels = {"taste: positive": 3, "taste: not mentioned": 1, "noise: not mentioned": 4}
     audit = {"train": AUDIT["train"] | {"labels": labels}}
-    run = FinishedFolder(Path("run"), config, metrics, audit, {"dataset": "someone/asap"}, RECORD)
+    record = RECORD | {"best_checkpoint": "checkpoint-2"}
+    run = FinishedFolder(Path("run"), config, metrics, audit, {"dataset": "someone/asap"}, record)
     return OurCard("alice/asap", run, (), frozenset({"config.json"}), None, None)
 
 
@@ -208,6 +209,8 @@ def test_a_card_says_what_is_wrong_and_what_is_missing():
         "There are no ONNX files for Optimum",
         "There is no INT8 file.",
         "Never calibrated",
+        "The best checkpoint was chosen by the very rows above",
+        "One seed.",
         "**It is no better than the TF-IDF floor**: macro_f1 38.0% against 40.0%.",
         "Weakest aspects by macro-F1: noise 25.0%, taste 50.0%.",
         "positive 37.5%, not mentioned 62.5%",

@@ -69,6 +69,17 @@ def test_texts_and_paths_of_this_machine_stay_here(hub, client, run_folder):
     assert not any(path.startswith("splits/") or path.endswith(".csv") for path in pushed)
 
 
+def test_code_goes_along_with_a_head_of_our_own_only(hub, client, run_folder):
+    (run_folder / "modeling_bert_heads.py").write_text("# the head\n")
+    assert client("push", run_folder, "alice/reviews").status == 0
+    assert "modeling_bert_heads.py" not in main_files(hub)
+    config = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))
+    config["auto_map"] = {"AutoModelForSequenceClassification": "modeling_bert_heads.Head"}
+    (run_folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert client("push", run_folder, "alice/reviews").status == 0
+    assert main_files(hub)["modeling_bert_heads.py"] == b"# the head\n"
+
+
 def test_what_a_run_no_longer_has_is_removed_and_other_peoples_files_stay(hub, client, run_folder):
     (run_folder / "reliability.png").write_bytes(b"\x89PNG\0")
     assert client("push", run_folder, "alice/reviews").status == 0
