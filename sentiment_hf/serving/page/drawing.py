@@ -69,7 +69,7 @@ def coloured_words(explanation: Explanation, wording: Wording) -> str:
     title = wording.why.format(label=wording.label(explanation.label))
     note = wording.log_odds
     if explanation.num_chunks > 1:
-        note = f"{wording.window(explanation.chunk_idx, explanation.num_chunks)} {note}"
+        note = f"{note} ({wording.window(explanation.chunk_idx, explanation.num_chunks)})"
     return (
         f'<div class="shf-card"><h4>{escape(title)}</h4><p class="shf-text">{"".join(parts)}</p>'
         f'<p class="shf-legend">{legend} <span>{escape(note)}</span></p></div>'
@@ -106,7 +106,7 @@ def passages(answer: Prediction, wording: Wording) -> str:
 
 def _place(chunk: ChunkAnswer, answer: Prediction, wording: Wording) -> str:
     where = wording.window(chunk.chunk_idx, answer.num_chunks or 1)
-    return f"{where} {wording.characters.format(start=chunk.start + 1, end=chunk.end)} (logit {chunk.logit:.2f})"
+    return f"{where} ({wording.characters.format(start=chunk.start + 1, end=chunk.end)}, logit {chunk.logit:.2f})"
 
 
 def aspect_answer(answer: AspectPrediction, aspects: Sequence[str], wording: Wording) -> str:

@@ -1,0 +1,271 @@
+"""What the page answers, and the page as a program asks it."""
+
+import dataclasses
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+pytest.importorskip("gradio", reason="needs the demo extra")
+
+from sentiment_hf.cli import main
+from sentiment_hf.evaluation.calibration import Calibration
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.serving.page.models import PageModel, PageModels
+from sentiment_hf.serving.page.tables import guarded_cell, read_texts, with_answers, write_answers
+from sentiment_hf.serving.page.tabs import (
+    ARTICLE_LIMIT,
+    SENTENCE_LIMIT,
+    answer_article,
+    answer_review,
+    answer_sentence,
+    checked,
+)
+from sentiment_hf.serving.page.wording import CHINESE, ENGLISH
+from sentiment_hf.serving.predictor import SentimentClassifier
+
+SPACE = Path(__file__).parents[2] / "spaces_demo"
+SCRIPT = "<script>alert(1)</script>早餐非常好<img src=x onerror=alert(1)>"
+TEXT = "房间很吵，早餐非常好"
+
+
+def visible(html):
+    return re.sub(r"<[^>]+>", "", html)
+
+
+def test_each_model_serves_the_tabs_that_it_can(page_folders):
+    sentence, article, review = page_folders.sentence, page_folders.article, page_folders.review
+    for model, tabs in ((sentence, "s"), (article, "sa"), (review, "r")):
+        models = PageModels.load(model)
+        found = (models.sentence, models.article, models.review)
+        assert "".join(letter for letter, one in zip("sar", found, strict=True) if one is not None) == tabs
+        assert len(models.all) == 1
+    models = PageModels.load(sentence, article, review)
+    assert [model.name for model in models.all] == ["sentence", "article", "review"]
+    with pytest.raises(InputError, match="a topics_model of one label that reads in windows"):
+        PageModels.load(sentence, topics_model=review)
+    with pytest.raises(InputError, match="an aspects_model of task aspects"):
+        PageModels.load(sentence, aspects_model=article)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "JSON in space.json"), ("[]", "found list"), ('{"modell": "a/b"}', "found modell")],
+)
+def test_a_space_that_names_its_model_wrongly(tmp_path, text, message):
+    (tmp_path / "space.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        PageModels.of_space(tmp_path / "space.json")
+
+
+def test_a_sentence_has_its_label_its_bars_and_every_one_of_its_characters(page_models):
+    model = page_models.sentence
+    answer = model.labels([TEXT], 3)[0]
+    html = answer_sentence(model, TEXT, ENGLISH)
+    assert f'<div class="shf-label">{answer.label}' in html
+    assert html.count('class="shf-fill"') == 2
+    assert f"{answer.probability:.1%}" in html
+    coloured = html.split('class="shf-text">')[1].split("</p>")[0]
+    assert visible(coloured) == TEXT
+    # The strongest word has the strongest colour.
+    strongest = max(model.explain(TEXT, answer.label).pieces, key=lambda piece: abs(piece.score))
+    assert re.search(rf'--share:1\.00"[^>]*>{strongest.text}</mark>', coloured)
+    assert {"正面", "负面"} & set(re.findall("正面|负面", answer_sentence(model, TEXT, CHINESE)))
+
+
+def test_a_model_that_abstains_says_so(page_models):
+    classifier = SentimentClassifier(
+        **{**vars(page_models.sentence.classifier), "calibration": Calibration(1.0, 0.9999)}
+    )
+    html = answer_sentence(PageModel("m", classifier), TEXT, ENGLISH)
+    assert "The model abstains" in html
+    assert "99.99" in html or "100.0%" in html
+    assert "shf-label" not in html
+    assert html.count('class="shf-fill"') == 2
+
+
+def test_an_article_shows_every_window_and_ranks_passages(page_models):
+    text = (TEXT + "。电池不耐用，\n\n前台服务让人失望！") * 8
+    answer = page_models.article.labels([text], 3, windows=True)[0]
+    html = answer_article(page_models.article, text, ENGLISH)
+    assert answer.num_chunks > 6
+    strip = html.split('class="shf-strip">')[1].split("<ol")[0]
+    assert strip.count("--share") == answer.num_chunks
+    shown = [visible(part) for part in re.findall(r'<p class="shf-text">(.*?)</p>', html, re.S)]
+    assert shown == [chunk.text.strip() for chunk in answer.chunks[:5]]
+    assert f"window {answer.chunks[0].chunk_idx + 1} of {answer.num_chunks}" in html
+
+
+def test_a_review_shows_all_eighteen_aspects(page_models):
+    answer = page_models.review.aspects([TEXT])[0]
+    html = answer_review(page_models.review, TEXT, ENGLISH)
+    for name in ENGLISH.aspects.values():
+        assert re.search(rf'shf-name[^"]*">{name}</div>', html), name
+    assert html.count('class="shf-axis"') == 18
+    assert len(re.findall('class="shf-(?:positive|negative|neutral)"', html)) == len(answer.aspects)
+    assert html.count("★") == answer.rating
+
+
+@pytest.mark.parametrize("answer", [answer_sentence, answer_article, answer_review])
+def test_markup_in_a_text_is_text(page_models, answer):
+    tab = answer.__name__.removeprefix("answer_")
+    html = answer(getattr(page_models, tab), SCRIPT, ENGLISH)
+    assert "<script" not in html
+    assert "<img" not in html
+
+
+def test_bad_texts_are_sentences_in_the_language_of_the_page(page_models):
+    sentence = checked(answer_sentence, page_models.sentence, SENTENCE_LIMIT, CHINESE)
+    assert CHINESE.empty in sentence("")
+    assert CHINESE.empty in sentence(" \n")
+    assert "100,000" in sentence("好" * 100_000)
+    assert CHINESE.reasons["no text left after cleaning"] in sentence("https://example.com/a")
+    article = checked(answer_article, page_models.article, ARTICLE_LIMIT, ENGLISH)
+    assert "has 100,000 characters" in article("好" * 100_000)
+
+
+def test_a_failure_is_logged_and_not_shown(page_models, caplog):
+    def fail(*_):
+        raise RuntimeError("the secret")
+
+    html = checked(fail, page_models.sentence, 10, ENGLISH)("好")
+    assert "secret" not in html
+    assert "Something went wrong" in html
+    assert "the secret" in caplog.text
+
+
+def test_a_file_of_gb18030_is_answered_row_by_row(page_models, tmp_path):
+    path = tmp_path / "酒店.csv"
+    path.write_bytes(f"编号,评论\n1,{TEXT}\n2,\n3,电池不耐用\n".encode("gb18030"))
+    table, column = read_texts(path)
+    assert column == "评论"
+    seen = []
+    answered = with_answers(page_models.sentence, table, column, lambda *done: seen.append(done))
+    expected = page_models.sentence.labels([TEXT, "", "电池不耐用"], 1)
+    assert answered["predicted_label"].fillna("").tolist() == [answer.label or "" for answer in expected]
+    assert answered["reason"].fillna("").tolist() == ["", "empty text", ""]
+    assert seen == [(0, 3)]
+    written = pd.read_csv(write_answers(answered, tmp_path / "out.csv"), encoding="utf-8-sig")
+    assert written["评论"].tolist()[::2] == [TEXT, "电池不耐用"]
+    aspects = with_answers(page_models.review, table, column, lambda *_: None)
+    assert "predicted_dish_taste" in aspects.columns
+
+
+@pytest.mark.parametrize(
+    ("content", "column", "message"),
+    [
+        ("id,city\n1,北京\n", "", "found the columns id, city"),
+        ("id,text\n1,好\n", "review", "review"),
+        ("", "", "an empty file"),
+        ("text\n" + "好\n" * 20_001, "", "at most 20,000 rows, found 20,001"),
+        ('text\n"好\n', "", "well-formed csv"),
+    ],
+)
+def test_bad_files_are_one_sentence_without_a_folder(tmp_path, content, column, message):
+    (tmp_path / "in.csv").write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=message) as caught:
+        read_texts(tmp_path / "in.csv", column)
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_no_cell_is_a_formula(tmp_path):
+    for cell in ("=1+1", "+cmd", "-cmd", "@sum", "\t=1", "\r=1", "＝1+1"):
+        assert guarded_cell(cell) == f"'{cell}"
+    for cell in ("-5", "+0.5", "很好=好", "", None, 1.5):
+        assert guarded_cell(cell) == cell
+    path = write_answers(pd.DataFrame({"=text": ["=1", "好"], "probability": [0.5, None]}), tmp_path / "out.csv")
+    assert path.read_bytes().decode("utf-8-sig") == "'=text,probability\n'=1,0.5\n好,\n"
+
+
+def test_fifty_visitors_at_once_each_get_their_own_answer(page_address, page_models):
+    from gradio_client import Client
+
+    texts = [f"第{n}间{TEXT}" for n in range(50)]
+    # The client reads its answers in one of its own threads: more of these than visitors.
+    client = Client(page_address, verbose=False, max_workers=60)
+    jobs = [client.submit(text, api_name="/sentence_en") for text in texts]
+    for text, job in zip(texts, jobs, strict=True):
+        assert job.result(timeout=60) == answer_sentence(page_models.sentence, text, ENGLISH)
+
+
+def test_the_space_runs_with_the_models_that_it_names(page_folders, tmp_path):
+    shutil.copy(SPACE / "app.py", tmp_path)
+    (tmp_path / "space.json").write_text(f'{{"model": "{page_folders.review}", "revision": null}}')
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    environment = {**os.environ, "GRADIO_SERVER_PORT": str(port)}
+    process = subprocess.Popen([sys.executable, "app.py"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE)
+    try:
+        page = fetched(f"http://127.0.0.1:{port}/config", process)
+    finally:
+        process.kill()
+        process.communicate()
+    assert "餐厅点评" in page
+    assert "一句话" not in page
+
+
+def fetched(address, process):
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return urllib.request.urlopen(address, timeout=10).read().decode()
+        except OSError:
+            assert process.poll() is None, process.stderr.read().decode()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_the_space_asks_for_the_gradio_that_is_tested():
+    front = yaml.safe_load((SPACE / "README.md").read_text(encoding="utf-8").split("---")[1])
+    pins = (SPACE.parent / "constraints.txt").read_text().splitlines()
+    assert f"gradio=={front['sdk_version']}" in pins
+    assert (SPACE / front["app_file"]).is_file()
+    # What the Hub's own checks refuse.
+    assert len(front["short_description"]) <= 60
+    colours = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {front["colorFrom"], front["colorTo"]} <= colours
+
+
+def test_a_file_lets_sentences_in_between(page_models, tmp_path):
+    table = pd.DataFrame({"text": [f"{TEXT}{n}" for n in range(1500)]})
+    model = page_models.sentence
+    done = threading.Event()
+
+    def answer_file():
+        with_answers(model, table, "text", lambda *_: None)
+        done.set()
+
+    thread = threading.Thread(target=answer_file)
+    thread.start()
+    model.labels([TEXT], 1)
+    assert not done.is_set()
+    thread.join(60)
+
+
+def test_both_languages_say_everything():
+    for entry in dataclasses.fields(CHINESE):
+        for wording in (CHINESE, ENGLISH):
+            assert getattr(wording, entry.name) or entry.name == "labels"
+        if isinstance(getattr(CHINESE, entry.name), str):
+            braces = [set(re.findall(r"{(\w+)", getattr(wording, entry.name))) for wording in (CHINESE, ENGLISH)]
+            assert braces[0] == braces[1], entry.name
+    assert CHINESE.aspects.keys() == ENGLISH.aspects.keys()
+    assert len(CHINESE.aspects) == 18
+
+
+def test_bad_words_are_one_sentence(page_folders, capsys):
+    words = ["demo", "--port", "0", "--model", page_folders.sentence]
+    assert main([*words, "--topics_model", page_folders.review]) == 2
+    assert "reads in windows" in capsys.readouterr().err
+    assert main(["demo", "--port", "-1"]) == 2
+    assert "a port from 0" in capsys.readouterr().err
