@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.studies import ablation
 from sentiment_hf.studies.outcome import Outcome
 from sentiment_hf.studies.plan import plan_runs
-from sentiment_hf.studies.sweep import read_sweep
+from sentiment_hf.studies.sweep import Setting, read_sweep
 from sentiment_hf.studies.table import markdown, results_csv, summarize
 
 ROOT = Path(__file__).parents[2]
@@ -147,14 +148,26 @@ def test_a_renamed_setting_keeps_its_runs(plan):
     assert after.folder == before.folder
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("recipes/*/compare_*.yaml")), ids=lambda path: f"{path.parent.name}")
+SWEEPS = sorted([*ROOT.glob("recipes/*/compare_*.yaml"), *ROOT.glob("recipes/ablations/*.yaml")])
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_every_sweep_expands_and_parses(tmp_path, path):
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# ")
     assert text.splitlines()[0].endswith("?")
-    assert list(yaml.safe_load(text)) == sorted(yaml.safe_load(text), key=["base", "list", "grid", "seeds"].index)
+    order = ["base", "list", "grid", "search", "seeds"]
+    assert list(yaml.safe_load(text)) == sorted(yaml.safe_load(text), key=order.index)
     sweep = read_sweep(path)
-    runs = plan_runs(sweep, tmp_path, [])
+    if sweep.search is not None:
+        space = sweep.search.space
+        first = {key: values[0] if isinstance(values, list) else values.low for key, values in space.items()}
+        sweep = replace(sweep, settings=[Setting(None, first, first)], seeds=[42, 43, 44])
+    # Files that a recipe expects under --data_dir are looked for, not read.
+    for key in ("train_file", "validation_file", "test_file"):
+        if key in sweep.base:
+            (tmp_path / sweep.base[key]).touch()
+    runs = plan_runs(sweep, tmp_path / "sweep", [f"--data_dir={tmp_path}"])
     assert len(runs) == len(sweep.settings) * 3
     assert [run.seed for run in runs[:3]] == [42, 43, 44]
 
