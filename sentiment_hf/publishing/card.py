@@ -1,15 +1,13 @@
-"""The model card: a pure function of what a run wrote down. Nothing is asked of the network, nothing is assumed."""
+"""What the model card says: read off what a run wrote down. Nothing is asked of the network, nothing is assumed."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from sentiment_hf.evaluation.report import SYSTEMS
 from sentiment_hf.evaluation.scores import TITLES, shown_scores
@@ -18,12 +16,12 @@ from sentiment_hf.publishing.files import FINDINGS, recipe_text, without_texts_a
 from sentiment_hf.publishing.limits import Failures, find_failures
 from sentiment_hf.publishing.run import FinishedFolder
 
-TEMPLATE = "model_card.md.jinja"
 OWN_TYPE = "sentiment_hf_"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # Those of `SYSTEMS` that are INT8.
 INT8_SYSTEMS = ("int8", "static")
 SPLITS = ("train", "dev", "test")
+PICTURES = {"reliability.png": "reliability", "errors/confusion.png": "confusion matrix"}
 # Scores that the Hub's table of results knows, and what it calls them.
 HUB_METRICS: dict[str, tuple[str, dict[str, str] | None]] = {
     "accuracy": ("accuracy", None),
@@ -148,6 +146,11 @@ class ModelCard:
         return [self.run.metrics[key] for key in keys if key in self.run.metrics]
 
     @property
+    def pictures(self) -> dict[str, str]:
+        """Path -> what it shows."""
+        return {path: title for path, title in PICTURES.items() if path in self.paths}
+
+    @property
     def findings(self) -> list[str]:
         return sorted(path for path in self.paths if fnmatch(path, FINDINGS[0]))
 
@@ -231,36 +234,6 @@ class ModelCard:
             metric_value=value,
             metric_args=arguments,
         )
-
-    def render(self) -> str:
-        """The whole README: front matter and text, English and Chinese."""
-        environment = Environment(
-            loader=FileSystemLoader(Path(__file__).parent),
-            undefined=StrictUndefined,
-            # Markdown and not HTML: `text` and `fenced` escape what is not ours.
-            autoescape=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            keep_trailing_newline=True,
-        )
-        environment.filters |= {"text": escaped, "fenced": fenced, "percent": "{:.1%}".format, "count": "{:,}".format}
-        body = environment.get_template(TEMPLATE).render(card=self)
-        # What a condition leaves out leaves spaces and empty lines behind.
-        body = re.sub(r"\n{3,}", "\n\n", re.sub(r" +\n", "\n", body))
-        return f"---\n{self.metadata().to_yaml()}\n---\n\n{body}"
-
-
-def escaped(value: Any) -> str:
-    """Text of other people inside Markdown: shown as it is, neither markup nor HTML, on one line."""
-    flat = " ".join(str(value).split())
-    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
-
-
-def fenced(code: str, language: str) -> str:
-    """A block of code whose fence is longer than any run of backticks within."""
-    longest = max((len(run) for run in re.findall("`+", code)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{code}\n{fence}"
 
 
 def _split(name: str, figures: dict[str, Any], has_aspects: bool) -> Split:

@@ -13,6 +13,7 @@ from sentiment_hf.console import show
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.publishing.card import HUB_ID, ModelCard
 from sentiment_hf.publishing.files import is_ours, pushed_files
+from sentiment_hf.publishing.rendering import render
 from sentiment_hf.publishing.repository import Pushed, Repository, check_repo_id, open_hub
 from sentiment_hf.publishing.run import CONFIG_FILE, FinishedFolder, read_run
 from sentiment_hf.publishing.space import push_space, space_folder
@@ -67,7 +68,7 @@ def push_run(run: str | Path, repo_id: str, options: PushOptions | None = None) 
     paths = frozenset(file.path for file in pushed_files(finished, "", findings))
     others = [read_run(other) for other in options.compare]
     card = model_card(finished, repo_id, paths, options.license, others)
-    files = pushed_files(finished, card.render(), findings)
+    files = pushed_files(finished, render(card), findings)
     page = space_folder() if options.space else None
     api, token_name = open_hub(options.token)
     repository = Repository(api, repo_id, token_name)

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import sys
+import traceback
 
 from sentiment_hf.cli import main
 
@@ -16,6 +17,10 @@ for line in sys.stdin:
     os.environ["HF_TOKEN"] = asked["token"]
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main(asked["words"])
+        try:
+            status = main(asked["words"])
+        except Exception:
+            status = 1
+            traceback.print_exc()
     sys.stdout.write(json.dumps({"status": status, "out": out.getvalue(), "err": err.getvalue()}) + "\n")
     sys.stdout.flush()

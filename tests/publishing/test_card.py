@@ -18,7 +18,7 @@ from huggingface_hub import EvalResult, ModelCard
 from jsonschema import Draft202012Validator
 
 from sentiment_hf.publishing.card import ModelCard as OurCard
-from sentiment_hf.publishing.card import escaped, fenced
+from sentiment_hf.publishing.rendering import escaped, fenced, render
 from sentiment_hf.publishing.run import FinishedFolder
 
 HERE = Path(__file__).parent
@@ -122,7 +122,9 @@ PUBLISHED = {
     "int8": None,
 }
 OTHER = replace(RUN, metrics=PUBLISHED, record=RECORD | {"seed": 7})
-PATHS = frozenset({"config.json", "model.safetensors", "onnx/model.onnx", "onnx/model_quint8_avx2.onnx"})
+PATHS = frozenset(
+    {"config.json", "model.safetensors", "onnx/model.onnx", "onnx/model_quint8_avx2.onnx", "reliability.png"}
+)
 CARD = OurCard("alice/shop-reviews", RUN, (OTHER,), PATHS, "apache-2.0", "hfl/rbt4-h312")
 
 
@@ -131,12 +133,12 @@ def test_the_whole_card(monkeypatch):
         raise AssertionError("the card asked the network")
 
     monkeypatch.setattr(socket, "socket", refuse)
-    assert CARD.render() == (HERE / "expected_card.txt").read_text(encoding="utf-8")
-    assert CARD.render() == CARD.render()
+    assert render(CARD) == (HERE / "expected_card.txt").read_text(encoding="utf-8")
+    assert render(CARD) == render(CARD)
 
 
 def test_nothing_in_it_is_markup_of_others():
-    text = CARD.render().partition("\n---\n")[2]
+    text = render(CARD).partition("\n---\n")[2]
     assert "<b>" not in text
     assert "<i>" not in text
     assert "谁也不该看到的评论" not in text
@@ -149,7 +151,7 @@ def test_nothing_in_it_is_markup_of_others():
 
 def test_metadata_is_read_back_as_it_was(tmp_path):
     path = tmp_path / "README.md"
-    path.write_text(CARD.render(), encoding="utf-8")
+    path.write_text(render(CARD), encoding="utf-8")
     loaded = ModelCard.load(path)
     written = CARD.metadata()
     assert loaded.data.to_dict() == written.to_dict()
@@ -202,7 +204,7 @@ def aspects_card() -> OurCard:
 
 
 def test_a_card_says_what_is_wrong_and_what_is_missing():
-    text = aspects_card().render()
+    text = render(aspects_card())
     for words in (
         "Reads what a Chinese review says of 3 aspects and how many stars it gives: taste, noise, price.",
         'AutoModelForSequenceClassification.from_pretrained("alice/asap", trust_remote_code=True)',
@@ -223,7 +225,7 @@ def test_a_card_says_what_is_wrong_and_what_is_missing():
     assert "pipeline(" not in text.partition("## 中文")[0]
     refused = replace(CARD, paths=frozenset({"onnx/model.onnx"}), run=replace(RUN, metrics=refused_metrics()))
     for words in ("There is no INT8 file.", "INT8 refused by the gate: macro\\_f1 on dev"):
-        assert words in refused.render()
+        assert words in render(refused)
 
 
 def refused_metrics() -> dict[str, Any]:
@@ -254,4 +256,4 @@ def test_a_fence_is_longer_than_what_it_holds():
 
 
 if __name__ == "__main__":
-    sys.stdout.write(CARD.render())
+    sys.stdout.write(render(CARD))
