@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from sentiment_hf.tasks import Task
 
 REVIEWED = (0.1, 0.2, 0.3)
 CLEAN, CORRUPTED, DROPPED = "clean labels", "corrupted", "suspects dropped"
+JUDGED, CONFIRMED = "suspects relabelled by the judge", "suspects dropped that the judge calls wrong"
+# Texts of suspects -> the label names that a judge gives them, None where it abstains.
+SecondOpinion = Callable[[Sequence[str]], Sequence[str | None]]
 
 
 def flip_labels(labels: np.ndarray, share: float, classes: int, seed: int) -> np.ndarray:
@@ -37,6 +40,7 @@ def cleaning_protocol(
     folds: int = 5,
     rounds: int = 1,
     reviewed: Sequence[float] = REVIEWED,
+    judge: SecondOpinion | None = None,
 ) -> dict[str, Any]:
     """One seed of the protocol.
 
@@ -53,10 +57,12 @@ def cleaning_protocol(
         folds: see `assign_folds`.
         rounds: see `find_suspects`.
         reviewed: shares of the rows that are reviewed.
+        judge: asked about what confident learning suspects; the table then also has what becomes of its answers.
 
     Returns:
         `scores` (step -> the task's metric on test), `precision` (share reviewed -> share of these that were flipped),
-        `left` (share reviewed -> share of all labels still wrong), `dropped` (rows, and share of them flipped).
+        `left` (share reviewed -> share of all labels still wrong), `dropped` (rows, and share of them flipped) and,
+        with a judge, `judged` (rows, abstentions, and share of the verdicts that are the true label).
 
     Raises:
         InputError: noise that is not between 0 and 1.
@@ -83,14 +89,19 @@ def cleaning_protocol(
         scores[f"{share:.0%} reviewed"] = score(train.assign(label=mended))
     scores[DROPPED] = score(corrupted.drop(index=corrupted.index[suspects]))
     dropped = {"rows": len(suspects), "precision": float((noisy != true)[suspects].mean()) if len(suspects) else None}
-    return {
-        "seed": seed,
-        "rows": len(train),
-        "scores": scores,
-        "precision": precision,
-        "left": left,
-        "dropped": dropped,
-    }
+    found: dict[str, Any] = {"scores": scores, "precision": precision, "left": left, "dropped": dropped}
+    if judge is not None:
+        verdicts = judge([train["text"].iloc[row] for row in suspects])
+        said = zip(suspects, verdicts, strict=True)
+        ids = np.array([noisy[row] if name is None else task.label2id[name] for row, name in said])
+        relabelled = noisy.copy()
+        relabelled[suspects] = ids
+        scores[JUDGED] = score(train.assign(label=relabelled))
+        scores[CONFIRMED] = score(corrupted.drop(index=corrupted.index[suspects[ids != noisy[suspects]]]))
+        abstained = sum(name is None for name in verdicts)
+        right = float((ids == true[suspects]).mean())
+        found["judged"] = {"rows": len(suspects), "abstained": abstained, "right": right}
+    return {"seed": seed, "rows": len(train), **found}
 
 
 def protocol_table(results: Sequence[dict[str, Any]], metric: str) -> str:

@@ -23,7 +23,7 @@ from sentiment_hf.data.labelled import map_labels
 from sentiment_hf.data.sources import load_file, load_texts
 from sentiment_hf.enrich.filters import TextFilter
 from sentiment_hf.enrich.generation import BUILT_IN, Written, load_recast, write_texts
-from sentiment_hf.enrich.judge import TEMPLATE, Judge, choose_examples, label_words
+from sentiment_hf.enrich.judge import TEMPLATE, Judge, label_words
 from sentiment_hf.enrich.opening import open_llm
 from sentiment_hf.enrich.rules import RULES
 from sentiment_hf.evaluation.prediction import softmax
@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
             written += write_texts(llm, sample, recasts, words, args.seed)
         passed, refused = filtered(written, text_filter)
         if llm is not None and args.judge == "agree":
-            examples = choose_examples(rows.drop(index=sample.index), args.examples, args.seed)
-            judge = Judge(llm, words, examples, Path(args.prompt) if args.prompt else TEMPLATE)
+            judge = Judge(llm, words, Path(args.prompt) if args.prompt else TEMPLATE)
+            judge.learn(rows.drop(index=sample.index), args.examples, args.seed)
             passed, disagreed = judged(passed, judge)
             refused += disagreed
         usage = {"model": llm.answerer.name, **llm.usage.report(args.prices)} if llm is not None else None

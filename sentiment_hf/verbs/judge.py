@@ -11,7 +11,7 @@ import pandas as pd
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.labelled import load_labelled
-from sentiment_hf.enrich.judge import TEMPLATE, Judge, agreement, choose_examples, label_words, majority
+from sentiment_hf.enrich.judge import TEMPLATE, Judge, agreement, label_words, majority
 from sentiment_hf.enrich.llm import LanguageModel
 from sentiment_hf.enrich.opening import open_llm
 from sentiment_hf.enrich.review import row_id
@@ -42,9 +42,9 @@ def run(args: argparse.Namespace) -> int:
     asked = rows[rows["p_label"] <= 1 - args.threshold].sort_values("p_label", kind="stable").head(args.limit)
     if asked.empty:
         raise InputError("rows that the classifier disagrees with", "none", "Lower --threshold.")
-    examples = choose_examples(rows.drop(index=asked.index), args.examples, args.seed)
     with open_llm(args, folder) as llm:
-        judge = Judge(llm, words, examples, Path(args.prompt) if args.prompt else TEMPLATE)
+        judge = Judge(llm, words, Path(args.prompt) if args.prompt else TEMPLATE)
+        judge.learn(rows.drop(index=asked.index), args.examples, args.seed)
         texts = asked["text"].tolist()
         repeats = [judge.verdicts(texts, number, f"Judging, time {number + 1}") for number in range(args.repeats)]
         table, report = findings(asked, repeats)

@@ -10,7 +10,15 @@ from sentiment_hf.cli import main
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.enrich.confident import Cell, find_suspects, rank_cell
 from sentiment_hf.enrich.folds import assign_folds, floor_learner, out_of_fold
-from sentiment_hf.enrich.protocol import CLEAN, CORRUPTED, cleaning_protocol, flip_labels, protocol_table
+from sentiment_hf.enrich.protocol import (
+    CLEAN,
+    CONFIRMED,
+    CORRUPTED,
+    JUDGED,
+    cleaning_protocol,
+    flip_labels,
+    protocol_table,
+)
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.tasks import BUILT_IN_TASKS
 
@@ -116,6 +124,17 @@ def test_the_protocol_measures_what_review_regains(rows):
     table = protocol_table([result, result], "macro_f1")
     assert table.splitlines()[-2].startswith("| 100% reviewed |")
     assert "| 100% | 30.0% | 0.0% |" in table
+
+    def judge(texts):
+        true = dict(zip(train["text"], train["label"], strict=True))
+        return [None if number == 0 else REVIEWS.labels[true[text]] for number, text in enumerate(texts)]
+
+    judged = cleaning_protocol(train, test, REVIEWS, floor_learner(REVIEWS), noise=0.3, reviewed=(), judge=judge)
+    assert judged["judged"]["abstained"] == 1
+    assert judged["judged"]["rows"] == judged["dropped"]["rows"] > 10
+    assert judged["judged"]["right"] >= 1 - 1 / judged["judged"]["rows"]
+    assert judged["scores"][JUDGED] > judged["scores"][CORRUPTED]
+    assert CONFIRMED in protocol_table([judged], "macro_f1")
     with pytest.raises(InputError, match="between 0 and 1"):
         cleaning_protocol(train, test, REVIEWS, floor_learner(REVIEWS), noise=0)
 

@@ -14,6 +14,7 @@ from sentiment_hf.enrich.cache import AnswerCache
 from sentiment_hf.enrich.endpoint import Endpoint
 from sentiment_hf.enrich.judge import (
     CONTENT_FREE,
+    PRIOR_ROWS,
     Judge,
     Verdict,
     agreement,
@@ -70,7 +71,9 @@ def test_the_text_of_the_data_stays_between_its_marks(server, tmp_path):
 def test_calibration_takes_the_prior_out(llm_folder, tmp_path):
     local = LocalModel.from_pretrained(str(llm_folder))
     with AnswerCache(tmp_path / "answers", local.name) as cache:
-        judge = Judge(LanguageModel(local, cache), WORDS, [("早餐非常好", "positive"), ("电池非常差", "negative")])
+        judge = Judge(
+            LanguageModel(local, cache), WORDS, examples=[("早餐非常好", "positive"), ("电池非常差", "negative")]
+        )
         texts = ["房间非常好。", "快递非常差。", *INJECTIONS]
         verdicts = judge.verdicts(texts)
         assert judge.verdicts(texts[:2]) == verdicts[:2]
@@ -78,10 +81,10 @@ def test_calibration_takes_the_prior_out(llm_folder, tmp_path):
         scores = np.array(
             [
                 local.score(local.tokenizer(judge._render(text, 0))["input_ids"], tuple(WORDS.values()))
-                for text in (*judge.without_content(), texts[0])
+                for text in (*CONTENT_FREE, texts[0])
             ]
         )
-        assert len(cache) == len(CONTENT_FREE) + 2 + len(texts)
+        assert len(cache) == len(CONTENT_FREE) + len(texts)
     shares = softmax(scores)
     expected = shares[-1] / shares[:-1].mean(axis=0)
     expected /= expected.sum()
@@ -137,6 +140,21 @@ def test_examples_are_those_that_all_agree_on():
     assert choose_examples(rows, 0, seed=1) == []
 
 
+def test_the_prior_is_of_as_many_rows_of_each_label_and_of_no_example(server, tmp_path):
+    texts = [f"第{number}条" for number in range(30)]
+    labels = ["negative"] * 25 + ["positive"] * 5
+    rows = pd.DataFrame({"text": texts, "label": labels, "classifier": labels})
+    judge = judge_at(server, tmp_path / "a")
+    judge.learn(rows, 2, seed=1)
+    assert [label for _, label in judge.examples] == ["negative", "positive"] * 2
+    assert not {text for text, _ in judge.examples} & set(judge.prior_texts)
+    of_label = dict(zip(texts, labels, strict=True))
+    assert sorted(of_label[text] for text in judge.prior_texts) == ["negative"] * 3 + ["positive"] * 3
+    judge = judge_at(server, tmp_path / "b")
+    judge.learn(rows.head(25), 2, seed=1)
+    assert judge.prior_texts == CONTENT_FREE
+
+
 @pytest.fixture
 def rows_file(tmp_path, reviews):
     reviews.head(40).to_csv(tmp_path / "rows.csv", index=False)
@@ -186,7 +204,7 @@ def test_the_command_with_a_local_model(model_folder, rows_file, llm_folder, tmp
     assert set(table["verdict"]) <= {"negative", "positive"}
     assert table["confidence"].between(0.5, 1).all()
     report = json.loads((tmp_path / "out" / "judge.json").read_text(encoding="utf-8"))
-    assert report["usage"]["asked"] == 2 * (6 + len(CONTENT_FREE)) + 2 * 4
+    assert report["usage"]["asked"] == 2 * (6 + 2 * PRIOR_ROWS)
 
 
 def test_a_run_that_is_killed_goes_on_and_asks_each_row_once(model_folder, rows_file, tmp_path):

@@ -31,9 +31,11 @@ def local():
 
 def test_a_real_model_tells_plain_praise_from_plain_blame(local, tmp_path):
     rows = pd.read_json(CHALLENGE, lines=True)
-    rows = rows[rows["kind"] == "plain"].head(40)
+    rows = rows[rows["kind"] == "plain"]
+    rows, prior = rows.head(40), rows["text"].tail(16).tolist()
     with AnswerCache(tmp_path / "answers.jsonl", local.name) as cache:
-        judge = Judge(LanguageModel(local, cache), label_words(("negative", "positive"), None), EXAMPLES)
+        judge = Judge(LanguageModel(local, cache), label_words(("negative", "positive"), None))
+        judge.examples, judge.prior_texts = EXAMPLES, prior
         verdicts = judge.verdicts(rows["text"].tolist())
     right = sum(verdict.label == label for verdict, label in zip(verdicts, rows["label"], strict=True))
     # By chance it would be 20, and more than 27 in one of a hundred tries.
