@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 
-from sentiment_hf.cli_options.enrich import add_clean_options
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.labelled import AnyTask, map_labels, named_labels
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.tables import read_table
+from sentiment_hf.enrich.clean_options import add_clean_options
 from sentiment_hf.enrich.confident import find_suspects
 from sentiment_hf.enrich.folds import assign_folds, floor_learner, recipe_learner
 from sentiment_hf.enrich.review import DROP, Decision, apply_decisions, read_decisions, review_table
