@@ -104,5 +104,5 @@ def check_folder(model: str) -> None:
 def not_loadable(what: str, model: str, error: Exception) -> InputError:
     """The first line of what transformers or the Hub said, as our error."""
     first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    remedy = "Check the name; without access to the Hub, give a folder that holds the model."
-    return InputError(f"{what} that loads from {model}", first_line, remedy)
+    remedy = "Check the name and HF_ENDPOINT; without access to the Hub, give a folder that holds the model."
+    return InputError(f"{what} that loads from {model}", first_line.rstrip("."), remedy)

@@ -54,8 +54,7 @@ def _as_input_error(error: Exception, where: str, token_name: str) -> InputError
     if isinstance(error, ValueError):
         remedy = "Check HF_ENDPOINT: what answers there is not the Hub, or a mirror that only serves files."
         return InputError(f"the Hub's JSON from {endpoint}", "something else", remedy)
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return InputError(f"a connection to {endpoint} that lasts", lines[0], AGAIN)
+    return InputError(f"a connection to {endpoint} that lasts", _reason_within(error), AGAIN)
 
 
 def _refusal_within(error: BaseException | None) -> HfHubHTTPError | None:
@@ -63,3 +62,14 @@ def _refusal_within(error: BaseException | None) -> HfHubHTTPError | None:
     while error is not None and not isinstance(error, HfHubHTTPError):
         error = error.__cause__
     return error
+
+
+def _reason_within(error: BaseException) -> str:
+    """What the system said of a connection, which each library on the way words anew; else the error's first line."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason, within = lines[0], error.__cause__ or error.__context__
+    while within is not None:
+        if isinstance(within, OSError) and within.strerror:
+            reason = within.strerror
+        within = within.__cause__ or within.__context__
+    return reason
