@@ -8,6 +8,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from sentiment_hf.evaluation.significance import RESAMPLES, bootstrap_macro_f1, holm, interval, two_sided_p
 from sentiment_hf.studies.found_runs import FoundRun, FoundSetting
@@ -106,7 +107,7 @@ def setting_effects(settings: Sequence[FoundSetting], baseline: FoundSetting) ->
     """Each setting against the baseline, under the seeds that both have; p-values adjusted for their number."""
     first = {run.seed: run for run in baseline.runs}
     found = []
-    for setting in settings:
+    for setting in tqdm(settings, unit="setting", desc="Comparing settings", leave=False):
         pairs = [(first[run.seed], run) for run in setting.runs if run.seed in first]
         if setting is not baseline:
             found.append(paired_effect(setting.name, pairs))
@@ -116,7 +117,7 @@ def setting_effects(settings: Sequence[FoundSetting], baseline: FoundSetting) ->
 def axis_values(settings: Sequence[FoundSetting], baseline: FoundSetting) -> list[AxisValue]:
     """Every value of every key that was varied, key by key, the best by dev first."""
     values: list[AxisValue] = []
-    for key in baseline.axes:
+    for key in tqdm(baseline.axes, unit="key", desc="Comparing values", leave=False):
         groups: dict[str, list[FoundSetting]] = {}
         for setting in settings:
             groups.setdefault(as_word(setting.axes[key]), []).append(setting)

@@ -9,15 +9,17 @@ import pandas as pd
 import pytest
 import yaml
 
+from sentiment_hf.aspects import AspectTask, aspect_columns
 from sentiment_hf.cli import main
 from sentiment_hf.evaluation.markdown import plain, table, to_html
 from sentiment_hf.evaluation.recorded import write_predictions
 from sentiment_hf.evaluation.report import write_metrics
 from sentiment_hf.evaluation.scores import headline, task_scores
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import write_json, write_text
+from sentiment_hf.files import read_json, write_json, write_text
 from sentiment_hf.studies.effects import axis_values, setting_effects
 from sentiment_hf.studies.findings import find_out
+from sentiment_hf.studies.findings_page import write_findings
 from sentiment_hf.studies.found_runs import find_runs, group
 from sentiment_hf.tasks import BUILT_IN_TASKS
 
@@ -51,6 +53,27 @@ def write_run(folder, recipe, seed, share, rows=ROWS, predictions=True):
         write_predictions(folder, logits, labels)
     metrics = {"name": folder.name, "task": "reviews", "protocol": "clean", "split": "test"}
     write_metrics(folder, metrics | {"rows": {"train": 10, "dev": 5, "test": rows}, "fp32": model})
+
+
+def test_runs_of_aspects_are_shown_and_not_tested(tmp_path):
+    task = AspectTask(aspect_columns(["taste", "noise"]))
+    generator = np.random.default_rng(0)
+    labels = generator.integers(4, size=(60, 2))
+    for length in (128, 256):
+        folder = tmp_path / "runs" / str(length)
+        write_run(folder, {"max_length": length}, 42, 0.8, rows=60)
+        logits = np.eye(4)[labels].reshape(60, -1) + generator.normal(size=(60, 8))
+        write_predictions(folder, logits, labels)
+        scores = task_scores(logits, list(labels), task)
+        metrics = read_json(folder / "metrics.json")
+        cost = {"size_mb": 1.0, "ms_per_review": 0.5}
+        write_metrics(folder, metrics | {"task": "aspects", "fp32": scores | cost | {"dev": headline(scores)}})
+    write_findings(find_out("x", *read(tmp_path / "runs")), tmp_path / "f.md", examples=3)
+    page = (tmp_path / "f.md").read_text(encoding="utf-8")
+    assert "| aspect | F1 |" in page
+    assert "not tested" in page
+    assert "taste" in page
+    assert "The surest mistakes" not in page
 
 
 @pytest.fixture
