@@ -2,11 +2,15 @@
 
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import gettempdir
 
 import pandas as pd
 import pytest
 
 pytest.importorskip("gradio", reason="needs the demo extra")
+from sentiment_hf.serving.page.tabs import ANSWERS_PREFIX
+
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
 
 CHROMIUM = shutil.which("chromium", path="/usr/bin")
@@ -64,7 +68,7 @@ def open_tab(page, name):
 
 
 def upload(page, path):
-    page.locator("input[type=file]").last.set_input_files(path)
+    page.locator("#upload-zh input[type=file]").set_input_files(path)
     shown(page, f"text={path.name}").wait_for()
     page.get_by_role("button", name="分析", exact=True).locator("visible=true").click()
 
@@ -140,6 +144,8 @@ def test_a_file_goes_up_and_comes_down_answered(visit, tmp_path):
         with page.expect_download() as download:
             shown(page, "text=下载结果").click()
         download.value.save_as(tmp_path / "answers.csv")
+    # What a visitor uploads stays nowhere but where gradio removes it.
+    assert list(Path(gettempdir()).glob(f"{ANSWERS_PREFIX}*")) == []
     answers = pd.read_csv(tmp_path / "answers.csv", keep_default_na=False)
     assert answers["评论"].tolist() == ["房间很吵", SCRIPT, "'=1+1", ""]
     assert answers["reason"].tolist() == ["", "", "", "empty text"]
@@ -161,6 +167,6 @@ def test_files_that_cannot_be_answered(visit, tmp_path):
         open_tab(page, "文件")
         path = tmp_path / "large.csv"
         path.write_bytes(b"text\n" + b"x" * 50_000_000)
-        page.locator("input[type=file]").last.set_input_files(path)
+        page.locator("#upload-zh input[type=file]").set_input_files(path)
         shown(page, ".toast-body.error").wait_for()
         assert "20" in shown(page, ".toast-body.error").inner_text()

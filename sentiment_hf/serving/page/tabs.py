@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 SENTENCE_LIMIT, ARTICLE_LIMIT, REVIEW_LIMIT = 2_000, 50_000, 5_000
 MAX_FILE_MB = 20
 PREVIEW_ROWS = 50
+ANSWERS_PREFIX = "sentiment_hf-answers-"
 TOP_K = 3
 # Characters of an example that its button shows.
 EXAMPLE_LABEL = 22
@@ -147,31 +148,36 @@ def file_tab(models: list[PageModel], wording: Wording) -> None:
 
     def respond(
         path: str | None, place: int, text_column: str, progress: gr.Progress = PROGRESS
-    ) -> tuple[Any, Any, Any]:
+    ) -> Iterator[tuple[Any, Any, Any]]:
         hidden = gr.update(visible=False)
         if path is None:
-            return notice(wording.file_first), hidden, hidden
-        try:
-            model = models[place]
-            table, column = read_texts(Path(path), text_column)
-            answered = with_answers(model, table, column, lambda *done: progress(done, desc=wording.reading))
-            # Beside the upload, where gradio removes both after a while.
-            target = Path(mkdtemp(dir=Path(path).parent)) / f"{Path(path).stem}-answers.csv"
-            written = write_answers(answered, target)
-        except InputError as error:
-            return notice(wording.file_fails + str(error)), hidden, hidden
-        except Exception:
-            logger.exception("no answer to a file")
-            return notice(wording.fails), hidden, hidden
-        said = notice(f"{wording.done.format(rows=len(table))} {wording.table_note}", "note")
-        preview = guarded(answered.head(PREVIEW_ROWS)).astype(object).where(lambda cell: cell.notna(), "")
-        return said, gr.update(value=preview, visible=True), gr.update(value=str(written), visible=True)
+            yield notice(wording.file_first), hidden, hidden
+            return
+        # gradio takes a copy of the answers, which it removes after a while; this one goes at once.
+        with TemporaryDirectory(prefix=ANSWERS_PREFIX) as folder:
+            try:
+                model = models[place]
+                table, column = read_texts(Path(path), text_column)
+                answered = with_answers(model, table, column, lambda *done: progress(done, desc=wording.reading))
+                written = write_answers(answered, Path(folder) / f"{Path(path).stem}-answers.csv")
+            except InputError as error:
+                yield notice(wording.file_fails + str(error)), hidden, hidden
+                return
+            except Exception:
+                logger.exception("no answer to a file")
+                yield notice(wording.fails), hidden, hidden
+                return
+            said = notice(f"{wording.done.format(rows=len(table))} {wording.table_note}", "note")
+            preview = guarded(answered.head(PREVIEW_ROWS)).astype(object).where(lambda cell: cell.notna(), "")
+            yield said, gr.update(value=preview, visible=True), gr.update(value=str(written), visible=True)
 
     with gr.Tab(wording.file, elem_id=f"file-{wording.language}"):
         with gr.Row():
             with gr.Column(min_width=320):
                 label = wording.upload.format(size=MAX_FILE_MB, rows=MAX_ROWS)
-                upload = gr.File(label=label, file_types=[".csv", ".tsv"], height=160)
+                upload = gr.File(
+                    label=label, file_types=[".csv", ".tsv"], height=160, elem_id=f"upload-{wording.language}"
+                )
             with gr.Column(min_width=320):
                 choices = [(model.name, place) for place, model in enumerate(models)]
                 chosen = gr.Radio(choices, value=0, label=wording.model, visible=len(choices) > 1)
