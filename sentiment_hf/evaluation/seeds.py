@@ -37,7 +37,7 @@ def spread(values: Sequence[float]) -> str:
     return f"{mean(values) * 100:.2f} ± {stdev(values) * 100:.2f}"
 
 
-def _common_name(names: Sequence[str]) -> str:
+def common_name(names: Sequence[str]) -> str:
     """`plain-clean` of `plain-clean-42`, `plain-clean-43`, …; one name stays as it is."""
     prefix = commonprefix(names)  # noqa: RUF071 characters are meant, not parts of a path
     return names[0] if len(names) == 1 else prefix.rstrip("-_.0123456789") or names[0]
@@ -57,7 +57,7 @@ def seeds_table(runs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Table:
         for column in (f"dev {titles[name]}", titles[name]):
             table.add_column(column, justify="right", no_wrap=len(shown) <= 2)
     for group in group_by_recipe(runs):
-        first, name = group[0][1], _common_name([metrics["name"] for _, metrics in group])
+        first, name = group[0][1], common_name([metrics["name"] for _, metrics in group])
         seeds = ", ".join(str(recipe["seed"]) for recipe, _ in group)
         for system, label in SYSTEMS.items():
             rows = [metrics[system] for _, metrics in group if metrics.get(system)]

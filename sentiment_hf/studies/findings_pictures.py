@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sentiment_hf.evaluation.markdown import excerpt
 from sentiment_hf.evaluation.pictures import confusion_plot, drawable_names, new_figure
 from sentiment_hf.evaluation.significance import bootstrap_macro_f1, interval
 from sentiment_hf.studies.effects import dev_score
@@ -17,6 +18,8 @@ from sentiment_hf.studies.found_runs import FoundRun, FoundSetting
 from sentiment_hf.studies.table import METRIC
 
 LENGTH_BINS = 5
+# Characters of a name that a picture has room for.
+_NAME_LENGTH = 45
 _COLOURS = ("#4477aa", "#cc3311", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#000000")
 
 
@@ -24,7 +27,7 @@ def scores_picture(settings: Sequence[FoundSetting], path: Path) -> None:
     """Macro-F1 of each run on dev and on the held-out rows, means, and the 95 % interval over rows of the latter."""
     figure = new_figure(figsize=(8, 1.2 + 0.45 * len(settings)))
     axes = figure.subplots()
-    names, font = drawable_names([setting.name for setting in settings])
+    names, font = drawable_names([excerpt(setting.name, _NAME_LENGTH) for setting in settings])
     for place, setting in enumerate(settings):
         dev = [100 * dev_score(run) for run in setting.runs]
         test = [100 * run.model_scores[METRIC] for run in setting.runs]
@@ -47,7 +50,7 @@ def loss_picture(settings: Sequence[FoundSetting], path: Path) -> None:
     """Training loss (lines) and dev loss (dashed) over steps, a line a run."""
     figure = new_figure(figsize=(8, 4.5))
     axes = figure.subplots()
-    names, font = drawable_names([setting.name for setting in settings])
+    names, font = drawable_names([excerpt(setting.name, _NAME_LENGTH) for setting in settings])
     for place, (setting, name) in enumerate(zip(settings, names, strict=True)):
         colour = _COLOURS[place % len(_COLOURS)]
         for number, run in enumerate(setting.runs):
@@ -73,7 +76,7 @@ def length_picture(settings: Sequence[FoundSetting], path: Path) -> None:
     places = np.clip(np.searchsorted(edges, lengths, side="left") - 1, 0, max(len(edges) - 2, 0))
     figure = new_figure(figsize=(8, 4))
     axes = figure.subplots()
-    names, font = drawable_names([setting.name for setting in settings])
+    names, font = drawable_names([excerpt(setting.name, _NAME_LENGTH) for setting in settings])
     for number, (setting, name) in enumerate(zip(settings, names, strict=True)):
         right = np.mean([_right(run) for run in setting.runs], axis=0)
         shares = [100 * right[places == place].mean() for place in np.unique(places)]

@@ -17,15 +17,17 @@ import yaml
 
 from sentiment_hf.evaluation.recorded import Predictions, read_predictions
 from sentiment_hf.evaluation.report import METRICS_FILE, read_metrics
+from sentiment_hf.evaluation.seeds import common_name
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json
-from sentiment_hf.studies.fingerprint import LENGTH, UNRELATED_KEYS
+from sentiment_hf.studies.fingerprint import DATA_FILES, LENGTH, UNRELATED_KEYS
 from sentiment_hf.studies.plan import SETTING_FILE
 from sentiment_hf.studies.sweep import as_word
 from sentiment_hf.studies.table import RESULTS_FILE
 from sentiment_hf.training.folder import RECIPE_FILE
 
 RECORD_FILE, SPLITS_FOLDER = "run.json", "splits"
+_NAME_LENGTH = 80
 _FINGERPRINT = re.compile(rf"-([0-9a-f]{{{LENGTH}}})$")
 
 
@@ -150,13 +152,23 @@ def group(runs: Sequence[FoundRun]) -> list[FoundSetting]:
             same = " and ".join(str(run.folder) for run in members if run.seed == twice)
             raise InputError("one run of a setting for each seed", f"seed {twice} in {same}", "Leave one of them out.")
     varied = _varied([members[0].recipe for members in groups.values()])
-    settings = []
+    settings: list[FoundSetting] = []
     for members in groups.values():
         axes = {key: members[0].recipe.get(key) for key in varied}
-        named = " ".join(f"{key}={as_word(value)}" for key, value in axes.items()) or members[0].folder.name
         ordered = sorted(members, key=lambda run: run.seed)
-        settings.append(FoundSetting(members[0].title or named, ordered, axes))
+        name = _name(ordered, axes)
+        if name in [setting.name for setting in settings]:
+            name = f"{name} {members[0].fingerprint}"
+        settings.append(FoundSetting(name, ordered, axes))
     return settings
+
+
+def _name(runs: Sequence[FoundRun], axes: dict[str, Any]) -> str:
+    """What the sweep calls the setting, or what is different in it, or, where that is too much, the runs' own name."""
+    if runs[0].title:
+        return runs[0].title
+    named = " ".join(f"{key}={as_word(value)}" for key, value in axes.items())
+    return named if 0 < len(named) <= _NAME_LENGTH else common_name([run.folder.name for run in runs])
 
 
 class _HalfWritten(Exception):
@@ -208,6 +220,6 @@ def _read(folder: Path, title: str | None) -> FoundRun:
 
 
 def _varied(recipes: Sequence[dict[str, Any]]) -> list[str]:
-    """Keys that do not have the same value everywhere."""
-    keys = dict.fromkeys(key for recipe in recipes for key in recipe)
-    return [key for key in keys if len({repr(recipe.get(key)) for recipe in recipes}) > 1]
+    """Keys that do not have the same value everywhere; where data lie is told by what is in them."""
+    keys = dict.fromkeys(key for recipe in recipes for key in recipe if key not in DATA_FILES)
+    return [key for key in keys if len({json.dumps(recipe.get(key), sort_keys=True) for recipe in recipes}) > 1]

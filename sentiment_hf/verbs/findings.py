@@ -20,7 +20,8 @@ def run(args: argparse.Namespace) -> int:
     if args.examples < 0:
         raise InputError("examples of at least 0", str(args.examples), "0 shows no texts.")
     runs, skipped = find_runs([Path(path) for path in args.runs])
-    title = args.title or f"Findings of {', '.join(Path(path).name for path in args.runs)}"
+    named = ", ".join(Path(path).name for path in args.runs)
+    title = args.title or f"Findings of {named if len(args.runs) <= 3 else f'{len(runs)} runs'}"
     findings = find_out(title, group(runs), skipped, args.baseline)
     write_findings(findings, output, args.examples)
     for name, reason in skipped:

@@ -55,6 +55,16 @@ def write_run(folder, recipe, seed, share, rows=ROWS, predictions=True):
     write_metrics(folder, metrics | {"rows": {"train": 10, "dev": 5, "test": rows}, "fp32": model})
 
 
+def test_runs_that_differ_in_much_are_called_by_their_own_names(tmp_path):
+    for name, keys in (("long", {f"option_{number}": "x" * 10 for number in range(9)}), ("plain", {"task": "reviews"})):
+        for seed in (42, 43):
+            write_run(tmp_path / f"{name}-{seed}", keys | {"train_file": f"{name}.csv"}, seed, 0.8)
+    runs, _ = find_runs(sorted(tmp_path.iterdir()))
+    settings = group(runs)
+    assert [setting.name for setting in settings] == ["long", "plain"]
+    assert "train_file" not in settings[0].axes, "where data lie says nothing"
+
+
 def test_runs_of_aspects_are_shown_and_not_tested(tmp_path):
     task = AspectTask(aspect_columns(["taste", "noise"]))
     generator = np.random.default_rng(0)
