@@ -58,8 +58,8 @@ def open_hub(token: str | None = None) -> tuple[HfApi, str]:
     api = HfApi(token=token)
     with one_sentence("the Hub", "the token that is set"):
         account = api.whoami()
-        access = account["auth"].get("accessToken", {})
-        name = f"the token {access.get('displayName', 'without a name')!r} of {account['name']}"
+        access = account.get("auth", {}).get("accessToken", {})
+        name = f"the token {access.get('displayName', 'without a name')!r} of {account.get('name', 'nobody')}"
     if access.get("role") == "read":
         raise InputError("a token with write rights", f"{name}, which may only read", "Make one that may write.")
     return api, name
@@ -88,7 +88,9 @@ class Repository:
             try:
                 there = self.api.repo_info(self.name, repo_type=self.kind)
             except RepositoryNotFoundError:
-                self.api.create_repo(self.name, repo_type=self.kind, private=private, space_sdk=sdk, exist_ok=True)
+                # None and not False: an organization may make its new repositories private.
+                hidden = True if private else None
+                self.api.create_repo(self.name, repo_type=self.kind, private=hidden, space_sdk=sdk, exist_ok=True)
                 return
         if private and not there.private:
             remedy = "Make it private in its settings on the Hub, or leave --private out."

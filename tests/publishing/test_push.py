@@ -45,7 +45,7 @@ def onnx_files(run: Path) -> set[str]:
     return {f"onnx/{path.name}" for path in (run / "onnx").glob("*.onnx")}
 
 
-def test_texts_and_paths_of_this_machine_stay_here(hub, client, run_folder):
+def test_texts_and_paths_of_this_machine_stay_here(hub, client, run_folder, trained):
     audit = json.loads((run_folder / "audit.json").read_text(encoding="utf-8"))
     audit["train"]["conflicting_examples"] = ["一条别人的评论"]
     (run_folder / "audit.json").write_text(json.dumps(audit, ensure_ascii=False), encoding="utf-8")
@@ -66,6 +66,7 @@ def test_texts_and_paths_of_this_machine_stay_here(hub, client, run_folder):
         if path != "tokenizer.json":
             assert b"\xe8\xaf\x84\xe8\xae\xba" not in content, path
         assert str(run_folder.parent).encode() not in content, path
+        assert str(trained.parent).encode() not in content, path
     assert not any(path.startswith("splits/") or path.endswith(".csv") for path in pushed)
 
 
