@@ -7,6 +7,8 @@ RUN := runs/quickstart
 STARTER := sentiment_hf/starter
 
 VENV5 := .venv-transformers5
+# One test file a core, each on one thread: together they would only get in each other's way.
+TESTING := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
 .PHONY: help quickstart starter test test-transformers5 lint format clean
 
@@ -32,7 +34,7 @@ starter: $(INSTALLED) ## the models that come with the package, made anew: make 
 	cp runs/starter-reviews/onnx/model_quint8_avx2.onnx $(STARTER)/reviews/onnx
 
 test: $(INSTALLED) ## all tests
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	$(TESTING) $(BIN)/python -m pytest -n auto
 
 $(VENV5)/.installed: setup.cfg pyproject.toml constraints-transformers5.txt
 	$(PYTHON) -m venv $(VENV5)
@@ -40,7 +42,7 @@ $(VENV5)/.installed: setup.cfg pyproject.toml constraints-transformers5.txt
 	@touch $@
 
 test-transformers5: $(VENV5)/.installed ## the core's tests on transformers 5, in an environment of their own
-	HF_HUB_OFFLINE=1 $(VENV5)/bin/python -m pytest tests/data tests/modeling tests/training tests/distillation tests/evaluation tests/serving tests/compression tests/publishing tests/test_aspects.py
+	$(TESTING) $(VENV5)/bin/python -m pytest -n auto tests/data tests/modeling tests/training tests/distillation tests/evaluation tests/serving tests/compression tests/publishing tests/enrich tests/test_aspects.py
 
 lint: $(INSTALLED) ## ruff and mypy
 	$(BIN)/ruff check .

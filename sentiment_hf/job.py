@@ -77,9 +77,9 @@ def score_exported(folder: Path, exported: Exported, floor: Floor | None = None)
         row = system_row(scores, size_mb(file), times[system], metrics["fp32"]["train_rows"])
         row["dev"] = headline(on_dev)
         metrics[system] = row | {"file": file.name, "providers": list(classifiers[system].providers)}
-    metrics.pop("int8_refused", None)
+    metrics.pop(f"{exported.backend}_refused", None)
     if exported.refusal:
-        metrics["int8_refused"] = exported.refusal
+        metrics[f"{exported.backend}_refused"] = exported.refusal
     write_metrics(folder, metrics)
     return metrics
 

@@ -19,7 +19,7 @@ FLOORS = [
     {"compression"},
     {"serving"},
     {"enrich"},
-    {"studies"},
+    {"studies", "benchmark"},
     {"publishing"},
     {"job"},
     {"verbs"},

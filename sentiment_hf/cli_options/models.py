@@ -43,6 +43,7 @@ def add_model_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     export.set_defaults(verb="export")
 
     _add_prune(verbs)
+    _add_bench(verbs)
 
     text = "classify texts, a file, or what you type"
     predict = verbs.add_parser("predict", help=text, description=text)
@@ -90,7 +91,26 @@ def _add_prune(verbs: argparse._SubParsersAction[Any]) -> None:
     group = prune.add_argument_group("layers")
     group.add_argument("--ffn", type=float, default=1.0, metavar="SHARE", help="feed-forward neurons to keep")
     group.add_argument("--heads", type=float, default=1.0, metavar="SHARE", help="attention heads to keep")
+    text = "hidden dimensions to keep, and in the same measure heads; the checkpoint stays a stock BERT"
+    group.add_argument("--width", type=float, default=1.0, metavar="SHARE", help=text)
     group.add_argument("--layers", type=int, nargs="+", metavar="N", help="layers to keep, from 0")
     group.add_argument("--calibration", metavar="FILE", help="labelled training rows that importance is judged by")
     add_column_options(prune)
     prune.set_defaults(verb="prune")
+
+
+def _add_bench(verbs: argparse._SubParsersAction[Any]) -> None:
+    text = "how fast and how right a model is, run in every way beside transformers' and Optimum's pipelines"
+    bench = verbs.add_parser("bench", help=text, description=text)
+    bench.add_argument("--model", required=True, metavar="FOLDER", help="with its checkpoint and onnx/")
+    bench.add_argument("--data", required=True, metavar="FILE", help="labelled file; its texts are what is timed")
+    text = "smaller models made of it (pruned, distilled), whose INT8 files get a row each"
+    bench.add_argument("--smaller", nargs="+", default=[], metavar="FOLDER", help=text)
+    bench.add_argument("--provider", choices=("cpu", "cuda", "tensorrt"), default="cpu", help="of our rows (cpu)")
+    bench.add_argument("--threads", type=int, metavar="N", help="processor threads of every row (all)")
+    bench.add_argument("--max_texts", type=int, default=400, metavar="N", help="texts that are timed; 0: all (400)")
+    bench.add_argument("--rounds", type=int, default=5, metavar="N", help="of which the median counts (5)")
+    bench.add_argument("--output_dir", metavar="FOLDER", help="for bench.json and accuracy_latency.png")
+    bench.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    add_column_options(bench)
+    bench.set_defaults(verb="bench")

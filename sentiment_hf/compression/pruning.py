@@ -11,7 +11,13 @@ import pandas as pd
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sentiment_hf.compression.structure import first_order_importance, prune_heads, prune_layers, prune_neurons
+from sentiment_hf.compression.structure import (
+    first_order_importance,
+    prune_heads,
+    prune_layers,
+    prune_neurons,
+    prune_width,
+)
 from sentiment_hf.data.padding import pad_rows
 from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.exceptions import InputError
@@ -52,6 +58,7 @@ def prune_structure(
     output: Path,
     ffn: float = 1.0,
     heads: float = 1.0,
+    width: float = 1.0,
     layers: Sequence[int] | None = None,
     seed: int = 42,
 ) -> dict[str, Any]:
@@ -64,6 +71,7 @@ def prune_structure(
         output: folder for the smaller model and `pruning.json`.
         ffn: share of the feed-forward neurons to keep, the same number in every layer.
         heads: share of the attention heads to keep, the same number in every layer.
+        width: share of the hidden dimensions to keep, and with them of the heads: the checkpoint stays a stock BERT.
         layers: which layers to keep, from 0; None for all.
         seed: of the sample.
 
@@ -78,8 +86,10 @@ def prune_structure(
     if type(config).model_type not in ("bert", HeadPrunedBertConfig.model_type):
         found = f"{config.model_type} in {name}"
         raise InputError("a stock BERT classifier to prune", found, "Prune before heads of our own are trained on it.")
-    if ffn == 1 and heads == 1 and layers is None:
-        raise InputError("something to prune", "all of it kept", "Give --ffn, --heads or --layers.")
+    if ffn == heads == width == 1 and layers is None:
+        raise InputError("something to prune", "all of it kept", "Give --ffn, --heads, --width or --layers.")
+    if heads < 1 and width < 1:
+        raise InputError("one of heads and width", "both", "width takes heads out in the same measure.")
     if rows.empty:
         raise InputError("training rows to judge importance by", "none", "Give --calibration.")
     if output.is_dir() and any(output.iterdir()):
@@ -97,6 +107,8 @@ def prune_structure(
     importance = first_order_importance(classifier, batches, show_progress=True)
     if ffn < 1:
         prune_neurons(classifier, importance.neurons, ffn)
+    if width < 1:
+        classifier = prune_width(classifier, importance, width)
     if heads < 1:
         classifier = prune_heads(classifier, importance.heads, heads)
     with staging_folder(output) as staging:
@@ -113,6 +125,7 @@ def _shape(model: PreTrainedModel) -> dict[str, int]:
     config = model.config
     return {
         "layers": config.num_hidden_layers,
+        "hidden": config.hidden_size,
         "neurons": config.intermediate_size,
         "heads": config.num_attention_heads,
         "parameters": model.num_parameters(),

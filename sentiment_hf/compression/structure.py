@@ -1,7 +1,8 @@
-"""Smaller layers: feed-forward neurons, attention heads and whole layers that matter least are taken out."""
+"""Smaller layers: neurons, attention heads, whole layers and hidden dimensions that matter least are taken out."""
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,10 +29,14 @@ class Importance:
     Attributes:
         neurons: `[layers, intermediate]`.
         heads: `[layers, heads]`.
+        hidden: `[hidden]`, of the dimensions that all layers share.
+        pooled: `[hidden]`, of those that the classifier reads.
     """
 
     neurons: np.ndarray
     heads: np.ndarray
+    hidden: np.ndarray
+    pooled: np.ndarray
 
 
 def first_order_importance(
@@ -52,36 +57,65 @@ def first_order_importance(
     heads = layers[0].attention.self.num_attention_heads
     neurons = torch.zeros(len(layers), layers[0].intermediate.dense.out_features)
     by_head = torch.zeros(len(layers), heads)
+    hidden, pooled = torch.zeros(model.config.hidden_size), torch.zeros(model.config.hidden_size)
     model.eval()
     for batch in tqdm(batches, unit="batch", desc="Weighing", disable=not show_progress):
         features = {name: value for name, value in batch.items() if name != "labels"}
-        logits, contexts, activations = _watched_forward(model, layers, features)
+        logits, seen = _watched_forward(model, layers, features)
         loss = F.cross_entropy(logits, batch["labels"], reduction="sum")
-        gradients = torch.autograd.grad(loss, [*contexts, *activations])
+        watched = [*seen.contexts, *seen.activations, *seen.streams, *seen.pooled]
+        # To first order: what each value adds to the loss.
+        effects = [
+            value.detach() * slope for value, slope in zip(watched, torch.autograd.grad(loss, watched), strict=True)
+        ]
         for place in range(len(layers)):
-            context = (contexts[place].detach() * gradients[place]).unflatten(-1, (heads, -1))
-            by_head[place] += context.sum(dim=(1, 3)).abs().sum(dim=0)
-            activation = activations[place].detach() * gradients[len(layers) + place]
-            neurons[place] += activation.sum(dim=1).abs().sum(dim=0)
-    scores = [values / values.norm(dim=1, keepdim=True).clamp(min=1e-12) for values in (neurons, by_head)]
-    return Importance(scores[0].numpy(), scores[1].numpy())
+            by_head[place] += effects[place].unflatten(-1, (heads, -1)).sum(dim=(1, 3)).abs().sum(dim=0)
+            neurons[place] += effects[len(layers) + place].sum(dim=1).abs().sum(dim=0)
+        pooled += effects[-1].abs().sum(dim=0)
+        for effect in effects[2 * len(layers) : -1]:
+            hidden += effect.sum(dim=1).abs().sum(dim=0)
+    scores = [
+        values / values.norm(dim=-1, keepdim=True).clamp(min=1e-12) for values in (neurons, by_head, hidden, pooled)
+    ]
+    return Importance(*(values.numpy() for values in scores))
+
+
+@dataclass
+class _Seen:
+    """Of each layer its heads side by side and its neurons; the residual stream after each norm; what is classified."""
+
+    contexts: list[torch.Tensor]
+    activations: list[torch.Tensor]
+    streams: list[torch.Tensor]
+    pooled: list[torch.Tensor]
 
 
 def _watched_forward(
     model: PreTrainedModel, layers: Any, features: dict[str, torch.Tensor]
-) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-    """Logits, and what went into each layer's two output projections: its heads side by side, and its neurons."""
-    contexts: list[torch.Tensor] = []
-    activations: list[torch.Tensor] = []
+) -> tuple[torch.Tensor, _Seen]:
+    """Logits, and what went through on the way to them."""
+    seen = _Seen([], [], [], [])
     handles = []
+    read = [(model.classifier, seen.pooled)]
     for layer in layers:
-        for module, caught in ((layer.attention.output.dense, contexts), (layer.output.dense, activations)):
-            handles.append(module.register_forward_pre_hook(lambda _, given, caught=caught: caught.append(given[0])))
+        read += [(layer.attention.output.dense, seen.contexts), (layer.output.dense, seen.activations)]
+    for module, caught in read:
+        handles.append(module.register_forward_pre_hook(lambda _, given, caught=caught: caught.append(given[0])))
+    for norm in _norms(model):
+        handles.append(norm.register_forward_hook(lambda _, given, out: seen.streams.append(out)))
     try:
-        return model(**features).logits, contexts, activations
+        return model(**features).logits, seen
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _norms(model: PreTrainedModel) -> list[nn.LayerNorm]:
+    layers: Any = model.bert.encoder.layer
+    norms = [model.bert.embeddings.LayerNorm]
+    for layer in layers:
+        norms += [layer.attention.output.LayerNorm, layer.output.LayerNorm]
+    return norms
 
 
 def kept_count(total: int, share: float, what: str) -> int:
@@ -106,7 +140,7 @@ def prune_neurons(model: PreTrainedModel, importance: np.ndarray, share: float) 
     layers: Any = model.bert.encoder.layer
     count = kept_count(layers[0].intermediate.dense.out_features, share, "neurons")
     for layer, scores in zip(layers, importance, strict=True):
-        kept = torch.as_tensor(np.sort(np.argsort(-scores, kind="stable")[:count]))
+        kept = _best(scores, count)
         layer.intermediate.dense = _narrowed(layer.intermediate.dense, rows=kept)
         layer.output.dense = _narrowed(layer.output.dense, columns=kept)
     model.config.intermediate_size = count
@@ -129,8 +163,7 @@ def prune_heads(model: PreTrainedModel, importance: np.ndarray, share: float) ->
     config = HeadPrunedBertConfig(**inherited | {"num_attention_heads": count, "attention_head_size": size})
     weights = model.state_dict()
     for place, scores in enumerate(importance):
-        kept = np.sort(np.argsort(-scores, kind="stable")[:count])
-        columns = torch.as_tensor(np.concatenate([np.arange(head * size, (head + 1) * size) for head in kept]))
+        columns = _columns(_best(scores, count), size)
         prefix = f"bert.encoder.layer.{place}.attention."
         for name in ("query", "key", "value"):
             for part in ("weight", "bias"):
@@ -157,6 +190,58 @@ def prune_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
         if hasattr(layer.attention.self, "layer_idx"):
             layer.attention.self.layer_idx = place
     model.config.num_hidden_layers = len(kept)
+
+
+def prune_width(model: PreTrainedModel, importance: Importance, share: float) -> PreTrainedModel:
+    """A stock BERT with fewer hidden dimensions and, in the same measure, fewer heads of the size they had.
+
+    BERT ties the three together, hidden = heads x size of a head, so the share is rounded to whole heads.
+
+    Args:
+        model: a stock BERT classifier; left as it is.
+        importance: of its parts.
+        share: of the hidden dimensions to keep.
+
+    Raises:
+        InputError: a share that keeps no head, or a model that lost heads before.
+    """
+    if isinstance(model.config, HeadPrunedBertConfig):
+        raise InputError("a stock BERT to make narrower", "one with pruned heads", "Prune the width first.")
+    layers: Any = model.bert.encoder.layer
+    heads, size = model.config.num_attention_heads, layers[0].attention.self.attention_head_size
+    count = kept_count(heads, share, "heads")
+    kept = _best(importance.hidden, count * size)
+    narrow = copy.deepcopy(model)
+    for embedding in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
+        table = getattr(narrow.bert.embeddings, embedding)
+        table.weight.data, table.embedding_dim = table.weight.data[:, kept].clone(), len(kept)
+    for norm in _norms(narrow):
+        norm.weight.data, norm.bias.data = norm.weight.data[kept].clone(), norm.bias.data[kept].clone()
+        norm.normalized_shape = (len(kept),)
+    for layer, scores in zip(narrow.bert.encoder.layer, importance.heads, strict=True):
+        columns = _columns(_best(scores, count), size)
+        attention = layer.attention.self
+        for name in ("query", "key", "value"):
+            setattr(attention, name, _narrowed(getattr(attention, name), rows=columns, columns=kept))
+        attention.num_attention_heads, attention.all_head_size = count, count * size
+        layer.attention.output.dense = _narrowed(layer.attention.output.dense, rows=kept, columns=columns)
+        layer.intermediate.dense = _narrowed(layer.intermediate.dense, columns=kept)
+        layer.output.dense = _narrowed(layer.output.dense, rows=kept)
+    # The pooler mixes the stream anew: its dimensions are others, and chosen by themselves.
+    pooled = _best(importance.pooled, count * size)
+    narrow.bert.pooler.dense = _narrowed(narrow.bert.pooler.dense, rows=pooled, columns=kept)
+    narrow.classifier = _narrowed(narrow.classifier, columns=pooled)
+    narrow.config.hidden_size, narrow.config.num_attention_heads = len(kept), count
+    return narrow.eval()
+
+
+def _best(scores: np.ndarray, count: int) -> torch.Tensor:
+    return torch.as_tensor(np.sort(np.argsort(-scores, kind="stable")[:count]))
+
+
+def _columns(heads: torch.Tensor, size: int) -> torch.Tensor:
+    """The columns of these heads where all stand side by side."""
+    return (heads[:, None] * size + torch.arange(size)).flatten()
 
 
 def _narrowed(linear: nn.Linear, rows: torch.Tensor | None = None, columns: torch.Tensor | None = None) -> nn.Linear:

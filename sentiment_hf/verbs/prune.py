@@ -18,11 +18,11 @@ from sentiment_hf.modeling.saved import task_of
 
 def run(args: argparse.Namespace) -> int:
     log_to_stderr()
-    structure = args.ffn < 1 or args.heads < 1 or args.layers is not None
+    structure = min(args.ffn, args.heads, args.width) < 1 or args.layers is not None
     if args.vocabulary == structure:
         found = "both" if structure else "neither"
         remedy = "Do one after the other: the vocabulary, then the layers of the model that comes out."
-        raise InputError("--vocabulary, or --ffn, --heads and --layers", found, remedy)
+        raise InputError("--vocabulary, or --ffn, --heads, --width and --layers", found, remedy)
     report = _vocabulary(args) if args.vocabulary else _structure(args)
     before, after = report["before"], report["after"]
     for name in before:
@@ -46,10 +46,10 @@ def _vocabulary(args: argparse.Namespace) -> dict[str, Any]:
 def _structure(args: argparse.Namespace) -> dict[str, Any]:
     if not args.calibration:
         remedy = "Name a file with labelled training rows: importance is judged by what the loss would lose."
-        raise InputError("--calibration with --ffn, --heads and --layers", "none", remedy)
+        raise InputError("--calibration with --ffn, --heads, --width and --layers", "none", remedy)
     task = task_of(load_config(args.model))
     rows = load_labelled(args.calibration, task, args.text_column, args.label_column, args.encoding)
     rows = rows[rows["text"].notna()]
-    report = prune_structure(args.model, rows, Path(args.output_dir), args.ffn, args.heads, args.layers)
+    report = prune_structure(args.model, rows, Path(args.output_dir), args.ffn, args.heads, args.width, args.layers)
     show(f"Next, to win back what was lost: sentiment-hf train --model {args.output_dir} --distill_from {args.model} …")
     return report

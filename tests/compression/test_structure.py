@@ -15,6 +15,7 @@ from sentiment_hf.compression.structure import (
     prune_heads,
     prune_layers,
     prune_neurons,
+    prune_width,
 )
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.modeling_head_pruned import HeadPrunedBertForSequenceClassification
@@ -101,6 +102,41 @@ def test_heads_that_say_nothing_go_first_and_nothing_changes(make_model, batch, 
     assert prune_heads(make_model(), np.ones((2, 2)), 1.0).config.model_type == "bert"
 
 
+def test_width_takes_what_says_nothing_and_leaves_a_stock_bert(make_model, batch, tmp_path):
+    model = make_model(dropout=0.0).eval()
+    quiet = list(range(16, 32))
+    layers = model.bert.encoder.layer
+    norms = [model.bert.embeddings.LayerNorm]
+    norms += [norm for layer in layers for norm in (layer.attention.output.LayerNorm, layer.output.LayerNorm)]
+    with torch.no_grad():
+        for norm in norms:
+            norm.weight[quiet] = norm.bias[quiet] = 0
+        # The head that is left has to be told by its output as well.
+        for layer in layers:
+            layer.attention.output.dense.weight[:, :16] = 0
+        model.classifier.weight[:, 8:24] = 0
+    importance = first_order_importance(model, [batch])
+    assert sorted(np.argsort(importance.hidden)[:16]) == quiet
+    assert sorted(np.argsort(importance.pooled)[:16]) == list(range(8, 24))
+    narrow = prune_width(model, importance, 0.5)
+    assert (narrow.config.hidden_size, narrow.config.num_attention_heads) == (16, 1)
+    torch.testing.assert_close(
+        narrow.bert.encoder.layer[0].intermediate.dense.weight, layers[0].intermediate.dense.weight[:, :16]
+    )
+    torch.testing.assert_close(
+        narrow.bert.encoder.layer[1].attention.self.value.weight, layers[1].attention.self.value.weight[16:, :16]
+    )
+    narrow.save_pretrained(tmp_path)
+    again = AutoModelForSequenceClassification.from_pretrained(tmp_path).eval()
+    assert type(again) is BertForSequenceClassification
+    torch.testing.assert_close(again(**features(batch)).logits, narrow(**features(batch)).logits)
+    assert model.config.hidden_size == 32
+    with pytest.raises(InputError, match="at least one of 2 heads"):
+        prune_width(model, importance, 0.1)
+    with pytest.raises(InputError, match="one with pruned heads"):
+        prune_width(prune_heads(make_model(), np.ones((2, 2)), 0.5), importance, 0.5)
+
+
 def test_layers(make_model, batch):
     model = make_model(dropout=0.0).eval()
     last = model.bert.encoder.layer[1]
@@ -148,6 +184,8 @@ def test_the_command_and_the_way_back(model_folder, rows, tmp_path, capsys, tiny
     assert "found neither" in capsys.readouterr().err
     assert main([*words[:3], "--ffn", "0.5", "--output_dir", str(tmp_path / "other")]) == 2
     assert "--calibration" in capsys.readouterr().err
+    with pytest.raises(InputError, match="one of heads and width, found both"):
+        prune_structure(model_folder, rows, tmp_path / "other", heads=0.5, width=0.5)
     with pytest.raises(InputError, match="something to prune"):
         prune_structure(model_folder, rows, tmp_path / "other")
     assert not (tmp_path / "other").exists()
@@ -158,5 +196,7 @@ def test_a_model_without_some_heads_exports(model_folder, rows, tmp_path):
     from sentiment_hf.compression.export import export_model
     from sentiment_hf.compression.quantization import Quantization
 
+    prune_structure(model_folder, rows, tmp_path / "narrow", width=0.5)
+    assert SentimentClassifier.from_pretrained(tmp_path / "narrow")("房间很好").label
     prune_structure(model_folder, rows, tmp_path / "small", heads=0.5)
     assert export_model(tmp_path / "small", rows, Quantization("dynamic", max_drop=100)).int8.is_file()

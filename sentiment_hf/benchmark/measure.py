@@ -1,0 +1,163 @@
+"""The measurements: reviews a second in turns, latency by length, peak memory, and the machine's own limit."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from sentiment_hf.benchmark.systems import Predict, System
+from sentiment_hf.data.tokenization import encode
+from sentiment_hf.evaluation.prediction import TextScorer
+
+LENGTHS = (16, 32, 64, 128)
+CALLS = 60
+WARM_UP = 8
+
+
+def use_threads(count: int) -> None:
+    """So many processor threads for everything that follows, in this process and in those it starts."""
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    torch.set_num_threads(count)
+
+
+def throughput(predictors: Mapping[str, Predict], texts: Sequence[str], rounds: int) -> dict[str, float]:
+    """Reviews a second of each, strings in and labels out: the median of rounds in which all of them take turns.
+
+    A machine's noise lasts, and would hit one of them alone if they ran one after the other; the first round warms up
+    and does not count.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in predictors}
+    with tqdm(total=(rounds + 1) * len(predictors), unit="run", desc="Throughput") as bar:
+        for number in range(rounds + 1):
+            for name, predict in predictors.items():
+                start = time.perf_counter()
+                predict(texts)
+                if number > 0:
+                    seconds[name].append(time.perf_counter() - start)
+                bar.update()
+    return {name: len(texts) / statistics.median(times) for name, times in seconds.items()}
+
+
+def texts_of_length(scorer: TextScorer, texts: Sequence[str], tokens: int, count: int = 20) -> list[str]:
+    """Real texts cut so that the model reads exactly `tokens` of them, special tokens counted; fewer where few fit."""
+    cut = []
+    for text in texts:
+        low, high = 1, len(text)
+        while low < high:
+            middle = (low + high) // 2
+            if _length(scorer, text[:middle]) < tokens:
+                low = middle + 1
+            else:
+                high = middle
+        if _length(scorer, text[:low]) == tokens:
+            cut.append(text[:low])
+        if len(cut) == count:
+            break
+    return cut
+
+
+def _length(scorer: TextScorer, text: str) -> int:
+    return len(encode(scorer.tokenizer, [text], scorer.settings)["input_ids"][0])
+
+
+def latency(predictors: Mapping[str, Predict], texts: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Milliseconds of one call with one text, median and 99th percentile, all of them in turns."""
+    times: dict[str, list[float]] = {name: [] for name in predictors}
+    for call in range(WARM_UP + CALLS):
+        for name, predict in predictors.items():
+            start = time.perf_counter()
+            predict([texts[call % len(texts)]])
+            if call >= WARM_UP:
+                times[name].append((time.perf_counter() - start) * 1000)
+    return {name: (float(np.median(ms)), float(np.percentile(ms, 99))) for name, ms in times.items()}
+
+
+def peak_megabytes(system: System, texts: Sequence[str]) -> float:
+    """The most memory that a fresh process held that loaded the system and read the texts, Python and libraries too."""
+    # forked, it would count what this process holds.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_peak_of_process, system, list(texts)).result()
+
+
+def _peak_of_process(system: System, texts: list[str]) -> float:
+    import resource
+
+    system.open()(texts)
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Linux hands the peak of getrusage down from the process that started this one.
+        line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, other systems kilobytes.
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What the multiplications alone would take at this machine's rate for a bare product.
+
+    Attributes:
+        gflops: measured rate by precision, 10^9 multiplications and additions a second.
+        precision: the fastest.
+    """
+
+    gflops: dict[str, float]
+
+    @property
+    def precision(self) -> str:
+        return max(self.gflops, key=lambda name: self.gflops[name])
+
+    def milliseconds(self, operations: float) -> float:
+        return operations / self.gflops[self.precision] / 1e6
+
+
+def measured_limit(hidden: int, intermediate: int, rows: int = 2048, rounds: int = 15) -> Limit:
+    """Time `[rows, hidden] x [hidden, intermediate]` in FP32 and bfloat16, the best of some rounds."""
+    rates = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        left, right = torch.randn(rows, hidden).to(dtype), torch.randn(hidden, intermediate).to(dtype)
+        times = []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            left @ right
+            times.append(time.perf_counter() - start)
+        rates[name] = 2 * rows * hidden * intermediate / min(times) / 1e9
+    return Limit(rates)
+
+
+def operations_of(config: Any, lengths: Sequence[int]) -> float:
+    """Multiplications and additions that a BERT of this config needs for a text, the mean over texts of these lengths.
+
+    Products with weights, and those inside attention; what is not a product is left out.
+    """
+    hidden, layers = config.hidden_size, config.num_hidden_layers
+    # A model of ours without some of its heads says how wide the rest is.
+    head_size = getattr(config, "attention_head_size", hidden // config.num_attention_heads)
+    width = head_size * config.num_attention_heads
+    weights = layers * (4 * hidden * width + 2 * hidden * config.intermediate_size)
+    tokens = np.array(lengths, dtype=float)
+    return float((2 * weights * tokens + 4 * layers * width * tokens**2).mean())
+
+
+def padding_share(scorer: TextScorer, texts: Sequence[str]) -> float:
+    """How much of what the model reads is padding, with this scorer's batches."""
+    lengths = sorted((len(ids) for ids in encode(scorer.tokenizer, texts, scorer.settings)["input_ids"]), reverse=True)
+    size, bucket = scorer.batch_size, scorer.pad_to_multiple_of
+    read = sum(
+        len(lengths[start : start + size]) * min(-(-lengths[start] // bucket) * bucket, scorer.settings.max_length)
+        for start in range(0, len(lengths), size)
+    )
+    return 1 - sum(lengths) / read

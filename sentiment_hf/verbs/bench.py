@@ -1,0 +1,143 @@
+"""`sentiment-hf bench`: one checkpoint run in every way, beside what people use, in one run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sentiment_hf.benchmark.measure import (
+    LENGTHS,
+    Limit,
+    latency,
+    measured_limit,
+    operations_of,
+    padding_share,
+    peak_megabytes,
+    texts_of_length,
+    throughput,
+    use_threads,
+)
+from sentiment_hf.benchmark.report import accuracy_latency_plot, result_table
+from sentiment_hf.benchmark.systems import Predict, System, systems_of
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.data.audit import is_blank
+from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.data.tokenization import encode
+from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.files import move_files, size_mb, staging_folder, write_json
+from sentiment_hf.hardware import usable_threads
+from sentiment_hf.modeling.loading import load_config
+from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.tasks import Task
+from sentiment_hf.training.records import environment
+
+logger = logging.getLogger(__name__)
+
+FIGURES, PICTURE = "bench.json", "accuracy_latency.png"
+
+
+def run(args: argparse.Namespace) -> int:
+    log_to_stderr()
+    use_threads(args.threads or usable_threads())
+    # Only for its tokenizer, task and text settings; each system loads what it runs.
+    ours = SentimentClassifier.from_pretrained(args.model, "torch")
+    rows = labelled_rows(args, ours)
+    sample = rows[: args.max_texts] if args.max_texts else rows
+    texts = sample["text"].tolist()
+    opened, failed = open_all(systems_of(args.model, args.smaller, args.provider))
+    lengths = [len(ids) for ids in encode(ours.scorer.tokenizer, texts, ours.scorer.settings)["input_ids"]]
+    config = load_config(args.model)
+    limit = measured_limit(config.hidden_size, config.intermediate_size)
+    predictors = {system.name: predict for system, predict in opened.items()}
+    speed = throughput(predictors, texts, args.rounds)
+    by_length: dict[int, dict[str, tuple[float, float]]] = {}
+    for tokens in LENGTHS:
+        cut = texts_of_length(ours.scorer, rows["text"].tolist(), tokens)
+        if cut:
+            by_length[tokens] = latency(predictors, cut)
+    result: dict[str, Any] = {
+        "model": args.model,
+        "data": args.data,
+        "texts": len(texts),
+        "tokens": sum(lengths) / len(lengths),
+        "padding_share": padding_share(ours.scorer, texts),
+        "threads": args.threads or usable_threads(),
+        "limit": limit_figures(limit, operations_of(config, lengths)),
+        "environment": environment() | {"onnxruntime": importlib.metadata.version("onnxruntime")},
+        "rows": [],
+    }
+    for system, predict in opened.items():
+        answers = predict(rows["text"].tolist())
+        right = [answer == truth for answer, truth in zip(answers, rows["name"], strict=True)]
+        needed = limit.milliseconds(operations_of(load_config(system.model), lengths))
+        latencies = {str(tokens): times[system.name] for tokens, times in by_length.items()}
+        result["rows"].append(
+            {
+                "name": system.name,
+                "reviews_per_s": speed[system.name],
+                "p50_ms": {tokens: p50 for tokens, (p50, _) in latencies.items()},
+                "p99_ms": {tokens: p99 for tokens, (_, p99) in latencies.items()},
+                "size_mb": sum(size_mb(file) for file in system.files),
+                "peak_mb": peak_megabytes(system, texts),
+                "accuracy": sum(right) / len(right),
+                "share_of_limit": needed * speed[system.name] / 1000,
+            }
+        )
+    result["rows"] += [{"name": system.name, "reviews_per_s": None, "reason": why} for system, why in failed.items()]
+    if args.output_dir:
+        write_result(result, Path(args.output_dir))
+    show(json.dumps(result, ensure_ascii=False, indent=1) if args.json else result_table(result))
+    return 0
+
+
+def labelled_rows(args: argparse.Namespace, classifier: SentimentClassifier) -> pd.DataFrame:
+    """`text` and the `name` of each one's label."""
+    task = classifier.task
+    if not isinstance(task, Task) or classifier.scorer.settings.is_sliding:
+        remedy = "transformers' pipeline, which everything is held against, answers nothing else."
+        raise InputError("a model of one label that reads short texts", "another", remedy)
+    rows = load_labelled(args.data, task, args.text_column, args.label_column, args.encoding)
+    rows = rows[~rows["text"].map(is_blank)].reset_index(drop=True)
+    if rows.empty:
+        raise InputError(f"texts in {args.data}", "none", "Check the text column.")
+    rows["name"] = [task.labels[label] for label in rows["label"]]
+    return rows
+
+
+def open_all(systems: list[System]) -> tuple[dict[System, Predict], dict[System, str]]:
+    """Those that run, and why the others do not: they get no figure."""
+    opened, failed = {}, {}
+    for system in systems:
+        try:
+            opened[system] = system.open()
+        except (InputError, MissingExtraError) as error:
+            failed[system] = str(error)
+            logger.warning("%s: %s", system.name, error)
+    return opened, failed
+
+
+def limit_figures(limit: Limit, operations: float) -> dict[str, Any]:
+    """The limit as figures."""
+    return {
+        "gflops": limit.gflops,
+        "precision": limit.precision,
+        "operations_per_review": operations,
+        "ms_per_review": limit.milliseconds(operations),
+    }
+
+
+def write_result(result: dict[str, Any], folder: Path) -> None:
+    """Figures and picture, whole or not at all."""
+    with staging_folder(folder) as staging:
+        write_json(staging / FIGURES, result)
+        try:
+            accuracy_latency_plot(result, staging / PICTURE)
+        except MissingExtraError as error:
+            logger.warning("no picture: %s", error)
+        move_files(staging, folder, last=FIGURES)
