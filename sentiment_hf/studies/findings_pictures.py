@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sentiment_hf.evaluation.markdown import excerpt
 from sentiment_hf.evaluation.pictures import confusion_plot, drawable_names, new_figure
 from sentiment_hf.evaluation.significance import bootstrap_macro_f1, interval
 from sentiment_hf.studies.effects import dev_score
@@ -27,7 +26,7 @@ def scores_picture(settings: Sequence[FoundSetting], path: Path) -> None:
     """Macro-F1 of each run on dev and on the held-out rows, means, and the 95 % interval over rows of the latter."""
     figure = new_figure(figsize=(8, 1.2 + 0.45 * len(settings)))
     axes = figure.subplots()
-    names, font = drawable_names([excerpt(setting.name, _NAME_LENGTH) for setting in settings])
+    names, font = _names(settings)
     for place, setting in enumerate(settings):
         dev = [100 * dev_score(run) for run in setting.runs]
         test = [100 * run.model_scores[METRIC] for run in setting.runs]
@@ -50,7 +49,7 @@ def loss_picture(settings: Sequence[FoundSetting], path: Path) -> None:
     """Training loss (lines) and dev loss (dashed) over steps, a line a run."""
     figure = new_figure(figsize=(8, 4.5))
     axes = figure.subplots()
-    names, font = drawable_names([excerpt(setting.name, _NAME_LENGTH) for setting in settings])
+    names, font = _names(settings)
     for place, (setting, name) in enumerate(zip(settings, names, strict=True)):
         colour = _COLOURS[place % len(_COLOURS)]
         for number, run in enumerate(setting.runs):
@@ -76,7 +75,7 @@ def length_picture(settings: Sequence[FoundSetting], path: Path) -> None:
     places = np.clip(np.searchsorted(edges, lengths, side="left") - 1, 0, max(len(edges) - 2, 0))
     figure = new_figure(figsize=(8, 4))
     axes = figure.subplots()
-    names, font = drawable_names([excerpt(setting.name, _NAME_LENGTH) for setting in settings])
+    names, font = _names(settings)
     for number, (setting, name) in enumerate(zip(settings, names, strict=True)):
         right = np.mean([_right(run) for run in setting.runs], axis=0)
         shares = [100 * right[places == place].mean() for place in np.unique(places)]
@@ -86,6 +85,13 @@ def length_picture(settings: Sequence[FoundSetting], path: Path) -> None:
     axes.set(xlabel="characters", ylabel="accuracy, percent")
     _legend(axes, font)
     figure.savefig(path, dpi=120)
+
+
+def _names(settings: Sequence[FoundSetting]) -> tuple[list[str], dict[str, Any]]:
+    """Names as a picture can show them, and the font for them."""
+    # Three plain dots: a font without Han may lack the ellipsis, too.
+    cut = [name if len(name) <= _NAME_LENGTH else f"{name[:_NAME_LENGTH]}..." for name in (s.name for s in settings)]
+    return drawable_names(cut)
 
 
 def _legend(axes: Any, font: dict[str, Any]) -> None:

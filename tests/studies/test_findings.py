@@ -154,6 +154,18 @@ def test_the_report_stands_alone_and_shows_what_texts_it_is_told_to(sweep, tmp_p
     assert "第" not in output.read_text(encoding="utf-8")
 
 
+def test_han_names_are_drawn_or_numbered_but_never_boxes(sweep, tmp_path, monkeypatch, caplog):
+    pytest.importorskip("matplotlib", reason="needs the plots extra")
+    settings, _ = read(sweep)
+    for number, setting in enumerate(settings):
+        setting.name = f"第{number}种设置" + "很长" * 40
+    monkeypatch.setattr("sentiment_hf.evaluation.pictures.han_font", lambda: None)
+    write_findings(find_out("x", settings, []), tmp_path / "f.md", examples=0)
+    assert "no font with Han glyphs is installed" in caplog.text
+    assert "0 = 第0种设置" in caplog.text
+    assert len(list(tmp_path.glob("*.png"))) == 4
+
+
 def test_runs_that_kept_no_answers_are_shown_and_not_tested(tmp_path):
     for length in (128, 256):
         write_run(tmp_path / "runs" / str(length), {"max_length": length}, 42, 0.8, predictions=length == 128)
