@@ -74,7 +74,9 @@ def find_suspects(
     learn_from = np.ones(len(frame), dtype=bool)
     for _ in range(max(rounds, 1)):
         logits = out_of_fold(frame, folds, learner, learn_from)
-        ranked = pd.concat([rank_cell(cell, keys, star_distance) for cell in cells_of(frame, task, logits)])
+        tables = [rank_cell(cell, keys, star_distance) for cell in cells_of(frame, task, logits)]
+        # An aspect that no row says anything about has no table.
+        ranked = pd.concat([table for table in tables if len(table)])
         learn_from = ~np.isin(np.arange(len(frame)), ranked.loc[ranked["suspect"], "row"])
     return ranked.sort_values("score", kind="stable", ignore_index=True)
 

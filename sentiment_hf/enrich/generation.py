@@ -20,6 +20,8 @@ from sentiment_hf.exceptions import InputError
 
 VARIABLES = ("text", "label", "target", "labels")
 BUILT_IN = ("irony", "negation", "contrast", "comparison", "implicit", "reasons")
+# Those of them that any task can use; the others write praise and blame.
+FOR_ANY_TASK = ("comparison", "reasons")
 SAME, ANY, AMBIGUOUS = "same", "any", "ambiguous"
 TEMPERATURE = 0.8
 _RULE = re.compile(r"\A\s*\{#(.*?)#\}", re.DOTALL)
@@ -107,7 +109,8 @@ def load_recast(name: str, labels: Sequence[str]) -> Recast:
     unknown = sorted({*mapping, *mapping.values()} - set(labels))
     if unknown:
         found = ", ".join(unknown)
-        raise InputError(f"the labels {', '.join(labels)} in the rule of {path.name}", found, "Leave it out.")
+        remedy = "Name the task with --task, or leave the template out."
+        raise InputError(f"the labels {', '.join(labels)} in the rule of {path.name}", found, remedy)
     digest = hashlib.sha256(source.encode()).hexdigest()[:12]
     return Recast(path.stem, template, mapping, asked["rows"] == AMBIGUOUS, bool(asked.get("reasons")), digest)
 

@@ -22,7 +22,7 @@ from sentiment_hf.data.held_out import HeldOutTexts
 from sentiment_hf.data.labelled import map_labels
 from sentiment_hf.data.sources import load_file, load_texts
 from sentiment_hf.enrich.filters import TextFilter
-from sentiment_hf.enrich.generation import BUILT_IN, Written, load_recast, write_texts
+from sentiment_hf.enrich.generation import BUILT_IN, FOR_ANY_TASK, Written, load_recast, write_texts
 from sentiment_hf.enrich.judge import TEMPLATE, Judge, label_words
 from sentiment_hf.enrich.opening import open_llm
 from sentiment_hf.enrich.rules import RULES
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     check_options(args)
     folder = Path(args.output_dir)
     rows, task, words = source_rows(args)
-    recasts = [load_recast(name, task.labels) for name in templates_asked(args)]
+    recasts = [load_recast(name, task.labels) for name in templates_asked(args, task)]
     evaluation = HeldOutTexts(
         (text for file in args.evaluation for text in load_texts(file, splits=("dev", "test"))), args.shingle_length
     )
@@ -83,11 +83,12 @@ def check_options(args: argparse.Namespace) -> None:
         raise InputError("rows and shingle_length of at least 1, examples of at least 0", found, "Mend these.")
 
 
-def templates_asked(args: argparse.Namespace) -> Sequence[str]:
-    """Names of templates: those asked for; with a model all of the package's that the rows can serve."""
+def templates_asked(args: argparse.Namespace, task: Task) -> Sequence[str]:
+    """Names of templates: those asked for, else all of the package's that task and rows can serve."""
     if args.templates or not args.llm:
         return list(args.templates or ())
-    return [name for name in BUILT_IN if name != "reasons" or args.model]
+    suited = BUILT_IN if {"negative", "positive"} <= set(task.labels) else FOR_ANY_TASK
+    return [name for name in suited if name != "reasons" or args.model]
 
 
 def source_rows(args: argparse.Namespace) -> tuple[pd.DataFrame, Task, dict[str, str]]:

@@ -45,6 +45,9 @@ def main(words: Sequence[str]) -> int:
     options, recipe = parser.parse_known_args(words)
     check_options(options)
     folder = Path(options.output_dir)
+    if (folder / REVIEW).is_file():
+        found, remedy = f"{REVIEW}, which someone may have edited", "Choose another --output_dir."
+        raise InputError(f"a folder without a review at {folder}", found, remedy)
     args = parse_run_arguments([*recipe, f"--output_dir={folder}"])
     frame, task = training_rows(args)
     if options.reviewed:

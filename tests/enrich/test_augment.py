@@ -14,6 +14,8 @@ from sentiment_hf.enrich.generation import BUILT_IN, load_recast
 from sentiment_hf.enrich.prompts import ENDING, TEMPLATES
 from sentiment_hf.enrich.rules import RULES
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.training.arguments import parse_run_arguments
+from sentiment_hf.training.inputs import load_data
 from tests.conftest import ROOT
 from tests.enrich.llm_server import TEXT, LlmServer, verdict_of
 
@@ -230,3 +232,35 @@ def test_a_local_model_writes_too(files, tmp_path, llm_folder):
     # Random weights write nothing of use, and the filters see it.
     assert report["written"] == report["source_rows"] == 3
     assert report["passed"] + sum(report["refused"].values()) == 3
+
+
+def test_written_rows_join_the_training_rows_alone(files, tmp_path, tiny_arguments):
+    words = [*files, "--rules", "delete", "swap", "--weight", "0.25", "--output_dir", str(tmp_path / "more")]
+    assert main(words) == 0
+    written = pd.read_json(tmp_path / "more" / "augmented.jsonl", lines=True)
+    source = tmp_path / "more" / "augmented.jsonl"
+    args = parse_run_arguments([*tiny_arguments, f"--supplement={{source: {source}}}"])
+    data = load_data(args)
+    assert set(data.made_splits) == {"dev", "test"}
+    train = data.splits["train"]
+    added = train[train["weight"] == 0.25]
+    assert 0 < len(added) <= len(written)
+    assert data.audit["supplement"]["share"] == pytest.approx(len(added) / len(train), abs=1e-4)
+    keys = set(written["text"].map(matching_key))
+    for split in ("dev", "test"):
+        assert not keys & set(data.splits[split]["text"].map(matching_key))
+        assert "weight" not in data.splits[split].columns
+
+
+def test_templates_of_a_task_without_praise_and_blame(tmp_path, reviews):
+    rows = pd.DataFrame({"text": reviews["text"].head(8), "label": ["sad", "happy"] * 4})
+    rows.to_csv(tmp_path / "train.csv", index=False)
+    reviews.tail(5).to_csv(tmp_path / "dev.csv", index=False)
+    words = ["augment", "--task", "emotion", "--data", str(tmp_path / "train.csv"), "--llm", "tiny", "--judge", "off"]
+    with LlmServer(write) as server:
+        words += ["--evaluation", str(tmp_path / "dev.csv"), "--base_url", server.base_url]
+        assert main([*words, "--output_dir", str(tmp_path / "out")]) == 0
+        assert "属于悲伤" in server.bodies[0]["messages"][-1]["content"] + server.bodies[1]["messages"][-1]["content"]
+    written = pd.read_json(tmp_path / "out" / "augmented.jsonl", lines=True)
+    assert set(written["template"].str.split("@").str[0]) == {"comparison"}
+    assert set(written["label"]) == {"sad", "happy"}

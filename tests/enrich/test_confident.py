@@ -155,6 +155,9 @@ def test_review_and_back(noisy_file, tmp_path, capsys):
     review = pd.read_csv(tmp_path / "found" / "review.csv", dtype=str, keep_default_na=False)
     lines = {name.split("-")[0]: place for place, name in enumerate(review["id"])}
     assert {"4", "8", "161", "162"} <= set(lines)
+    # What someone may have edited is never written over.
+    assert main([*words, f"--output_dir={tmp_path / 'found'}"]) == 2
+    assert "a folder without a review" in capsys.readouterr().err
     assert json.loads((tmp_path / "found" / "clean.json").read_text(encoding="utf-8"))["texts_with_two_labels"] == 1
     proposed = review.loc[lines["4"], "proposed"]
     review.loc[lines["4"], "decision"] = proposed
