@@ -74,7 +74,7 @@ class DataArguments:
     split_seed: int = option(42, "seed of splits that are made")
     max_train_rows: int | None = option(None, "fine-tune on a seeded sample of so many training rows")
     supplement: str | None = option(
-        None, "training rows of a second source, {source, where: {column: value}, label, limit, seed}"
+        None, "training rows of a second source, {source, where: {column: value}, label, limit, seed, explanations}"
     )
     cleaning: str | None = option(
         None,
@@ -218,6 +218,9 @@ class FineTuningOptions(TrainingOptions):
     fgm_epsilon: float = option(0.0, "length of an adversarial step on the embeddings; 0: none")
     distill_from: str | None = option(None, "folder or Hub id of a larger classifier of the task to learn from")
     distillation_weight: float = option(0.5, "of distill_from: the teacher's share of the loss, labels have the rest")
+    distillation_hidden_weight: float = option(
+        0.0, "of distill_from: weight of the distance between the layers' first tokens, beside the rest of the loss"
+    )
     distillation_temperature: float = option(2.0, "of distill_from: both distributions are softened by this")
     unlabelled: str | None = option(None, "of distill_from: list of sources of text that only the teacher judges")
     label_smoothing_factor: float = option(0.0, "share of the target spread over all classes")
@@ -256,6 +259,10 @@ class FineTuningOptions(TrainingOptions):
         if not 0 <= self.distillation_weight <= 1:
             found = str(self.distillation_weight)
             raise InputError("distillation_weight from 0 to 1", found, "0.5 is the default.")
+        if self.distillation_hidden_weight < 0 or (self.distillation_hidden_weight and self.distill_from is None):
+            found = f"{self.distillation_hidden_weight} with distill_from: {self.distill_from}"
+            remedy = "Name a teacher, or leave the weight out."
+            raise InputError("a distillation_hidden_weight of at least 0, and a teacher for it", found, remedy)
         if self.distillation_temperature <= 0:
             found = str(self.distillation_temperature)
             raise InputError("distillation_temperature above 0", found, "2 is the default.")

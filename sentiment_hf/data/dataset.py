@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiment_hf.data.chunks import document_rows
+from sentiment_hf.data.segments import EXPLANATION, with_explanations
 from sentiment_hf.data.tokenization import TextSettings, encode
+from sentiment_hf.exceptions import InputError
 
 if TYPE_CHECKING:
     import datasets
@@ -24,7 +26,10 @@ def tokenize_frame(
 ) -> datasets.Dataset:
     """Rows with `doc_id`, `text`, `label` -> a dataset with `doc_id`, `labels`, `length` and the tokenizer's fields.
 
-    Where the rows have a `weight`, the dataset has it, too.
+    Where the rows have a `weight`, the dataset has it, too; an `explanation` becomes the second segment.
+
+    Raises:
+        InputError: explanations together with sliding windows.
 
     With sliding windows a row is a document and its fields are lists of chunks: see `document_rows`. The result is
     cached on disk under a name made of the rows, the tokenizer and the settings, so that a second run of the same
@@ -42,6 +47,10 @@ def tokenize_frame(
     if "weight" in frame.columns:
         # Rows of other sources than the one with weights have none.
         columns["weight"] = frame["weight"].astype(float).fillna(1.0).tolist()
+    if EXPLANATION in frame.columns:
+        if settings.is_sliding:
+            raise InputError("truncation right, left or head_tail with explanations", "sliding", "Use one of the two.")
+        columns[EXPLANATION] = frame[EXPLANATION].fillna("").tolist()
     rows = datasets.Dataset.from_dict(columns)
     parts = (rows.to_dict(), tokenizer.get_vocab(), tokenizer.backend_tokenizer.to_str(), settings.to_dict())
     folder = _cache_folder(cache_dir)
@@ -49,7 +58,7 @@ def tokenize_frame(
         _encode_batch,
         batched=True,
         fn_kwargs={"tokenizer": tokenizer, "settings": settings},
-        remove_columns=["text"],
+        remove_columns=[name for name in ("text", EXPLANATION) if name in columns],
         num_proc=num_proc,
         cache_file_name=str(folder / f"{split}-{Hasher.hash(parts)}.arrow"),
         new_fingerprint=Hasher.hash(parts),
@@ -63,6 +72,8 @@ def _encode_batch(
     if settings.is_sliding:
         return document_rows(tokenizer, batch["text"], settings)
     encoded = encode(tokenizer, batch["text"], settings)
+    if EXPLANATION in batch:
+        encoded = with_explanations(encoded, batch[EXPLANATION], tokenizer, settings)
     return {**encoded, "length": [len(ids) for ids in encoded["input_ids"]]}
 
 

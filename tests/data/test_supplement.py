@@ -1,8 +1,12 @@
+import copy
+
 import pandas as pd
 import pytest
 
+from sentiment_hf.data.dataset import tokenize_frame
 from sentiment_hf.data.preparation import prepare_splits
 from sentiment_hf.data.supplement import add_supplement
+from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.tasks import BUILT_IN_TASKS
 
@@ -96,3 +100,35 @@ def test_weights_come_along_and_are_checked(data, tmp_path):
     rows.assign(weight=[0.5, 2]).to_json(tmp_path / "augmented.jsonl", orient="records", lines=True)
     with pytest.raises(InputError, match="weights from 0 to 1 in .*, found 2"):
         add_supplement(data, {"source": "augmented.jsonl"}, str(tmp_path))
+
+
+def test_explanations_are_a_second_segment_where_they_are_asked_for(data, tmp_path, tokenizer):
+    rows = pd.DataFrame({"text": ["房间非常好", "房间非常差" * 9], "label": ["happy", "angry"]})
+    rows["explanation"] = ["早餐让人满意", "电池让人失望" * 9]
+    rows.to_json(tmp_path / "augmented.jsonl", orient="records", lines=True, force_ascii=False)
+    with pytest.raises(InputError, match="explanations true or false, found 'yes'"):
+        add_supplement(data, {"source": "augmented.jsonl", "explanations": "yes"}, str(tmp_path))
+    plain, explained = (copy.deepcopy(data) for _ in range(2))
+    add_supplement(plain, {"source": "augmented.jsonl"}, str(tmp_path))
+    assert "explanation" not in plain.splits["train"].columns
+    add_supplement(explained, {"source": "augmented.jsonl", "explanations": True}, str(tmp_path))
+    settings = TextSettings(max_length=32)
+    before, after = (
+        tokenize_frame(part.splits["train"], tokenizer, settings, "train", cache_dir=str(tmp_path))
+        for part in (plain, explained)
+    )
+    sliding = TextSettings(max_length=32, truncation="sliding")
+    with pytest.raises(InputError, match="with explanations, found sliding"):
+        tokenize_frame(explained.splits["train"], tokenizer, sliding, "train", cache_dir=str(tmp_path))
+    assert before.column_names == after.column_names
+    # Rows without an explanation are as they were.
+    assert [after[row] for row in range(3)] == [before[row] for row in range(3)]
+    ids, types = after[3]["input_ids"], after[3]["token_type_ids"]
+    pair = tokenizer("房间非常好", "早餐让人满意")
+    assert ids == pair["input_ids"]
+    assert types == pair["token_type_ids"]
+    # Both are cut to fit, and both separators stay.
+    long = after[4]
+    assert len(long["input_ids"]) == len(long["attention_mask"]) == long["length"] == 32
+    assert sum(long["token_type_ids"]) == 8
+    assert [place for place, token in enumerate(long["input_ids"]) if token == tokenizer.sep_token_id] == [23, 31]
