@@ -18,8 +18,8 @@ class Traffic:
     """Counters of one application, in a registry of their own.
 
     Attributes:
-        accepted: requests to `/predict` whose body was read and found right in size.
-        answered: those among them that were answered, whatever the status.
+        accepted: requests to `/predict` that the server began to read.
+        answered: those among them whose answer was sent, whatever its status.
     """
 
     def __init__(self) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -212,6 +213,23 @@ def test_the_space_runs_with_the_models_that_it_names(page_folders, tmp_path):
         process.communicate()
     assert "餐厅点评" in page
     assert "一句话" not in page
+
+
+def test_the_command_opens_the_page_and_ends_with_the_interrupt(page_folders):
+    words = ["demo", "--port", "0", "--model", page_folders.sentence]
+    command = [sys.executable, "-m", "sentiment_hf.cli", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        address = re.search(r"http://127\.0\.0\.1:\d+/", line)[0]
+        assert "一句话" in fetched(f"{address}config", process)
+        process.send_signal(signal.SIGINT)
+        _, log = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode in {0, 130}
+    assert "no tab for review: it needs --aspects_model" in log
+    assert "Traceback" not in log
 
 
 def fetched(address, process):
