@@ -20,6 +20,7 @@ from sentiment_hf.publishing.run import (
     CALIBRATION_FILE,
     CONFIG_FILE,
     ERRORS_FILE,
+    HYPERPARAMETERS_FILE,
     RECIPE_FILE,
     WEIGHTS,
     FinishedFolder,
@@ -53,13 +54,13 @@ AS_THEY_ARE = (
 # Of a head of our own: the code that its config's auto_map names.
 OWN_CODE = ("configuration_*.py", "modeling_*.py")
 # Records, rewritten without texts and paths.
-RECORDS = (METRICS_FILE, AUDIT_FILE, CALIBRATION_FILE, ERRORS_FILE)
+RECORDS = (METRICS_FILE, AUDIT_FILE, CALIBRATION_FILE, ERRORS_FILE, HYPERPARAMETERS_FILE)
 # Pages of `sentiment-hf findings` and their pictures. They may show texts, so they go out only where they are named.
 FINDINGS = ("findings/*.md", "findings/*.png")
 # Keys of records under which texts of the data stand.
 TEXT_KEYS = ("conflicting_examples", "examples")
-# Recipe keys that only mean something on the machine of the run.
-LOCAL_KEYS = ("output_dir", "cache_dir", "data_dir")
+# Keys that only mean something on the machine of the run; transformers puts its name into the folder of its log.
+LOCAL_KEYS = ("output_dir", "cache_dir", "data_dir", "logging_dir")
 
 
 @dataclass(frozen=True)
@@ -137,14 +138,14 @@ def pushed_files(run: FinishedFolder, card: str, findings: Path | None = None) -
 
 def recipe_text(recipe: dict[str, Any]) -> str:
     """A recipe as it goes out: what repeats the run, without the folders of this machine."""
-    kept = {key: value for key, value in recipe.items() if key not in LOCAL_KEYS}
-    return str(yaml.safe_dump(without_texts_and_paths(kept), allow_unicode=True, sort_keys=False))
+    return str(yaml.safe_dump(without_texts_and_paths(recipe), allow_unicode=True, sort_keys=False))
 
 
 def without_texts_and_paths(value: Any) -> Any:
     """A record without texts of the data, and with the last part of each absolute path in its place."""
     if isinstance(value, dict):
-        return {key: without_texts_and_paths(item) for key, item in value.items() if key not in TEXT_KEYS}
+        left_out = (*TEXT_KEYS, *LOCAL_KEYS)
+        return {key: without_texts_and_paths(item) for key, item in value.items() if key not in left_out}
     if isinstance(value, list):
         return [without_texts_and_paths(item) for item in value]
     if isinstance(value, str) and Path(value).is_absolute():

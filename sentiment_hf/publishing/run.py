@@ -14,6 +14,8 @@ from sentiment_hf.files import read_json
 
 CONFIG_FILE, RECORD_FILE, AUDIT_FILE, RECIPE_FILE = "config.json", "run.json", "audit.json", "recipe.yaml"
 CALIBRATION_FILE = "calibration.json"
+# All of transformers' arguments, of which the recipe has the project's own.
+HYPERPARAMETERS_FILE = "hyperparameters.json"
 # Where `sentiment-hf errors --output_dir RUN/errors` puts it.
 ERRORS_FILE = "errors/errors.json"
 WEIGHTS = "*.safetensors"

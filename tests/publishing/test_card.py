@@ -123,7 +123,14 @@ PUBLISHED = {
 }
 OTHER = replace(RUN, metrics=PUBLISHED, record=RECORD | {"seed": 7})
 PATHS = frozenset(
-    {"config.json", "model.safetensors", "onnx/model.onnx", "onnx/model_quint8_avx2.onnx", "reliability.png"}
+    {
+        "config.json",
+        "model.safetensors",
+        "hyperparameters.json",
+        "reliability.png",
+        "onnx/model.onnx",
+        "onnx/model_quint8_avx2.onnx",
+    }
 )
 CARD = OurCard("alice/shop-reviews", RUN, (OTHER,), PATHS, "apache-2.0", "hfl/rbt4-h312")
 

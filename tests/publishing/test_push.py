@@ -30,7 +30,8 @@ def test_one_commit_holds_the_run_and_a_second_push_changes_nothing(hub, client,
     pushed = main_files(hub)
     expected = {"README.md", "audit.json", "config.json", "metrics.json", "model.safetensors", "recipe.yaml"}
     expected |= {"tokenizer.json", "tokenizer_config.json", ".gitattributes"}
-    assert expected <= pushed.keys() <= expected | {"special_tokens_map.json", "vocab.txt"} | onnx_files(run_folder)
+    possible = {"special_tokens_map.json", "vocab.txt", "hyperparameters.json"} | onnx_files(run_folder)
+    assert expected <= pushed.keys() <= expected | possible
     for path in ("model.safetensors", "config.json", "tokenizer.json", "metrics.json", *onnx_files(run_folder)):
         assert pushed[path] == (run_folder / path).read_bytes(), path
     before = dict(hub.repositories["model", "alice/reviews"].commits)
@@ -67,6 +68,8 @@ def test_texts_and_paths_of_this_machine_stay_here(hub, client, run_folder, trai
             assert b"\xe8\xaf\x84\xe8\xae\xba" not in content, path
         assert str(run_folder.parent).encode() not in content, path
         assert str(trained.parent).encode() not in content, path
+    # Its name has that of the machine in it.
+    assert "logging_dir" not in json.loads(pushed["hyperparameters.json"])
     assert not any(path.startswith("splits/") or path.endswith(".csv") for path in pushed)
 
 
