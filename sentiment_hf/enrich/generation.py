@@ -14,7 +14,7 @@ import yaml
 from jinja2 import Template
 
 from sentiment_hf.enrich.llm import LanguageModel
-from sentiment_hf.enrich.prompts import CLOSE, ENDING, OPEN, TEMPLATES, load_template, render
+from sentiment_hf.enrich.prompts import CLOSE, ENDING, OPEN, TEMPLATES, delimited, load_template, render
 from sentiment_hf.enrich.questions import Question, Reply, fields_of, object_schema
 from sentiment_hf.exceptions import InputError
 
@@ -35,7 +35,8 @@ class Recast:
 
     Attributes:
         name: of the file, without its ending.
-        template: with the variables `text`, `label` and `target` (words of the old and the new label) and `labels`.
+        template: with the variables `text` (between its marks), `label` and `target` (words of the old and the new
+            label) and `labels`.
         labels: label of a row -> label of what is written; rows with other labels are not used.
         ambiguous: whether it takes rows alone that the classifier is unsure of.
         reasons: whether reasons come with the text.
@@ -133,7 +134,12 @@ def write_texts(
             target = recast.labels.get(label)
             if target is None or (recast.ambiguous and not ambiguous):
                 continue
-            values = {"text": text, "label": words[label], "target": words[target], "labels": list(words.values())}
+            values = {
+                "text": delimited(text),
+                "label": words[label],
+                "target": words[target],
+                "labels": list(words.values()),
+            }
             prompt = render(recast.template, values)
             schema = None if llm.answerer.scores_words else _schema(recast)
             question = Question(prompt, schema=schema, temperature=TEMPERATURE, seed=seed)

@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
 from sentiment_hf.enrich.llm import LanguageModel
-from sentiment_hf.enrich.prompts import TEMPLATES, load_template, render
+from sentiment_hf.enrich.prompts import TEMPLATES, delimited, load_template, render
 from sentiment_hf.enrich.questions import Question, Reply, fields_of, object_schema
 from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
@@ -70,7 +70,8 @@ class Judge:
     Args:
         llm: who is asked.
         words: label name -> the word for it in the prompt, in the order of the labels.
-        template: Jinja file with the variables `labels`, `examples` (each with `text` and `label`) and `text`.
+        template: Jinja file with the variables `labels`, `examples` (each with `text` and `label`) and `text`; texts
+            come with their marks.
         examples: texts with label names, shown before the question.
         prior_texts: texts that together speak for no label.
 
@@ -159,8 +160,8 @@ class Judge:
             # The same order for all texts of one repeat, so that they can be compared.
             random.Random(repeat).shuffle(labels)
             random.Random(repeat).shuffle(shown)
-        lines = [{"text": shown_text, "label": self.words[label]} for shown_text, label in shown]
-        return render(self._prompt, {"labels": labels, "examples": lines, "text": text})
+        lines = [{"text": delimited(shown_text), "label": self.words[label]} for shown_text, label in shown]
+        return render(self._prompt, {"labels": labels, "examples": lines, "text": delimited(text)})
 
 
 def label_words(labels: Sequence[str], given: Mapping[str, str] | None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Prompts from Jinja templates; text from the data stands in them between marks that it cannot close."""
+"""Prompts from Jinja templates; text of the data comes into them between marks that it cannot close."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load_template(path: Path, variables: tuple[str, ...]) -> tuple[str, Template
 
     Args:
         path: of the file.
-        variables: what it may use; the filter `delimited` is there besides.
+        variables: what it may use.
 
     Raises:
         InputError: no such file, a mistake in the template, or a variable that is not among these.
@@ -37,7 +37,6 @@ def load_template(path: Path, variables: tuple[str, ...]) -> tuple[str, Template
         raise InputError(f"a template at {path}", "nothing there", "Check the path.")
     source = path.read_text(encoding="utf-8")
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
-    environment.filters["delimited"] = delimited
     try:
         used = meta.find_undeclared_variables(environment.parse(source))
         template = environment.from_string(source)

@@ -11,7 +11,7 @@ from sentiment_hf.data.held_out import HeldOutTexts
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.enrich.filters import TextFilter
 from sentiment_hf.enrich.generation import BUILT_IN, load_recast
-from sentiment_hf.enrich.prompts import ENDING, TEMPLATES
+from sentiment_hf.enrich.prompts import ENDING, TEMPLATES, delimited
 from sentiment_hf.enrich.rules import RULES
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.arguments import parse_run_arguments
@@ -53,7 +53,12 @@ def test_templates_name_the_label_that_they_ask_for(name):
     recast = load_recast(name, LABELS)
     words = {"negative": "负面", "positive": "正面"}
     for given, target in recast.labels.items():
-        values = {"text": "早餐一般", "label": words[given], "target": words[target], "labels": list(words.values())}
+        values = {
+            "text": delimited("早餐一般"),
+            "label": words[given],
+            "target": words[target],
+            "labels": list(words.values()),
+        }
         prompt = recast.template.render(**values)
         assert words[target] in prompt
         assert "<text>早餐一般</text>" in prompt

@@ -98,7 +98,7 @@ def test_prompts_and_words_that_leave_a_label_out(server, tmp_path):
     with pytest.raises(InputError, match="label_words for negative, positive, found those for negative"):
         label_words(("negative", "positive"), {"negative": "差"})
     path = tmp_path / "mine.jinja"
-    path.write_text("正面还是不正面？{{ text | delimited }}", encoding="utf-8")
+    path.write_text("正面还是不正面？{{ text }}", encoding="utf-8")
     with pytest.raises(InputError, match="every label in the prompt of .*mine.jinja, found none of 负面"):
         judge_at(server, tmp_path / "a", template=path)
     for source, message in (
