@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,9 +108,9 @@ class Explainer:
             found = "an empty one" if not text.strip() else "nothing left of it after cleaning"
             raise InputError("a text to explain", found, "Give a text with at least one character.")
         targets = choose_targets(self.task, self.scorer.logits([text])[0], label, aspect)
+        answers = self.judge_passages(passages)
         explanations = []
         for target in targets:
-            answers = np.concatenate([self.answers(passage.fields) for passage in passages])
             odds, probabilities = target.log_odds(answers), target.probability(answers, self.temperature)
             # As the predictor ranks passages.
             for row in np.argsort(-answers[:, target.first + target.index], kind="stable")[:top_chunks]:
@@ -148,6 +149,12 @@ class Explainer:
         answers = self.scorer.forward(batch)
         head = self.scorer.document_head
         return answers if head is None else np.stack([head(vector[None]) for vector in answers])
+
+    def judge_passages(self, passages: Sequence[Passage]) -> np.ndarray:
+        """Passages, each as a text of its own -> answers `[passages, width]`."""
+        return self.judge(
+            {name: [passage.fields[name][0].tolist() for passage in passages] for name in passages[0].fields}
+        )
 
     def judge(self, rows: dict[str, list[list[int]]]) -> np.ndarray:
         """Rows of the tokenizer's fields, of any length -> answers `[rows, width]`, a few at a time."""

@@ -67,7 +67,7 @@ def measure(
         if not len(passages[0].content):
             continue
         (target,) = choose_targets(explainer.task, explainer.scorer.logits([text])[0], None, None)
-        answers = np.concatenate([explainer.answers(passage.fields) for passage in passages])
+        answers = explainer.judge_passages(passages)
         passage = passages[int(answers[:, target.index].argmax())]
         scores = {}
         for method in methods:
