@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -47,6 +48,22 @@ def usable_threads() -> int:
         return int(asked)
     # Not everywhere can a process be bound to some of the cores.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory_mb() -> float | None:
+    """The most memory that this process has held, in 10^6 bytes; None where the system does not say."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        # Linux's getrusage hands the peak down from the process that started this one.
+        line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    # Bytes on macOS, kibibytes elsewhere.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def _cpuinfo_lines() -> list[tuple[str, str]]:

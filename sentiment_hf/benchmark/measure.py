@@ -5,12 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import statistics
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from tqdm import tqdm
 from sentiment_hf.benchmark.systems import Predict, System
 from sentiment_hf.data.tokenization import encode
 from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.hardware import peak_memory_mb
 
 LENGTHS = (16, 32, 64, 128)
 CALLS = 60
@@ -84,25 +83,16 @@ def latency(predictors: Mapping[str, Predict], texts: Sequence[str]) -> dict[str
     return {name: (float(np.median(ms)), float(np.percentile(ms, 99))) for name, ms in times.items()}
 
 
-def peak_megabytes(system: System, texts: Sequence[str]) -> float:
+def peak_megabytes(system: System, texts: Sequence[str]) -> float | None:
     """The most memory that a fresh process held that loaded the system and read the texts, Python and libraries too."""
     # forked, it would count what this process holds.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_peak_of_process, system, list(texts)).result()
 
 
-def _peak_of_process(system: System, texts: list[str]) -> float:
-    import resource
-
+def _peak_of_process(system: System, texts: list[str]) -> float | None:
     system.open()(texts)
-    status = Path("/proc/self/status")
-    if status.is_file():
-        # Linux hands the peak of getrusage down from the process that started this one.
-        line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 2**10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # macOS counts bytes, other systems kilobytes.
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    return peak_memory_mb()
 
 
 @dataclass(frozen=True)

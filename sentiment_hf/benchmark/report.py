@@ -37,7 +37,8 @@ def result_table(result: dict[str, Any]) -> Table:
         base = speed.get(BASELINE)
         figures.append(f"{row['reviews_per_s'] / base:.1f}" if base else "–")
         figures += [f"{row['p50_ms'][str(length)]:.2f}" if str(length) in row["p50_ms"] else "–" for length in LENGTHS]
-        figures += [f"{row['size_mb']:.1f}", f"{row['peak_mb']:.0f}", f"{row['accuracy']:.2%}"]
+        peak = f"{row['peak_mb']:.0f}" if row["peak_mb"] else "–"
+        figures += [f"{row['size_mb']:.1f}", peak, f"{row['accuracy']:.2%}"]
         table.add_row(row["name"], *figures, f"{row['share_of_limit']:.0%}")
     return table
 

@@ -68,6 +68,7 @@ class DocumentCollator:
 
 
 def _row_extras(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """A teacher's logits `[rows, classes]` and weights `[rows]`, where the rows have some."""
-    names = [name for name in ("teacher_logits", "weight") if name in rows[0]]
+    """A teacher's logits `[rows, classes]` and states `[rows, layers * hidden]`, and weights `[rows]`, where the rows
+    have some."""
+    names = [name for name in ("teacher_logits", "teacher_states", "weight") if name in rows[0]]
     return {name: torch.tensor([row[name] for row in rows], dtype=torch.float32) for name in names}

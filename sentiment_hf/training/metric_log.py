@@ -6,7 +6,6 @@ TensorBoard and W&B get the same figures from transformers itself (`report_to`).
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pandas as pd
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from sentiment_hf import hardware
 from sentiment_hf.files import write_json, write_text
 
 LINES_FILE, TABLE_FILE, HYPERPARAMETERS_FILE = "metrics.jsonl", "metrics.csv", "hyperparameters.json"
@@ -68,13 +68,8 @@ def _line(record: dict[str, Any]) -> str:
 
 def peak_memory_mb() -> dict[str, float]:
     """The most memory that this process has held so far, in MB (10**6 bytes): `cpu`, and `gpu` where there is one."""
-    peak = {}
-    if sys.platform != "win32":
-        import resource
-
-        # Bytes on macOS, kibibytes elsewhere.
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak["cpu"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)
+    held = hardware.peak_memory_mb()
+    peak = {} if held is None else {"cpu": round(held, 1)}
     if torch.cuda.is_available():
         peak["gpu"] = round(torch.cuda.max_memory_allocated() / 1e6, 1)
     return peak

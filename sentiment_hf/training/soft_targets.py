@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import datasets
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from sentiment_hf.aspects import MISSING, AspectTask
 from sentiment_hf.data.held_out import HeldOutTexts, choose_new
@@ -21,10 +23,11 @@ from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.saved import recorded_settings, task_of
+from sentiment_hf.training.arguments import RunArguments
+from sentiment_hf.training.hidden_states import TEACHER_LOGITS, TEACHER_STATES, answers_and_states, teacher_layers
 
 logger = logging.getLogger(__name__)
 
-TEACHER_LOGITS = "teacher_logits"
 _TEXTS_AT_A_TIME = 512
 
 
@@ -53,15 +56,38 @@ def add_unlabelled(
     return pd.concat([rows, more], ignore_index=True)
 
 
-def load_teacher(name: str, data: PreparedData) -> tuple[TextScorer, list[int]]:
+@dataclass(frozen=True)
+class Teacher:
     """A classifier to learn from, with its own tokenizer and text settings.
 
-    Returns:
-        Texts -> logits, and the place of each of the task's labels among the teacher's.
+    Attributes:
+        scorer: texts -> its logits and, after them, the states of `layers`.
+        places: of each of the task's labels among the teacher's.
+        labels: how many the teacher has.
+        layers: whose states are learned from, too; see `hidden_states.teacher_layers`.
+    """
+
+    scorer: TextScorer
+    places: list[int]
+    labels: int
+    layers: list[int]
+
+
+def rows_to_learn_from(args: RunArguments, data: PreparedData, rows: pd.DataFrame) -> pd.DataFrame:
+    """The training rows, and after them the unlabelled ones that the recipe names."""
+    sources: list[str] | None = args.training.unlabelled  # type: ignore[assignment]
+    return rows if sources is None else add_unlabelled(data, rows, sources, args.data.data_dir)
+
+
+def load_teacher(args: RunArguments, data: PreparedData, student: PreTrainedModel) -> Teacher | None:
+    """The teacher that a recipe names, with the states of its layers where they are learned from.
 
     Raises:
-        InputError: a label that the teacher does not know, or a task of aspects.
+        InputError: a label that the teacher does not know, a task of aspects, or layers of another shape.
     """
+    name = args.training.distill_from
+    if name is None:
+        return None
     if isinstance(data.task, AspectTask):
         remedy = "Leave distill_from out."
         raise InputError("one label for distill_from", "task: aspects", remedy)
@@ -75,25 +101,31 @@ def load_teacher(name: str, data: PreparedData) -> tuple[TextScorer, list[int]]:
         raise InputError(f"a label of {name} for each of the student's", found, remedy)
     teacher = load_classifier(folder, config)
     settings = recorded_settings(config, tokenizer, name)
-    scorer = TextScorer(tokenizer, settings, torch_forward(teacher), document_head=torch_document_head(teacher))
-    return scorer, [labels.index(label) for label in data.task.labels]
+    forward, layers = torch_forward(teacher), []
+    if args.training.distillation_hidden_weight > 0:
+        if settings.is_sliding or hasattr(student, "embed_chunks"):
+            remedy = "Set it to 0."
+            raise InputError("models that read one row a text, for distillation_hidden_weight", "windows", remedy)
+        layers = teacher_layers(student, teacher)
+        forward = answers_and_states(teacher, layers)
+    scorer = TextScorer(tokenizer, settings, forward, document_head=torch_document_head(teacher))
+    return Teacher(scorer, [labels.index(label) for label in data.task.labels], len(labels), layers)
 
 
-def with_soft_targets(
-    dataset: datasets.Dataset, texts: Sequence[str], teacher: TextScorer, places: Sequence[int]
-) -> datasets.Dataset:
-    """A tokenized dataset with the teacher's logits for its rows, asked for once and not in every epoch.
+def with_soft_targets(dataset: datasets.Dataset, texts: Sequence[str], teacher: Teacher) -> datasets.Dataset:
+    """A tokenized dataset with what the teacher says of its rows, asked for once and not in every epoch.
 
     Args:
         dataset: one row a text.
         texts: as they came; the teacher cleans and cuts them in its own way.
         teacher: see `load_teacher`.
-        places: see `load_teacher`.
     """
-    logits = []
+    parts = []
     with tqdm(total=len(texts), unit="text", desc="Asking the teacher") as bar:
         for start in range(0, len(texts), _TEXTS_AT_A_TIME):
             block = list(texts[start : start + _TEXTS_AT_A_TIME])
-            logits.append(teacher.logits(block)[:, list(places)].astype(np.float32))
+            parts.append(teacher.scorer.logits(block).astype(np.float32))
             bar.update(len(block))
-    return dataset.add_column(TEACHER_LOGITS, np.concatenate(logits).tolist())
+    answers = np.concatenate(parts)
+    dataset = dataset.add_column(TEACHER_LOGITS, list(answers[:, teacher.places]))
+    return dataset.add_column(TEACHER_STATES, list(answers[:, teacher.labels :])) if teacher.layers else dataset

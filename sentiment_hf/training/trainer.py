@@ -13,12 +13,22 @@ from sentiment_hf.modeling.forward import packed
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.aspect_losses import AspectLoss, task_weights
 from sentiment_hf.training.bounded import bound_forward
+from sentiment_hf.training.hidden_states import TEACHER_LOGITS, TEACHER_STATES, first_token_states, state_loss
 from sentiment_hf.training.losses import RowLoss, distillation_loss, rdrop_loss
 from sentiment_hf.training.optimization import adversarial_embeddings, layerwise_groups
 from sentiment_hf.training.order import OrderedTrainer
 
 # What the data pipeline carries along with a row and the model's forward does not take.
-ROW_FIELDS = ("doc_id", "length", "chunk_idx", "chunk_document", "num_chunks", "teacher_logits", "weight")
+ROW_FIELDS = (
+    "doc_id",
+    "length",
+    "chunk_idx",
+    "chunk_document",
+    "num_chunks",
+    "teacher_logits",
+    TEACHER_STATES,
+    "weight",
+)
 
 
 class SentimentTrainer(OrderedTrainer):
@@ -87,7 +97,7 @@ class SentimentTrainer(OrderedTrainer):
         """The loss of a micro-batch, as a share of its optimizer step in training and as a mean in evaluation."""
         labels = inputs["labels"]
         features = {name: value for name, value in inputs.items() if name not in ("labels", *ROW_FIELDS)}
-        row_loss = self._taught(inputs.get("teacher_logits"))
+        row_loss = self._taught(inputs.get(TEACHER_LOGITS))
         documents = inputs.get("chunk_document")
         if self.reads_documents:
             # Whatever reads over the chunks is told whose they are; its answers are those of documents already.
@@ -101,18 +111,21 @@ class SentimentTrainer(OrderedTrainer):
             return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
 
         alpha = self.args.rdrop_alpha
+        asked = {"output_hidden_states": True} if TEACHER_STATES in inputs else {}
         if alpha > 0:
             # One forward over both halves: dropout draws its masks element by element, so they differ.
             features = {name: torch.cat([value, value]) for name, value in features.items()}
             if self.reads_documents:
                 features["chunk_document"][len(inputs["chunk_document"]) :] += len(labels)
-            outputs = model(**features)
+            outputs = model(**features, **asked)
             twice = None if documents is None else torch.cat([documents, documents + len(labels)])
             logits_1, logits_2 = self._answers(outputs, twice, 2 * len(labels)).float().chunk(2)
             losses = rdrop_loss(logits_1, logits_2, labels, alpha, row_loss, self.row_loss.divergence)
         else:
-            outputs = model(**features)
+            outputs = model(**features, **asked)
             losses = row_loss(self._answers(outputs, documents, len(labels)).float(), labels)
+        if asked:
+            losses = losses + self.args.distillation_hidden_weight * _state_losses(outputs, inputs[TEACHER_STATES])
         if "weight" in inputs:
             # Of the row, not of the step: a row of weight 0.5 pulls half as much as any other.
             losses = losses * inputs["weight"]
@@ -222,6 +235,13 @@ class AspectTrainer(SentimentTrainer):
 
     def plain(self) -> AspectLoss:
         return AspectLoss(self.task, (RowLoss(),) * len(self.task.aspects))
+
+
+def _state_losses(outputs: Any, teacher: torch.Tensor) -> torch.Tensor:
+    """How far the layers are from the teacher's, `[rows]`; with R-Drop's two halves the mean of both."""
+    states = first_token_states(outputs, range(1, len(outputs.hidden_states)))
+    losses = [state_loss(half, teacher.view_as(half)) for half in states.split(len(teacher))]
+    return torch.stack(losses).mean(dim=0)
 
 
 def compose_row_loss(

@@ -3,6 +3,7 @@ import math
 import pandas as pd
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.saved import record_settings
@@ -10,6 +11,7 @@ from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.folder import save_model
+from sentiment_hf.training.hidden_states import answers_and_states, state_loss, teacher_layers
 from sentiment_hf.training.losses import distillation_loss
 from sentiment_hf.training.run import train
 
@@ -72,9 +74,49 @@ def test_weight_nought_is_plain_training_and_one_is_not(tiny_arguments, teacher,
     assert any(not torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
 
 
+def test_the_distance_of_states_by_hand():
+    # Two layers: one points the same way at another length, the other at a right angle.
+    states = torch.tensor([[[2.0, 0.0], [0.0, 3.0]]])
+    teacher = torch.tensor([[[5.0, 0.0], [1.0, 0.0]]])
+    assert state_loss(states, teacher).tolist() == pytest.approx([(0 + 2) / 2])
+
+
+def test_layers_learn_from_layers_evenly_spread(make_model):
+    student, teacher = make_model(), make_model()
+    assert teacher_layers(student, teacher) == [1, 2]
+    teacher.config.num_hidden_layers = 12
+    assert teacher_layers(student, teacher) == [6, 12]
+    student.config.num_hidden_layers = 4
+    assert teacher_layers(student, teacher) == [3, 6, 9, 12]
+    student.config.hidden_size = 16
+    with pytest.raises(InputError, match="layers as wide as the student's"):
+        teacher_layers(student, teacher)
+
+
+def test_states_come_nearer_to_the_teachers(tiny_arguments, teacher, tmp_path):
+    """From the same start and seed; only with the weight do the layers follow, with R-Drop as well."""
+    words = [word for word in tiny_arguments if not word.startswith(("--output_dir", "--num_train"))]
+    distance = []
+    weight = "--distillation_hidden_weight=20"
+    for name, more in (("without", []), ("with", [weight]), ("rdrop", [weight, "--rdrop_alpha=0.5"])):
+        options = [*more, f"--distill_from={teacher}", f"--output_dir={tmp_path / name}", "--floor=false"]
+        run = train(parse_run_arguments([*words, *options, "--max_steps=60", "--learning_rate=5e-3"]))
+        texts = run.data.splits["test"]["text"].tolist()
+        states = []
+        for folder in (run.folder, teacher):
+            classifier = SentimentClassifier.from_pretrained(folder)
+            model = AutoModelForSequenceClassification.from_pretrained(folder)
+            scorer = classifier.scorer.with_forward(answers_and_states(model, [1, 2]))
+            states.append(torch.from_numpy(scorer.logits(texts)[:, 2:]).unflatten(-1, (2, -1)))
+        distance.append(state_loss(*states).mean().item())
+    assert distance[1] < 0.6 * distance[0]
+    assert distance[2] < 0.6 * distance[0]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--distillation_hidden_weight=1"], "and a teacher for it"),
         (["--unlabelled=[a.csv]"], "a teacher for unlabelled text"),
         (["--distill_from=TEACHER", "--distillation_weight=2"], "distillation_weight from 0 to 1"),
         (["--distill_from=TEACHER", "--distillation_temperature=0"], "distillation_temperature above 0"),
