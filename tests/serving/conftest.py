@@ -46,7 +46,13 @@ def page_address(page_models):
     """The page on loopback, with all four tabs."""
     pytest.importorskip("gradio", reason="needs the demo extra")
     from sentiment_hf.serving.page.app import launch_page
+    from sentiment_hf.verbs.serve import bind
 
-    address, page = launch_page(page_models, server_name="127.0.0.1", quiet=True, prevent_thread_lock=True)
+    # Tests may run beside others that look for a port at the same time.
+    with bind("127.0.0.1", 0) as bound:
+        port = bound.getsockname()[1]
+    address, page = launch_page(
+        page_models, server_name="127.0.0.1", server_port=port, quiet=True, prevent_thread_lock=True
+    )
     yield address.rstrip("/")
     page.close()

@@ -1,16 +1,14 @@
 """The page as a visitor sees it, in a real browser: Chromium, driven by Playwright."""
 
 import shutil
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import gettempdir
 
 import pandas as pd
 import pytest
 
 pytest.importorskip("gradio", reason="needs the demo extra")
-from sentiment_hf.serving.page.tabs import ANSWERS_PREFIX
-
 playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright")
 
 CHROMIUM = shutil.which("chromium", path="/usr/bin")
@@ -38,7 +36,7 @@ def visit(browser, page_address):
     def open_page(path="/", **settings):
         context = browser.new_context(**settings)
         page = context.new_page()
-        page.set_default_timeout(30 * SECOND)
+        page.set_default_timeout(60 * SECOND)
         asked, errors = [], []
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -145,7 +143,7 @@ def test_a_file_goes_up_and_comes_down_answered(visit, tmp_path):
             shown(page, "text=下载结果").click()
         download.value.save_as(tmp_path / "answers.csv")
     # What a visitor uploads stays nowhere but where gradio removes it.
-    assert list(Path(gettempdir()).glob(f"{ANSWERS_PREFIX}*")) == []
+    assert list(Path(tempfile.gettempdir()).glob(f"*/{path.stem}-answers.csv")) == []
     answers = pd.read_csv(tmp_path / "answers.csv", keep_default_na=False)
     assert answers["评论"].tolist() == ["房间很吵", SCRIPT, "'=1+1", ""]
     assert answers["reason"].tolist() == ["", "", "", "empty text"]

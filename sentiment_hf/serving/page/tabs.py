@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 SENTENCE_LIMIT, ARTICLE_LIMIT, REVIEW_LIMIT = 2_000, 50_000, 5_000
 MAX_FILE_MB = 20
 PREVIEW_ROWS = 50
-ANSWERS_PREFIX = "sentiment_hf-answers-"
 TOP_K = 3
 # Characters of an example that its button shows.
 EXAMPLE_LABEL = 22
@@ -154,7 +153,7 @@ def file_tab(models: list[PageModel], wording: Wording) -> None:
             yield notice(wording.file_first), hidden, hidden
             return
         # gradio takes a copy of the answers, which it removes after a while; this one goes at once.
-        with TemporaryDirectory(prefix=ANSWERS_PREFIX) as folder:
+        with TemporaryDirectory() as folder:
             try:
                 model = models[place]
                 table, column = read_texts(Path(path), text_column)
