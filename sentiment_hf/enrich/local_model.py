@@ -44,7 +44,8 @@ class LocalModel:
             model: Hub id, folder, or GGUF file.
 
         Raises:
-            InputError: no such file or folder, one without a tokenizer, or nothing that transformers can load.
+            InputError: no such file or folder, one without a tokenizer, nothing that transformers can load, or another
+            kind of model.
             MissingExtraError: a GGUF file, and gguf is not installed.
         """
         path, on_gpu = Path(model), torch.cuda.is_available()
@@ -63,9 +64,13 @@ class LocalModel:
                 raise InputError(f"a tokenizer in {model}", found, remedy)
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **files)
-            loaded = AutoModelForCausalLM.from_pretrained(source, **options, **files)
+            loaded, found = AutoModelForCausalLM.from_pretrained(source, output_loading_info=True, **options, **files)
         except (OSError, ValueError, ImportError) as error:
             raise not_loadable("a causal model and its tokenizer", model, error) from error
+        missing = sorted(found["missing_keys"])
+        if missing:
+            # transformers would fill them with random numbers, and a classifier would pass for a language model.
+            raise InputError(f"the weights of a causal model in {model}", f"none for {missing[0]}", "Name another one.")
         return cls((loaded.cuda() if on_gpu else loaded).eval(), tokenizer, _identity(model))
 
     @torch.no_grad()

@@ -197,13 +197,14 @@ def test_a_local_model_writes_the_same_again(llm_folder):
     assert all(0 < answer.completion_tokens <= 8 for answer in answers)
 
 
-def test_local_models_that_cannot_be_loaded(tmp_path, llm_folder):
+def test_local_models_that_cannot_be_loaded(tmp_path, llm_folder, model_folder):
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):
         (bare / name).write_bytes((llm_folder / name).read_bytes())
     for model, message in (
         (str(bare), "a tokenizer in .*, found config.json, model.safetensors"),
+        (str(model_folder), "the weights of a causal model in .*, found none for cls"),
         (str(tmp_path / "none"), "nothing there"),
         (str(tmp_path / "none.gguf"), "a GGUF file at"),
     ):
