@@ -139,10 +139,11 @@ def test_bad_teachers_are_refused(tiny_arguments, make_model, tokenizer, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_tasks_without_one_label_have_no_teacher():
+def test_tasks_without_one_label_have_no_teacher(make_model, tiny_arguments):
     from sentiment_hf.aspects import AspectTask, aspect_columns
     from sentiment_hf.data.preparation import PreparedData
     from sentiment_hf.training.soft_targets import load_teacher
 
+    args = parse_run_arguments([*tiny_arguments, "--distill_from=starter"])
     with pytest.raises(InputError, match="one label for distill_from"):
-        load_teacher("starter", PreparedData({}, AspectTask(aspect_columns(["taste"])), {}, {}, ()))
+        load_teacher(args, PreparedData({}, AspectTask(aspect_columns(["taste"])), {}, {}, ()), make_model())
