@@ -66,8 +66,14 @@ def open_tab(page, name):
 
 
 def upload(page, path):
-    page.locator("#upload-zh input[type=file]").set_input_files(path)
-    shown(page, f"text={path.name}").wait_for()
+    for attempt in range(4):
+        page.locator("#upload-zh input[type=file]").set_input_files(path)
+        try:
+            shown(page, f"text={path.name}").wait_for(timeout=15_000)
+            break
+        except playwright.TimeoutError:
+            # Gradio draws the field anew after an answer, and forgets a file that came at that moment.
+            assert attempt < 3
     page.get_by_role("button", name="分析", exact=True).locator("visible=true").click()
 
 
