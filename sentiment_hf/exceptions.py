@@ -82,3 +82,16 @@ def exits_cleanly(main: Callable[P, int]) -> Callable[P, int]:
             return INTERRUPTED_STATUS
 
     return wrapper
+
+
+@contextmanager
+def ended_by_sigterm() -> Iterator[None]:
+    """Let `kill` end a program as Ctrl-C does: what is under way is kept, and no child is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

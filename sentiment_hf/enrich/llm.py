@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import signal
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -17,7 +14,7 @@ from tqdm import tqdm
 
 from sentiment_hf.enrich.cache import AnswerCache
 from sentiment_hf.enrich.questions import Answerer, Question, Reply, fields_of
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.exceptions import InputError, ended_by_sigterm
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +94,7 @@ class LanguageModel:
         self.usage.from_cache += len(different) - len(open_questions)
         failed: dict[str, Reply] = {}
         bar = tqdm(total=len(different), initial=len(different) - len(open_questions), desc=desc, unit="question")
-        with bar, _ended_by_sigterm(), ThreadPoolExecutor(self.concurrency) as pool:
+        with bar, ended_by_sigterm(), ThreadPoolExecutor(self.concurrency) as pool:
             futures = {pool.submit(self._ask, question): question for question in open_questions}
             try:
                 for future in as_completed(futures):
@@ -160,16 +157,3 @@ class LanguageModel:
 def questions_by_key(questions: Sequence[Question], model: str) -> dict[str, Question]:
     """The different questions by their keys, in their order."""
     return {question.key(model): question for question in questions}
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let `kill` end a run as Ctrl-C does, so that answers under way are kept."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -8,16 +8,14 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from sentiment_hf.exceptions import ended_by_sigterm
 from sentiment_hf.files import write_text
 from sentiment_hf.studies.outcome import ATTEMPT, Outcome, read_outcome
 from sentiment_hf.studies.plan import SETTING_FILE, Run
@@ -49,7 +47,7 @@ def run_sweep(
     write_results(folder, name, outcomes)
     finished = sum(run.is_finished for run in runs)
     with (
-        _ended_by_sigterm(),
+        ended_by_sigterm(),
         logging_redirect_tqdm([logging.getLogger("sentiment_hf")]),
         tqdm(total=len(runs), initial=finished, unit="run") as bar,
     ):
@@ -63,19 +61,6 @@ def run_sweep(
                 bar.update()
             _tidy(run, weights=False)
     return outcomes
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let `kill` stop the child, too: one left behind would write into a folder that the next call goes on with."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _do(run: Run, floor: bool, keep_models: bool) -> Outcome:

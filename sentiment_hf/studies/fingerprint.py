@@ -33,7 +33,7 @@ UNRELATED_KEYS = {
 }
 # Data keys that act on the rows of a model alone, not on those that the floor is fitted and everything is scored on.
 _TEXT_KEYS = {"max_length", "truncation", "head_share", "pad_to_multiple_of", "max_train_rows"}
-_DATA_KEYS = {
+_DATA_KEYS = {"supplement_files"} | {
     item.name for part in (TaskArguments, DataArguments, HeldOutArguments) for item in dataclasses.fields(part)
 } - _TEXT_KEYS
 
@@ -80,12 +80,19 @@ def _contents(args: RunArguments) -> dict[str, Any]:
         contents["held_out"] = [
             _digest(folder / source) if (folder / source).is_file() else source for source in sources
         ]
-    model = Path(resolve_model(args.model.model)) if args.model.model else None
-    if model is not None and model.is_dir():
-        # What training reads of a model's folder; a run's folder also has files that an export rewrites.
-        patterns = ("*.safetensors", "*.bin", "config.json", *TOKENIZER_FILES)
-        files = sorted({file for pattern in patterns for file in model.glob(pattern)})
-        contents["model"] = [(file.name, _digest(file)) for file in files]
+    supplement: dict[str, Any] = args.data.supplement or {}  # type: ignore[assignment]
+    others = {"supplement": [supplement.get("source")], "unlabelled": args.training.unlabelled or ()}
+    for name, named in others.items():
+        found = [_digest(folder / source) for source in named if source and (folder / source).is_file()]
+        if found:
+            contents[f"{name}_files"] = found
+    for name, model in (("model", args.model.model), ("distill_from", args.training.distill_from)):
+        folder_of_model = Path(resolve_model(model)) if model else None
+        if folder_of_model is not None and folder_of_model.is_dir():
+            # What training reads of a model's folder; a run's folder also has files that an export rewrites.
+            patterns = ("*.safetensors", "*.bin", "config.json", *TOKENIZER_FILES)
+            files = sorted({file for pattern in patterns for file in folder_of_model.glob(pattern)})
+            contents[name] = [(file.name, _digest(file)) for file in files]
     return contents
 
 

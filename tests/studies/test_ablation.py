@@ -139,6 +139,12 @@ def test_a_fingerprint_is_of_what_a_run_depends_on(plan, train_file, tmp_path):
     assert len(different) == 3
     train_file.write_text(train_file.read_text(encoding="utf-8").replace("房间", "房屋"), encoding="utf-8")
     assert fingerprint() not in different
+    more = tmp_path / "more.csv"
+    more.write_text("text,label\n多一条,positive\n", encoding="utf-8")
+    supplement = f"--supplement={{source: {more}, limit: 1}}"
+    first = fingerprint(supplement)
+    more.write_text("text,label\n另一条,positive\n", encoding="utf-8")
+    assert fingerprint(supplement) != first
 
 
 def test_a_renamed_setting_keeps_its_runs(plan):
