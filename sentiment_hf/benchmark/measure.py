@@ -31,22 +31,30 @@ def use_threads(count: int) -> None:
     torch.set_num_threads(count)
 
 
-def throughput(predictors: Mapping[str, Predict], texts: Sequence[str], rounds: int) -> dict[str, float]:
+def throughput(
+    predictors: Mapping[str, Predict], texts: Sequence[str], rounds: int
+) -> tuple[dict[str, float], dict[str, list[str]]]:
     """Reviews a second of each, strings in and labels out: the median of rounds in which all of them take turns.
 
     A machine's noise lasts, and would hit one of them alone if they ran one after the other; the first round warms up
     and does not count.
+
+    Returns:
+        name -> reviews a second, and name -> the answers of the first round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in predictors}
+    answers = {}
     with tqdm(total=(rounds + 1) * len(predictors), unit="run", desc="Throughput") as bar:
-        for number in range(rounds + 1):
+        for name, predict in predictors.items():
+            answers[name] = predict(texts)
+            bar.update()
+        for _ in range(rounds):
             for name, predict in predictors.items():
                 start = time.perf_counter()
                 predict(texts)
-                if number > 0:
-                    seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(time.perf_counter() - start)
                 bar.update()
-    return {name: len(texts) / statistics.median(times) for name, times in seconds.items()}
+    return {name: len(texts) / statistics.median(times) for name, times in seconds.items()}, answers
 
 
 def texts_of_length(scorer: TextScorer, texts: Sequence[str], tokens: int, count: int = 20) -> list[str]:

@@ -51,7 +51,7 @@ def run_sweep(
         logging_redirect_tqdm([logging.getLogger("sentiment_hf")]),
         tqdm(total=len(runs), initial=finished, unit="run") as bar,
     ):
-        for place, run in enumerate(runs, start=len(before)):
+        for place, run in _in_turns(runs, len(before)):
             if not run.is_finished:
                 bar.set_description(run.name)
                 # One floor for each set of rows: it does not depend on anything else.
@@ -61,6 +61,15 @@ def run_sweep(
                 bar.update()
             _tidy(run, weights=False)
     return outcomes
+
+
+def _in_turns(runs: Sequence[Run], start: int) -> list[tuple[int, Run]]:
+    """Runs with their places in the table, all settings of a seed before the next seed.
+
+    They take turns on a machine whose pace changes, and what a stopped sweep has can be compared.
+    """
+    seeds = list(dict.fromkeys(run.seed for run in runs))
+    return sorted(enumerate(runs, start), key=lambda placed: seeds.index(placed[1].seed))
 
 
 def _do(run: Run, floor: bool, keep_models: bool) -> Outcome:

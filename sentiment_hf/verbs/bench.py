@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tqdm import tqdm
 
 from sentiment_hf.benchmark.measure import (
     LENGTHS,
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     config = load_config(args.model)
     limit = measured_limit(config.hidden_size, config.intermediate_size)
     predictors = {system.name: predict for system, predict in opened.items()}
-    speed = throughput(predictors, texts, args.rounds)
+    speed, timed = throughput(predictors, texts, args.rounds)
     by_length: dict[int, dict[str, tuple[float, float]]] = {}
     for tokens in LENGTHS:
         cut = texts_of_length(ours.scorer, rows["text"].tolist(), tokens)
@@ -72,8 +73,9 @@ def run(args: argparse.Namespace) -> int:
         "environment": environment() | {"onnxruntime": importlib.metadata.version("onnxruntime")},
         "rows": [],
     }
-    for system, predict in opened.items():
-        answers = predict(rows["text"].tolist())
+    untimed = rows["text"].tolist()[len(texts) :]
+    for system, predict in tqdm(opened.items(), unit="system", desc="Scores and memory"):
+        answers = timed[system.name] + (predict(untimed) if untimed else [])
         right = [answer == truth for answer, truth in zip(answers, rows["name"], strict=True)]
         needed = limit.milliseconds(operations_of(load_config(system.model), lengths))
         latencies = {str(tokens): times[system.name] for tokens, times in by_length.items()}

@@ -102,8 +102,9 @@ def test_texts_are_cut_to_the_token(model_folder, reviews):
 
 def test_every_system_reads_every_text_in_turns(monkeypatch):
     calls = []
-    predictors = {name: lambda texts, name=name: calls.append((name, len(texts))) or [] for name in ("a", "b")}
-    speed = throughput(predictors, ["x"] * 7, rounds=2)
+    predictors = {name: lambda texts, name=name: calls.append((name, len(texts))) or [name] for name in ("a", "b")}
+    speed, answers = throughput(predictors, ["x"] * 7, rounds=2)
+    assert answers == {"a": ["a"], "b": ["b"]}
     assert calls == [("a", 7), ("b", 7)] * 3
     assert set(speed) == {"a", "b"}
     calls.clear()

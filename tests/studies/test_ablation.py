@@ -178,6 +178,17 @@ def test_every_sweep_expands_and_parses(tmp_path, path):
     assert [run.seed for run in runs[:3]] == [42, 43, 44]
 
 
+def test_settings_take_turns(plan):
+    runs = plan("grid: {truncation: [right, left]}\n" + SEEDS)
+    turns = ablation._in_turns(runs, 3)
+    assert [(place, run.setting.name, run.seed) for place, run in turns] == [
+        (3, "truncation=right", 42),
+        (5, "truncation=left", 42),
+        (4, "truncation=right", 43),
+        (6, "truncation=left", 43),
+    ]
+
+
 def test_the_best_is_chosen_by_dev_alone(plan):
     runs = plan("grid: {truncation: [right, left, head_tail]}\n" + SEEDS)
     dev, test = (0.7, 0.8, 0.9, 0.8, 0.6, 0.6), (0.9, 0.9, 0.5, 0.5, 0.9, 0.9)
