@@ -11,7 +11,8 @@ os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="sentiment_hf-tests-")
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import itertools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -44,6 +45,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("shared") and not SHARED.is_dir():
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A command-line test that ran before in this process keeps the log to itself; the next test wants to see it."""
+    yield
+    logger = logging.getLogger("sentiment_hf")
+    logger.propagate = True
+    logger.setLevel(logging.NOTSET)
+    logger.handlers.clear()
 
 
 @pytest.fixture(scope="session")

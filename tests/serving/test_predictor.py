@@ -130,3 +130,28 @@ def test_auto_takes_the_first_that_is_there(tmp_path, files, backend):
     for file in files:
         (tmp_path / file).touch()
     assert first_there(str(tmp_path)) == backend
+
+
+def test_a_file_for_another_processor_is_the_last_resort_and_is_named(
+    tmp_path, model_folder, reviews, caplog, monkeypatch
+):
+    pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
+    import pandas as pd
+
+    from sentiment_hf.compression.export import export_model
+    from sentiment_hf.compression.quantization import Quantization
+    from sentiment_hf.modeling import onnx_session
+    from sentiment_hf.serving.backends import first_there
+
+    dev = pd.DataFrame({"text": reviews["text"][:20], "label": [0, 1] * 10})
+    exported = export_model(model_folder, dev, Quantization("dynamic", "avx512_vnni", 100.0))
+    (model_folder / "model.safetensors").unlink()
+    monkeypatch.setattr(onnx_session, "native_int8_arch", lambda: "avx2")
+    assert first_there(str(model_folder)) == "onnx", "nobody gets it without asking"
+    classifier = SentimentClassifier.from_pretrained(model_folder, "int8")
+    assert classifier.file == exported.int8
+    assert [record.getMessage() for record in caplog.records if "another processor" in record.getMessage()]
+    caplog.clear()
+    monkeypatch.setattr(onnx_session, "native_int8_arch", lambda: "avx512_vnni")
+    SentimentClassifier.from_pretrained(model_folder, "int8")
+    assert not caplog.records
