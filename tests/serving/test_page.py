@@ -224,7 +224,7 @@ def test_the_command_opens_the_page_and_ends_with_the_interrupt(page_folders):
         address = re.search(r"http://127\.0\.0\.1:\d+/", line)[0]
         assert "一句话" in fetched(f"{address}config", process)
         process.send_signal(signal.SIGINT)
-        _, log = process.communicate(timeout=30)
+        _, log = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode in {0, 130}

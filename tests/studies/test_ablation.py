@@ -268,9 +268,9 @@ def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path, train_file):
     sweep = tmp_path / "compare.yaml"
     sweep.write_text("base: plain.yaml\nlist: {plain: {}}\nseeds: [42]\n", encoding="utf-8")
     folder = tmp_path / "sweep"
-    # Four epochs of 16 steps: time enough to press Ctrl-C after the first checkpoint.
+    # Twelve epochs of 16 steps: time enough to press Ctrl-C after the first checkpoint, on a busy machine too.
     words = ["ablate", f"--config={sweep}", f"--output_dir={folder}", f"--train_file={train_file}", "--keep_models"]
-    words += ["--num_train_epochs=4", "--per_device_train_batch_size=4", "--logging_steps=4"]
+    words += ["--num_train_epochs=12", "--per_device_train_batch_size=4", "--logging_steps=4"]
     process = subprocess.Popen([sys.executable, "-m", "sentiment_hf.cli", *words], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     # A checkpoint that is there to its last byte: half a one is not gone on with.
