@@ -59,7 +59,7 @@ def classifier(model_folder):
 
 
 def request(port, method, path, body=None):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     if isinstance(body, dict):
         body = json.dumps(body)
     try:
@@ -215,7 +215,7 @@ def test_a_stop_under_load_answers_every_accepted_request(model_folder):
     answered, refused = [], []
 
     def ask():
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         while True:
             try:
                 connection.request("POST", "/predict", json.dumps({"texts": ["房间很吵"] * 4}), JSON)
@@ -231,7 +231,7 @@ def test_a_stop_under_load_answers_every_accepted_request(model_folder):
         user.start()
     wait_until(lambda: len(answered) >= 20)
     process.send_signal(signal.SIGTERM)
-    log = process.communicate(timeout=30)[1]
+    log = process.communicate(timeout=120)[1]
     for user in users:
         user.join(30)
     assert process.returncode == 0

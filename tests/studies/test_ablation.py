@@ -278,7 +278,7 @@ def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path, train_file):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
+    assert process.wait(120) == 130
     (run,) = folder.glob("runs/*/42")
     checkpoints = sorted(run.glob("checkpoint-*"))
     time.sleep(0.5)
