@@ -27,7 +27,7 @@ def result_table(result: dict[str, Any]) -> Table:
     )
     table = Table(title=title)
     for place, name in enumerate((*_COLUMNS, *(f"p50 ms, {length}" for length in LENGTHS), *_LAST)):
-        table.add_column(name, justify="right" if place else "left", overflow="fold")
+        table.add_column(name, justify="right" if place else "left", overflow="fold", min_width=None if place else 26)
     speed = {row["name"]: row["reviews_per_s"] for row in result["rows"]}
     for row in result["rows"]:
         if row["reviews_per_s"] is None:
