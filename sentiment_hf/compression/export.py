@@ -97,7 +97,7 @@ def export_model(
         gate, int8, table = None, None, None
         if quantization.method != "none" and dev is not None:
             judge = Judge(scorer, dev, task_of(config), onnx_scorer_like(scorer, fp32).logits(dev["text"]))
-            before, _ = judge(fp32)
+            before = judge.points(judge.reference)
             if quantization.method == "dynamic":
                 int8 = quantize_dynamic(fp32, staging, quantization.arch)
             else:

@@ -45,8 +45,11 @@ class Judge:
         The metric alone is a coarse judge: one product rarely moves more than a few answers of a thousand.
         """
         answers = onnx_scorer_like(self.scorer, file).logits(self.dev["text"])
-        points = task_scores(answers, self.dev["label"], self.task)[self.task.metric] * 100
-        return points, float(np.abs(answers - self.reference).mean())
+        return self.points(answers), float(np.abs(answers - self.reference).mean())
+
+    def points(self, answers: np.ndarray) -> float:
+        """Points of the metric of these answers to dev."""
+        return task_scores(answers, self.dev["label"], self.task)[self.task.metric] * 100
 
 
 def sensitivity(quantizer: StaticQuantizer, judge: Judge, folder: Path) -> pd.DataFrame:
