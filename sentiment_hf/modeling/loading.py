@@ -14,6 +14,7 @@ from sentiment_hf.modeling.configuration_bert_heads import (
     PooledBertConfig,
 )
 from sentiment_hf.modeling.names import resolve_model
+from sentiment_hf.modeling.version import check_version
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -37,10 +38,16 @@ def load_config(model: str, revision: str | None = None) -> PretrainedConfig:
     """The config of a Hub id, a folder, or a model that comes with the package.
 
     Raises:
-        InputError: there is none, or the Hub cannot be reached.
+        InputError: there is none, the Hub cannot be reached, or a newer version of this package saved the model.
     """
     model = resolve_model(model)
     check_folder(model)
+    try:
+        # Looked at before a class reads it: what a newer version wrote, this one's classes may not take.
+        saved, _ = PretrainedConfig.get_config_dict(model, revision=revision)
+    except (OSError, ValueError) as error:
+        raise not_loadable("a model", model, error) from error
+    check_version(saved, model)
     try:
         # Code that a model brings along is never run; the classes of our own are registered above.
         return AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)

@@ -11,13 +11,13 @@ from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from sentiment_hf import __version__
 from sentiment_hf.aspects import AspectTask, aspect_columns
 from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.data.tokenization import SLIDING, TextSettings
 from sentiment_hf.modeling.configuration_bert_heads import AspectBertConfig
 from sentiment_hf.modeling.loading import max_positions
+from sentiment_hf.modeling.version import check_version, record_version
 from sentiment_hf.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,6 @@ def record_settings(
 ) -> None:
     """Write task and text settings into the config, and the length limit into the tokenizer for stock pipelines."""
     saved: dict[str, Any] = {
-        "version": __version__,
         "task": task.name,
         "metric": task.metric,
         "text": settings.to_dict(),
@@ -43,12 +42,18 @@ def record_settings(
     elif task.raw_labels:
         saved["raw_labels"] = dict(task.raw_labels)
     setattr(config, CONFIG_KEY, saved)
+    record_version(config)
     tokenizer.model_max_length = settings.max_length
     tokenizer.truncation_side = "left" if settings.truncation == "left" else "right"
 
 
 def recorded_settings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, name: str) -> TextSettings:
-    """The text settings a model was saved with; for a model from elsewhere: no cleaning, windows of its own length."""
+    """The text settings a model was saved with; for a model from elsewhere: no cleaning, windows of its own length.
+
+    Raises:
+        InputError: a newer version of this package saved the model.
+    """
+    check_version(config.to_dict(), name)
     saved: dict[str, Any] | None = getattr(config, CONFIG_KEY, None)
     if saved is not None:
         return TextSettings.from_dict(saved["text"])

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import move_files, staging_folder, write_text
+from sentiment_hf.modeling.version import record_version
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ def _is_whole(checkpoint: Path) -> bool:
 
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Save weights (safetensors), config and tokenizer, the config last: a folder with a config is whole."""
+    record_version(model.config)
     with staging_folder(folder) as staging:
         model.save_pretrained(staging)
         tokenizer.save_pretrained(staging)
