@@ -1,6 +1,7 @@
 """The models that come with the package: what they are, and that they work without anything else."""
 
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -96,19 +97,63 @@ def test_the_ready_classifier_knows_reviews_that_it_never_saw(shared):
     assert sum(right) / len(right) > 0.88
 
 
-def test_the_wheel_holds_the_models(tmp_path):
-    words = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(tmp_path)]
-    # Built from a copy: building leaves files beside the sources.
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """Built from a copy of the sources: building leaves files beside them."""
+    folder = tmp_path_factory.mktemp("wheel")
     tracked = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     for name in tracked.stdout.splitlines():
         if name.startswith(("sentiment_hf/", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")):
-            target = tmp_path / "source" / name
+            target = folder / "source" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
-    subprocess.run([*words, str(tmp_path / "source")], check=True, capture_output=True)
-    names = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    words = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet", "-w", str(folder)]
+    subprocess.run([*words, str(folder / "source")], check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_holds_the_models(wheel):
+    names = zipfile.ZipFile(wheel).namelist()
     wanted = ["starter/model.safetensors", "starter/tokenizer.json", "starter/README.md", "starter/config.json"]
     wanted += ["starter/reviews/config.json", "starter/reviews/tokenizer.json"]
     wanted += ["starter/reviews/onnx/model_quint8_avx2.onnx", "evaluation/sentiment_metrics/sentiment_metrics.py"]
     assert {f"sentiment_hf/{name}" for name in wanted} <= set(names)
     assert not any("runs/" in name or name.startswith("tests/") for name in names)
+
+
+# What a machine without network does, in a process that says where its sentiment_hf comes from.
+ELSEWHERE = """
+import json, socket, sys
+
+def refuse(*_):
+    raise OSError("no network here")
+
+socket.socket.connect = socket.getaddrinfo = refuse
+import sentiment_hf
+from sentiment_hf.cli import main
+print(sentiment_hf.__file__)
+sys.exit(max(main(words) for words in json.loads(sys.argv[1])))
+"""
+
+
+def test_the_wheel_works_elsewhere_without_sources_and_network(wheel, train_file, tmp_path):
+    pytest.importorskip("onnxruntime")
+    installed = tmp_path / "installed"
+    words = ["install", "--no-deps", "--no-index", "--quiet", "--target", str(installed), str(wheel)]
+    subprocess.run([sys.executable, "-m", "pip", *words], check=True, capture_output=True)
+    # Online as far as the environment says: it has to do without by itself.
+    kept = {name: value for name, value in os.environ.items() if name not in ("HF_HUB_OFFLINE", "PYTHONPATH")}
+    environment = kept | {"PYTHONPATH": str(installed), "HF_HOME": str(tmp_path / "home")}
+    training = ["--model=starter", f"--train_file={train_file}", f"--output_dir={tmp_path / 'run'}", "--task=reviews"]
+    training += ["--max_length=32", "--max_steps=3", "--floor=false", "--precision=fp32", f"--cache_dir={tmp_path}"]
+    predict = ["predict", "--json"]
+    verbs = [[*predict, "房间很吵，再也不来了"], ["train", *training, "--disable_tqdm=true"]]
+    verbs.append([*predict, "--model", str(tmp_path / "run"), "很好"])
+    command = [sys.executable, "-c", ELSEWHERE, json.dumps(verbs)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    where, *printed = done.stdout.splitlines()
+    assert Path(where).is_relative_to(installed)
+    answers = [json.loads(line) for line in printed if line.startswith("{")]
+    assert answers[0]["label"] == "negative"
+    assert answers[1]["label"] in ("negative", "positive")

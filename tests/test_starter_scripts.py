@@ -1,0 +1,29 @@
+"""The scripts beside the starter's recipes run from end to end on a tiny model."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[1] / "recipes/starter"
+
+
+def test_heads_are_timed_in_every_backend(model_folder, train_file, tmp_path):
+    pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra")
+    words = ["--data", train_file, "--encoder", model_folder, "--heads", 2, 4, "--max_texts", 20, "--rounds", 1]
+    command = [sys.executable, SCRIPTS / "heads.py", *words, "--threads", 1, "--output_dir", tmp_path / "heads"]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    names = [f"{heads} heads, {backend}" for heads in (2, 4) for backend in ("torch", "onnx", "int8")]
+    assert [line.split(" | ")[0].strip("| ") for line in done.stdout.splitlines()[2:]] == names
+    figures = json.loads((tmp_path / "heads" / "heads.json").read_text(encoding="utf-8"))
+    assert all(figures["reviews_per_s"][name] > 0 for name in names)
+    assert set(figures["p50_p99_ms"]) == {"16"}
+    for heads in (2, 4):
+        config = json.loads((tmp_path / "heads" / f"heads-{heads}" / "config.json").read_text(encoding="utf-8"))
+        assert (config["num_attention_heads"], config["hidden_size"]) == (heads, 32)
+    refused = subprocess.run([*map(str, command), "--heads", "5"], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert refused.stderr.splitlines()[-1].startswith("error: Expected heads that divide the hidden size, 32, found 5.")
