@@ -44,7 +44,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words and words[0] in RECIPE_VERBS and not {"-h", "--help"} & set(words[1:]):
         status: int = import_module(RECIPE_VERBS[words[0]]).main(words[1:])
         return status
-    return _run_verb(_build_parser().parse_args(words))
+    return _run_verb(_build_parser().parse_args(with_underscores(words)))
+
+
+def with_underscores(words: Sequence[str]) -> list[str]:
+    """Options in the form in which they are declared: `--min-count` is `--min_count`, as for a recipe's keys.
+
+    Words after a lone `--` are texts and stay as they are.
+    """
+    end = words.index("--") if "--" in words else len(words)
+    options = []
+    for word in words[:end]:
+        name, equals, value = word.partition("=")
+        options.append(name[:2] + name[2:].replace("-", "_") + equals + value if word.startswith("--") else word)
+    return [*options, *words[end:]]
 
 
 @exits_cleanly

@@ -45,6 +45,16 @@ def test_misleading_leads(folder):
             assert all(other not in body for other in LABELS if other != label)
 
 
+def test_only_articles_that_are_long_enough_lead(folder):
+    """A shorter lead would show the body behind it to whoever reads the beginning alone."""
+    command = [sys.executable, str(SCRIPTS / "misleading_leads.py"), str(folder), "--output_dir", str(folder / "a")]
+    done = subprocess.run([*command, "--lead", "5000"], capture_output=True, text=True)
+    assert done.returncode == 2
+    message = "error: Expected articles of 5000 characters in two topics, found those of 0. Give a smaller --lead."
+    assert done.stderr.splitlines()[-1] == message
+    assert not (folder / "a").exists()
+
+
 def test_six_topics(folder):
     sogou = folder / "sogou.jsonl"
     rows = [{"text": f"健康文章{n}", "label": "健康"} for n in range(60)] + [{"text": "军事", "label": "军事"}]
@@ -54,3 +64,19 @@ def test_six_topics(folder):
     assert sum((frame["label"] == "health").sum() for frame in made.values()) == 60
     assert all((frame["label"] == "health").any() for frame in made.values())
     assert set(made["train"]["label"]) == {"sport", "finance", "health"}
+
+
+def test_a_document_costs_what_its_windows_do(folder, model_folder):
+    words = [folder / "train.jsonl.gz", "--encoder", model_folder, "--max_length", 32, "--stride", 8]
+    words += ["--lengths", 100, 1000, "--total", 2000, "--rounds", 1, "--threads", 1, "--backend", "torch"]
+    run("linear_cost.py", *words, "--output_dir", folder / "cost")
+    figures = json.loads((folder / "cost" / "cost.json").read_text(encoding="utf-8"))
+    assert [row["documents"] for row in figures.values()] == [12, 20, 2]
+    short, long = figures["100 characters"], figures["1,000 characters"]
+    assert (long["longest"], long["measured"], long["expected"]) == (1000, 1, 1)
+    # Short documents have more last windows, which are not full.
+    assert short["tokens_per_window"] < long["tokens_per_window"] <= 32
+    assert short["expected"] == short["tokens_per_window"] / long["tokens_per_window"]
+    assert all(row["ms_per_window"] > 0 and row["peak_mb"] > 100 for row in figures.values())
+    table = (folder / "cost" / "table.md").read_text(encoding="utf-8")
+    assert len(table.splitlines()) == 5

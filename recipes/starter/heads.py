@@ -2,9 +2,9 @@
 
     python recipes/starter/heads.py --data dev.tsv --heads 12 6 --output_dir runs/heads
 
-Random weights will do: what a product takes does not depend on them. For every number of heads there is a model as torch,
-FP32 ONNX and INT8; all take turns on the same texts, sorted and batched as `predict` does, then one text at a time of
-exactly 16, 32, 64 and 128 tokens. A model that is there already is not made again.
+Random weights will do: what a product takes does not depend on them. For every number of heads there is a model as
+torch, FP32 ONNX and INT8; all take turns on the same texts, sorted and batched as `predict` does, then one text at a
+time of exactly 16, 32, 64 and 128 tokens. A model that is there already is not made again.
 """
 
 from __future__ import annotations

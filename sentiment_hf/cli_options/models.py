@@ -58,7 +58,6 @@ def add_model_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     predict.add_argument("--top_k", type=int, default=3, metavar="K", help="labels listed under top (3)")
     predict.add_argument(
         "--top_chunks",
-        "--top-chunks",
         type=int,
         default=0,
         metavar="M",

@@ -14,7 +14,7 @@ def add_publishing_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     push.add_argument("--private", action="store_true", help="make a new repository private")
     push.add_argument("--space", action="store_true", help="push the page as a Space, too, pinned to this revision")
     text = "open a pull request in place of a commit to main"
-    push.add_argument("--create-pr", "--create_pr", action="store_true", help=text)
+    push.add_argument("--create_pr", action="store_true", help=text)
     text = "licence of the weights, as the Hub names it (apache-2.0, mit, …); default: the recipe's"
     push.add_argument("--license", metavar="NAME", help=text)
     text = "other runs of the task for the card's score table, for example of the other protocol"

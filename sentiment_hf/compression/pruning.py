@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sentiment_hf.compression.structure import (
     first_order_importance,
+    kept_count,
     prune_heads,
     prune_layers,
     prune_neurons,
@@ -94,6 +95,9 @@ def prune_structure(
         raise InputError("training rows to judge importance by", "none", "Give --calibration.")
     if output.is_dir() and any(output.iterdir()):
         raise InputError(f"an empty folder at {output}", "files", "Choose another --output_dir.")
+    # Before anything is weighed, which takes long.
+    kept_count(config.intermediate_size, ffn, "neurons")
+    kept_count(config.num_attention_heads, min(heads, width), "heads")
     settings = recorded_settings(config, tokenizer, name)
     if settings.is_sliding:
         # Importance is a matter of the encoder; the first window of a document will do.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,7 +17,7 @@ from sentiment_hf.data.labelled import AnyTask, named_labels, strata
 from sentiment_hf.data.matching import matching_key, text_fraction
 from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import write_text
+from sentiment_hf.files import move_files, staging_folder, write_text
 
 # Rows to learn from, and rows to judge -> logits `[rows, width]` of the latter.
 Learner = Callable[[pd.DataFrame, pd.DataFrame], np.ndarray]
@@ -73,6 +75,30 @@ def floor_learner(task: AnyTask) -> Learner:
     def judge(rows: pd.DataFrame, judged: pd.DataFrame) -> np.ndarray:
         floor = fit_floor(rows["text"].tolist(), rows["label"].tolist(), task)
         return floor_logits(floor, judged["text"].tolist(), task)
+
+    return judge
+
+
+def remembered(learner: Learner, folder: Path, settings: Sequence[str]) -> Learner:
+    """The learner, which keeps its answers and so learns nothing twice: a study of many trainings can be stopped.
+
+    Args:
+        learner: learns and judges.
+        folder: for the answers, a file each.
+        settings: whatever else the answers depend on.
+    """
+
+    def judge(rows: pd.DataFrame, judged: pd.DataFrame) -> np.ndarray:
+        known = [list(settings), rows["text"].tolist(), rows["label"].tolist(), judged["text"].tolist()]
+        name = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+        file = folder / f"{name}.npy"
+        if file.is_file():
+            return np.asarray(np.load(file))
+        logits = learner(rows, judged)
+        with staging_folder(folder) as staging:
+            np.save(staging / file.name, logits)
+            move_files(staging, folder, last=file.name)
+        return logits
 
     return judge
 

@@ -41,6 +41,7 @@ def cleaning_protocol(
     rounds: int = 1,
     reviewed: Sequence[float] = REVIEWED,
     judge: SecondOpinion | None = None,
+    scored: Learner | None = None,
 ) -> dict[str, Any]:
     """One seed of the protocol.
 
@@ -51,13 +52,14 @@ def cleaning_protocol(
         train: rows with true `label` (ids).
         test: rows with labels that stay as they are.
         task: with one label.
-        learner: ranks, and is what is scored.
+        learner: ranks, and is what is scored where no other is.
         noise: share of training labels that are flipped.
         seed: of the flips and of the folds.
         folds: see `assign_folds`.
         rounds: see `find_suspects`.
         reviewed: shares of the rows that are reviewed.
         judge: asked about what confident learning suspects; the table then also has what becomes of its answers.
+        scored: learns from the labels after each step in the learner's place.
 
     Returns:
         `scores` (step -> the task's metric on test), `precision` (share reviewed -> share of these that were flipped),
@@ -76,7 +78,7 @@ def cleaning_protocol(
     worst, suspects = ranked["row"].to_numpy(dtype=int), ranked.loc[ranked["suspect"], "row"].to_numpy(dtype=int)
 
     def score(rows: pd.DataFrame) -> float:
-        return float(task_scores(learner(rows, test), test["label"].tolist(), task)[task.metric])
+        return float(task_scores((scored or learner)(rows, test), test["label"].tolist(), task)[task.metric])
 
     scores = {CLEAN: score(train), CORRUPTED: score(corrupted)}
     precision, left = {}, {}

@@ -18,7 +18,7 @@ REFUSALS = {
     401: ("a token that the Hub knows", "Set HF_TOKEN to a valid one."),
     403: (
         "the right to write to {where}",
-        "Use a token with write rights there, or propose the files with --create-pr.",
+        "Use a token with write rights there, or propose the files with --create_pr.",
     ),
     404: ("{where} on {endpoint}", "Check the name, and that the token may see it."),
     409: ("{where} as it was when this push began", AGAIN),

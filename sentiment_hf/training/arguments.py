@@ -176,7 +176,7 @@ REPLACED_KEYS = {
     "label_names": "Name the labels with `labels`.",
     "hub_strategy": "A finished run is pushed once.",
     "hub_always_push": "A finished run is pushed once.",
-    "hub_revision": "A push goes to main; `sentiment-hf push --create-pr` makes a pull request.",
+    "hub_revision": "A push goes to main; `sentiment-hf push --create_pr` makes a pull request.",
     "logging_dir": "The log is in `output_dir`; TensorBoard takes its folder from TENSORBOARD_LOGGING_DIR.",
 }
 

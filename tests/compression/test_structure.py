@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
 from sentiment_hf.cli import main
+from sentiment_hf.compression import pruning
 from sentiment_hf.compression.pruning import calibration_batches, prune_structure
 from sentiment_hf.compression.structure import (
     first_order_importance,
@@ -163,6 +164,14 @@ def test_batches_hold_every_row_once(tokenizer, rows):
     batches = calibration_batches(tokenizer, TextSettings(max_length=32), rows)
     assert sum(len(batch["labels"]) for batch in batches) == 60
     assert sum(batch["labels"].sum().item() for batch in batches) == rows["label"].sum()
+
+
+@pytest.mark.parametrize(("share", "message"), [(0.0, "above 0 and at most 1, found 0.0"), (0.1, "one of 2 heads")])
+def test_no_heads_are_refused_before_anything_is_weighed(model_folder, rows, tmp_path, monkeypatch, share, message):
+    monkeypatch.setattr(pruning, "first_order_importance", None)
+    with pytest.raises(InputError, match=message):
+        prune_structure(model_folder, rows, tmp_path / "none", heads=share)
+    assert not (tmp_path / "none").exists()
 
 
 def test_the_command_and_the_way_back(model_folder, rows, tmp_path, capsys, tiny_arguments):

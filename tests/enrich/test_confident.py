@@ -9,7 +9,7 @@ from sentiment_hf.aspects import MISSING, AspectTask, aspect_columns
 from sentiment_hf.cli import main
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.enrich.confident import Cell, find_suspects, rank_cell
-from sentiment_hf.enrich.folds import assign_folds, floor_learner, out_of_fold
+from sentiment_hf.enrich.folds import assign_folds, floor_learner, out_of_fold, remembered
 from sentiment_hf.enrich.protocol import (
     CLEAN,
     CONFIRMED,
@@ -137,6 +137,27 @@ def test_the_protocol_measures_what_review_regains(rows):
     assert CONFIRMED in protocol_table([judged], "macro_f1")
     with pytest.raises(InputError, match="between 0 and 1"):
         cleaning_protocol(train, test, REVIEWS, floor_learner(REVIEWS), noise=0)
+
+
+def test_another_model_than_the_one_that_ranks_can_be_scored_and_answers_are_kept(rows, tmp_path):
+    train, test = rows.iloc[:300].reset_index(drop=True), rows.iloc[300:]
+    floor, calls = floor_learner(REVIEWS), []
+
+    def counted(learned_from, judged):
+        calls.append(len(judged))
+        return floor(learned_from, judged)
+
+    def study(settings):
+        ranks = remembered(counted, tmp_path / "answers", settings)
+        return cleaning_protocol(train, test, REVIEWS, ranks, reviewed=(0.3,), folds=4, scored=floor)
+
+    first = study(["--seed=42"])
+    assert calls == [75] * 4
+    assert first == cleaning_protocol(train, test, REVIEWS, floor, reviewed=(0.3,), folds=4)
+    assert study(["--seed=42"]) == first
+    assert len(calls) == 4
+    study(["--seed=43"])
+    assert len(calls) == 8
 
 
 @pytest.fixture
