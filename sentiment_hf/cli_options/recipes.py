@@ -26,5 +26,7 @@ def add_recipe_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     add_recipe_options(ablate)
     ablate.add_argument("--config", metavar="SWEEP.yaml", help="sweep file: base, grid and/or list, seeds")
     ablate.add_argument("--output_dir", metavar="FOLDER", help="folder of the sweep: table.md, results.csv, runs/")
+    text = "names of settings to run now, as --dry_run shows them (all)"
+    ablate.add_argument("--only", nargs="+", metavar="SETTING", help=text)
     ablate.add_argument("--keep_models", metavar="…", help="keep the weights of every run (default: false)")
     ablate.add_argument("--dry_run", action="store_true", help="print the runs and their folders, run nothing")

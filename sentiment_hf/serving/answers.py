@@ -17,6 +17,7 @@ from sentiment_hf.tasks import Task
 TOP_K = 3
 # Characters of a long text that a terminal shows.
 EXCERPT = 120
+MAX_SHOWN = 2000
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,9 @@ class Prediction:
             return f"Text: {self.text or ''}\nPred: – ({self.reason})"
         top = ", ".join(f"{label}={probability:.3f}" for label, probability in self.top)
         text = self.text or ""
-        shown = (
-            text if self.num_chunks is None or len(text) <= EXCERPT else f"{text[:EXCERPT]}… ({len(text):,} characters)"
-        )
+        # A review is shown whole; an article, or whatever is as long, by its beginning.
+        whole = len(text) <= (MAX_SHOWN if self.num_chunks is None else EXCERPT)
+        shown = text if whole else f"{text[:EXCERPT]}… ({len(text):,} characters)"
         lines = [f"Text: {shown}", f"Pred: {self.label} (conf={self.probability:.2f})", f"Top-{len(self.top)}: {top}"]
         for chunk in self.chunks:
             place = f"chunk {chunk.chunk_idx + 1} of {self.num_chunks}, characters {chunk.start:,} to {chunk.end:,}"

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import yaml
@@ -29,7 +29,12 @@ _PATIENCE = 10
 
 
 def run_sweep(
-    name: str, runs: Sequence[Run], folder: Path, keep_models: bool, before: Sequence[Outcome] = ()
+    name: str,
+    runs: Sequence[Run],
+    folder: Path,
+    keep_models: bool,
+    before: Sequence[Outcome] = (),
+    chosen: Collection[str] | None = None,
 ) -> list[Outcome]:
     """Do what is left of a sweep; `results.csv` and `table.md` are rewritten after every run.
 
@@ -39,20 +44,22 @@ def run_sweep(
         folder: of the sweep.
         keep_models: whether the weights of a run stay after it was scored.
         before: what came of earlier runs, which stand in the table as well.
+        chosen: names of the settings to run; the others stand in the table as they are. None for all.
 
     Returns:
         What came of each run, those of `before` first. A failed one is among them and stops no other.
     """
     outcomes = [*before, *(read_outcome(run) for run in runs)]
     write_results(folder, name, outcomes)
-    finished = sum(run.is_finished for run in runs)
+    wanted = [run for run in runs if chosen is None or run.setting.name in chosen]
+    finished = sum(run.is_finished for run in wanted)
     with (
         ended_by_sigterm(),
         logging_redirect_tqdm([logging.getLogger("sentiment_hf")]),
-        tqdm(total=len(runs), initial=finished, unit="run") as bar,
+        tqdm(total=len(wanted), initial=finished, unit="run") as bar,
     ):
         for place, run in _in_turns(runs, len(before)):
-            if not run.is_finished:
+            if not run.is_finished and run in wanted:
                 bar.set_description(run.name)
                 # One floor for each set of rows: it does not depend on anything else.
                 floors = {outcome.run.data for outcome in outcomes if "floor" in outcome.metrics}

@@ -97,6 +97,9 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
     record_version(model.config)
     with staging_folder(folder) as staging:
         model.save_pretrained(staging)
+        # safetensors writes weights that their owner alone can read; a server may be somebody else.
+        for weights in staging.glob("*.safetensors"):
+            shutil.copymode(staging / "config.json", weights)
         tokenizer.save_pretrained(staging)
         # As transformers writes it, half of the file is white space.
         write_text(staging / "tokenizer.json", tokenizer.backend_tokenizer.to_str())

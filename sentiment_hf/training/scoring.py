@@ -10,7 +10,7 @@ import numpy as np
 
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.evaluation.baseline import Floor, fit_floor, floor_logits, floor_size_mb
-from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.evaluation.prediction import ScoredDocuments, TextScorer
 from sentiment_hf.evaluation.recorded import write_predictions
 from sentiment_hf.evaluation.report import system_row
 from sentiment_hf.evaluation.scores import headline, task_scores
@@ -52,23 +52,26 @@ def score_run(
         floor, metrics, times = score_floor(args, data, predictors)
     else:
         metrics, times = _metrics_head(args, data), milliseconds_per_review(predictors, held_out["text"])
-    answers = scorer.logits(held_out["text"])
+    # Long documents take long: what was said of each chunk on the way is kept.
+    documents = scorer.documents(list(held_out["text"])) if args.text_settings.is_sliding else None
+    answers = scorer.logits(held_out["text"]) if documents is None else documents.logits
     write_predictions(args.training.folder, answers, np.array([np.asarray(label) for label in held_out["label"]]))
     scores = task_scores(answers, held_out["label"], data.task)
     weights = args.training.folder / "model.safetensors"
     metrics["fp32"] = system_row(scores, size_mb(weights), times["fp32"], trained_on)
     metrics["fp32"]["dev"] = headline(task_scores(scorer.logits(dev["text"]), dev["label"], data.task))
-    if args.text_settings.is_sliding:
-        metrics["fp32"]["chunk_level"] = _chunk_scores(scorer, data)
+    if documents is not None:
+        metrics["fp32"]["chunk_level"] = _chunk_scores(documents, data)
     return floor, metrics
 
 
-def _chunk_scores(scorer: TextScorer, data: PreparedData) -> dict[str, Any]:
+def _chunk_scores(documents: ScoredDocuments, data: PreparedData) -> dict[str, Any]:
     """The scores of single chunks, each judged by its document's label, beside which the document's own stand."""
-    held_out = data.splits[_scored_split(data)]
-    answers, documents = scorer.documents(list(held_out["text"])).chunk_logits
-    labels = held_out["label"].tolist()
-    return headline(task_scores(answers, [labels[place] for place in documents], data.task)) | {"rows": len(answers)}
+    labels = data.splits[_scored_split(data)]["label"].tolist()
+    answers, places = documents.chunk_logits
+    scores = task_scores(answers, [labels[place] for place in places], data.task)
+    shown = {name: scores[name] for name in ("confusion_matrix",) if name in scores}
+    return headline(scores) | shown | {"rows": len(answers)}
 
 
 def _scored_split(data: PreparedData) -> str:

@@ -13,7 +13,7 @@ from sentiment_hf.studies.ablation import run_sweep
 from sentiment_hf.studies.outcome import FAILED
 from sentiment_hf.studies.plan import Run, plan_runs
 from sentiment_hf.studies.search import run_search
-from sentiment_hf.studies.sweep import read_sweep
+from sentiment_hf.studies.sweep import Sweep, read_sweep
 from sentiment_hf.studies.table import RESULTS_FILE, TABLE_FILE, summarize, sweep_table
 
 
@@ -30,27 +30,43 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--output_dir")
     parser.add_argument("--keep_models", nargs="?", const="true", default="false", choices=("true", "false"))
     parser.add_argument("--dry_run", nargs="?", const="true", default="false", choices=("true", "false"))
+    parser.add_argument("--only", nargs="+")
     args, overrides = parser.parse_known_args(words)
     if args.config is None:
         raise InputError("a sweep", "none", "Give --config, for example recipes/reviews/compare_truncation.yaml.")
     if args.output_dir is None:
         raise InputError("output_dir", "none", "Give --output_dir, the folder of the sweep.")
     sweep, folder = read_sweep(Path(args.config)), Path(args.output_dir)
+    chosen = _chosen(sweep, args.only)
     runs = plan_runs(sweep, folder, overrides)
     if args.dry_run == "true":
         if sweep.search is not None:
             show(f"{sweep.search.trials} trials over {', '.join(sweep.search.space)}, each under seeds {sweep.seeds}")
-        for run in runs:
+        for run in (run for run in runs if run.setting.name in chosen):
             show(f"{run.folder}  {run.name}: {_progress(run)}")
         return 0
     keep_models = args.keep_models == "true"
     if sweep.search is None:
-        outcomes = run_sweep(sweep.name, runs, folder, keep_models)
+        outcomes = run_sweep(sweep.name, runs, folder, keep_models, chosen=chosen)
     else:
         outcomes = run_search(sweep, folder, overrides, keep_models)
     show(sweep_table(sweep.name, summarize(outcomes)))
     show(f"{TABLE_FILE}, {RESULTS_FILE} and the runs are in {folder}")
     return 1 if any(outcome.status == FAILED for outcome in outcomes) else 0
+
+
+def _chosen(sweep: Sweep, only: Sequence[str] | None) -> set[str]:
+    """The names of the settings to run now: all, unless some are named.
+
+    Raises:
+        InputError: a name that no setting has, or names where a search chooses.
+    """
+    names = {setting.name for setting in sweep.settings}
+    unknown = [name for name in only or () if name not in names]
+    if unknown:
+        expected = "no --only for a search" if sweep.search else f"--only among {', '.join(sorted(names))}"
+        raise InputError(expected, repr(unknown[0]), "Put a name with blanks into quotation marks.")
+    return set(only or names)
 
 
 def _progress(run: Run) -> str:

@@ -102,6 +102,13 @@ def test_predictors_are_timed_in_turns():
     assert times.keys() == {"first", "second"}
 
 
+@pytest.mark.parametrize(("length", "read"), [(10, 400), (1_000, 100), (1_000_000, 1)])
+def test_articles_are_timed_on_fewer_than_reviews(length, read):
+    calls = []
+    milliseconds_per_review({"one": lambda texts: calls.append(len(texts))}, ["好" * length] * 500, rounds=1)
+    assert calls == [read] * 2
+
+
 def test_report_shows_every_system_and_refusals(tmp_path):
     from rich.console import Console
 

@@ -137,7 +137,9 @@ def words(reviews, tmp_path):
 def test_the_whole_way(words, tmp_path, kind, capsys):
     folder = tmp_path / kind
     run = train(parse_run_arguments([*words, f"--hierarchical={kind}", "--rdrop_alpha=0.5", f"--output_dir={folder}"]))
-    assert run.metrics["fp32"]["chunk_level"]["rows"] > run.metrics["rows"]["test"]
+    chunk_level = run.metrics["fp32"]["chunk_level"]
+    assert chunk_level["rows"] > run.metrics["rows"]["test"]
+    assert np.sum(chunk_level["confusion_matrix"]) == chunk_level["rows"]
     texts = run.data.splits["dev"]["text"].tolist()
     torch_answers = SentimentClassifier.from_pretrained(folder)(texts, top_chunks=2)
     assert all(len(answer.chunks) in (1, 2) for answer in torch_answers)

@@ -88,6 +88,11 @@ def test_settings_survive_saving(model_folder, tokenizer, tmp_path):
     assert task_of(loaded).name == "mine"
 
 
+def test_whoever_reads_the_config_reads_the_weights(model_folder):
+    modes = {(model_folder / name).stat().st_mode for name in ("model.safetensors", "config.json", "tokenizer.json")}
+    assert len(modes) == 1
+
+
 @pytest.mark.shared
 def test_a_real_pretrained_encoder_loads_with_four_layers(shared):
     path = str(shared / "models/e5-small-zh-29m")

@@ -63,6 +63,14 @@ def test_printed_form(model_folder):
     assert third.startswith("Top-2: ")
 
 
+def test_a_text_that_fills_the_screen_is_shown_by_its_beginning(model_folder):
+    classifier = SentimentClassifier.from_pretrained(model_folder)
+    shown = str(classifier("很好" * 2000)).splitlines()
+    assert shown[0].endswith("很好… (4,000 characters)")
+    assert len(shown[0]) < 200
+    assert str(classifier("很好" * 500)).splitlines()[0] == "Text: " + "很好" * 500
+
+
 def test_the_checkpoint_is_stock(model_folder):
     from transformers import AutoModelForSequenceClassification, pipeline
 

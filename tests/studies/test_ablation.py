@@ -223,8 +223,16 @@ def test_a_sweep_from_end_to_end(tmp_path, train_file, monkeypatch, capsys):
     words = ["ablate", f"--config={sweep}", "--output_dir", str(folder), "--train_file", str(train_file)]
     assert main([*words, "--dry_run"]) == 0
     assert capsys.readouterr().out.count(": to be run") == 6
+    assert main([*words, "--dry_run", "--only", "plain"]) == 0
+    assert capsys.readouterr().out.count(": to be run") == 2
+    assert main([*words, "--only", "nothing"]) == 2
+    assert "--only among broken, plain, smoothing, found 'nothing'" in capsys.readouterr().err
     assert not folder.exists()
 
+    assert main([*words, "--only", "plain"]) == 0
+    table = (folder / "table.md").read_text(encoding="utf-8")
+    assert "| plain | 2 |" in table
+    assert "| smoothing | 0 of 2 |" in table
     assert main(words) == 1
     assert "smoothing" in capsys.readouterr().out
     with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
