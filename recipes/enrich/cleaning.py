@@ -70,12 +70,12 @@ def main() -> int:
     add_judging_options(parser)
     add_llm_options(parser)
     options, words = parser.parse_known_args()
+    if options.fast and options.fast_scores:
+        raise InputError("--fast or --fast_scores", "both", "The former ranks with the floor as well.")
     data = load_data(parse_run_arguments([*words, f"--output_dir={options.output_dir}"]))
     task, train, test = data.task, data.splits["train"], data.splits.get("test", data.splits["dev"])
     if not isinstance(task, Task):
         raise InputError("a task with one label", "aspects", "The protocol flips one label a row.")
-    if options.fast and options.fast_scores:
-        raise InputError("--fast or --fast_scores", "both", "The former ranks with the floor as well.")
     names = ("fast", "fast_scores", "noise", "rows", "folds", "rounds", "llm")
     settings = {name: getattr(options, name) for name in names}
     settings |= {"words": words}

@@ -1,5 +1,8 @@
 import itertools
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,6 +27,7 @@ from sentiment_hf.tasks import BUILT_IN_TASKS
 
 pytest.importorskip("cleanlab", reason="needs the clean extra")
 REVIEWS = BUILT_IN_TASKS["reviews"]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -228,3 +232,22 @@ def test_folds_of_a_recipe(tiny_arguments, tmp_path):
     words = [word for word in tiny_arguments if not word.startswith("--output_dir")]
     assert main(["clean", *words, "--folds=2", f"--output_dir={tmp_path / 'out'}"]) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"suspects.csv", "clean.json", "review.csv"}
+
+
+def test_the_study_as_a_script_goes_on_where_it_was(tiny_arguments, train_file, tmp_path):
+    folder = tmp_path / "study"
+    words = [word for word in tiny_arguments if not word.startswith(("--output_dir", "--num_train"))]
+    words += [f"--validation_file={train_file}", f"--test_file={train_file}", "--protocol=published", "--max_steps=2"]
+    study = [str(ROOT / "recipes/enrich/cleaning.py"), *words, f"--output_dir={folder}", "--folds=2", "--seeds", "42"]
+    done = subprocess.run([sys.executable, *study, "--fast_scores"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    table = (folder / "table.md").read_text(encoding="utf-8")
+    assert "| 30% reviewed |" in table
+    answers = {file: file.stat().st_mtime_ns for file in folder.glob("answers/*.npy")}
+    assert len(answers) == 2
+    assert not list(folder.glob(".staging*"))
+    (folder / "seed-42.json").unlink()
+    done = subprocess.run([sys.executable, *study, "--fast_scores"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "table.md").read_text(encoding="utf-8") == table
+    assert {file: file.stat().st_mtime_ns for file in folder.glob("answers/*.npy")} == answers
