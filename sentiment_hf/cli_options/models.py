@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from sentiment_hf.cli_options.common import add_column_options, add_model_options
+from sentiment_hf.cli_options.predict import add_predict
 from sentiment_hf.option_values import ARCHS, CALIBRATIONS, QUANTIZATIONS
 
 
@@ -45,26 +46,7 @@ def add_model_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     _add_prune(verbs)
     _add_bench(verbs)
 
-    text = "classify texts, a file, or what you type"
-    predict = verbs.add_parser("predict", help=text, description=text)
-    add_model_options(predict, required=False)
-    predict.add_argument("texts", nargs="*", metavar="TEXT", help="none and no --file: an interactive prompt")
-    predict.add_argument(
-        "--file", metavar="FILE", help="csv, tsv, json, jsonl or parquet, also .gz; a .txt is one document"
-    )
-    predict.add_argument("--output", metavar="FILE", help="csv, tsv or jsonl for the answers to --file")
-    predict.add_argument("--text_column", metavar="NAME")
-    predict.add_argument("--encoding", default="auto", metavar="NAME", help="auto, utf-8, utf-8-sig or gb18030")
-    predict.add_argument("--top_k", type=int, default=3, metavar="K", help="labels listed under top (3)")
-    predict.add_argument(
-        "--top_chunks",
-        type=int,
-        default=0,
-        metavar="M",
-        help="of a model that reads in windows: passages that speak most for the label (0)",
-    )
-    predict.add_argument("--json", action="store_true", help="one JSON object a line: text, label, probability, top")
-    predict.set_defaults(verb="predict")
+    add_predict(verbs)
 
     text = "the table of finished runs, for example of both protocols"
     report = verbs.add_parser("report", help=text, description=text)

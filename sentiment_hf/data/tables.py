@@ -8,12 +8,13 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from sentiment_hf.data.encodings import codec_of
 from sentiment_hf.exceptions import InputError
 
-ENCODINGS = ("auto", "utf-8", "utf-8-sig", "gb18030")
 FILE_KINDS = ("csv", "tsv", "json", "jsonl", "parquet")
 
 
@@ -37,43 +38,17 @@ def file_kind(path: Path) -> str:
 
 
 def decode(data: bytes, encoding: str, name: str) -> str:
-    """File content as text.
+    """File content as text, without a byte order mark.
 
     Args:
         data: the raw bytes.
-        encoding: one of `ENCODINGS`; `auto` tells utf-8 (with or without a byte order mark) and gb18030 apart. Chinese
-            gb18030 is practically never valid utf-8, so the stricter encoding is tried first.
+        encoding: one of `ENCODINGS`.
         name: the file, for the message.
 
     Raises:
         InputError: the bytes are not in that encoding.
     """
-    if encoding not in ENCODINGS:
-        raise InputError(f"encoding {' | '.join(ENCODINGS)}", repr(encoding), "Use one of these names.")
-    if encoding == "gb18030" and not data.isascii() and _is_valid(data, "utf-8"):
-        raise InputError(f"gb18030 text in {name}", "valid utf-8", "Set `encoding: utf-8` (or `auto`).")
-    if encoding == "auto":
-        encoding = "utf-8" if _is_valid(data, "utf-8") or not _is_valid(data, "gb18030") else "gb18030"
-    # A byte order mark is never part of the text, whichever of the two names was declared.
-    codec = "utf-8-sig" if encoding == "utf-8" else encoding
-    try:
-        return data.decode(codec)
-    except UnicodeDecodeError as error:
-        remedy = (
-            "The bytes are valid gb18030: set `encoding: gb18030` (or `auto`)."
-            if _is_valid(data, "gb18030")
-            else "Save the file as UTF-8."
-        )
-        found = f"byte 0x{data[error.start]:02x} at offset {error.start}, which is not {encoding}"
-        raise InputError(f"{encoding} text in {name}", found, remedy) from None
-
-
-def _is_valid(data: bytes, encoding: str) -> bool:
-    try:
-        data.decode(encoding)
-    except UnicodeDecodeError:
-        return False
-    return True
+    return data.decode(codec_of(lambda: io.BytesIO(data), encoding, name))
 
 
 def read_table(path: str | Path, encoding: str = "auto") -> pd.DataFrame:
@@ -152,20 +127,25 @@ def _read_json(data: bytes, encoding: str, name: str) -> pd.DataFrame:
 
 
 def _read_jsonl(data: bytes, encoding: str, name: str) -> pd.DataFrame:
-    rows = []
     # str.splitlines would also break at U+2028 and U+0085, which JSON strings may hold unescaped.
-    for number, line in enumerate(decode(data, encoding, name).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"one JSON object a line in {name}", f"line {number}: {error}", "Mend it.") from None
-        if not isinstance(row, dict):
-            found = f"a {type(row).__name__} on line {number}"
-            raise InputError(f"one JSON object a line in {name}", found, "Write one object a line.")
-        rows.append(row)
-    return pd.DataFrame(rows, dtype=object)
+    lines = enumerate(decode(data, encoding, name).split("\n"), start=1)
+    return pd.DataFrame([parsed_line(line, number, name) for number, line in lines if line.strip()], dtype=object)
+
+
+def parsed_line(line: str, number: int, name: str) -> dict[str, Any]:
+    """A row of a jsonl file.
+
+    Raises:
+        InputError: it is no JSON object; the message has the number of the line.
+    """
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"one JSON object a line in {name}", f"line {number}: {error}", "Mend it.") from None
+    if not isinstance(row, dict):
+        found = f"a {type(row).__name__} on line {number}"
+        raise InputError(f"one JSON object a line in {name}", found, "Write one object a line.")
+    return row
 
 
 def _read_parquet(data: bytes, encoding: str, name: str) -> pd.DataFrame:

@@ -142,6 +142,8 @@ def train(args: RunArguments) -> FinishedRun:
             "best_metric": trainer.state.best_metric,
             "peak_memory_mb": peak_memory_mb(),
             "environment": environment(),
+            "distributed_type": trainer.accelerator.distributed_type.value,
+            "num_processes": trainer.accelerator.num_processes,
             "history": trainer.state.log_history,
         }
         write_json(folder / "run.json", record)

@@ -5,6 +5,14 @@ from types import SimpleNamespace
 import pytest
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "ray" in config.option.markexpr:
+        return
+    for item in items:
+        if item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.skip(reason="starts a cluster, with time limits of its own; ask with -m ray"))
+
+
 @pytest.fixture(scope="session")
 def page_folders(tmp_path_factory, make_model, tokenizer):
     """Folders of saved tiny models: `sentence`, `article` (windows) and `review` (ASAP's aspects with stars)."""

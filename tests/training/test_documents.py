@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.trainer import SentimentTrainer
 
+RECIPES = Path(__file__).parents[2] / "recipes/accelerate"
 WINDOWS = TextSettings(max_length=24, truncation="sliding", stride=6)
 
 
@@ -163,10 +165,9 @@ def test_two_processes_equal_one(documents, tmp_path):
     for processes in (1, 2):
         folder = tmp_path / f"run-{processes}"
         # On a CPU accelerate starts several processes only as if each had a GPU.
-        words = [sys.executable, "-m", "accelerate.commands.launch", f"--num_processes={processes}"]
-        words.append("--multi_gpu" if processes > 1 else "--cpu")
-        words += ["--num_cpu_threads_per_process=1", "--mixed_precision=no", "--num_machines=1"]
-        words += ["--dynamo_backend=no"]
+        hardware = RECIPES / ("ddp.yaml" if processes > 1 else "cpu.yaml")
+        words = [sys.executable, "-m", "accelerate.commands.launch", f"--config_file={hardware}"]
+        words += ["--num_cpu_threads_per_process=1"]
         words += ["-m", "sentiment_hf.training.run", f"--output_dir={folder}", "--task=reviews", "--model=scratch"]
         words += [
             f"--train_file={tmp_path / 'train.csv'}",
@@ -194,7 +195,10 @@ def test_two_processes_equal_one(documents, tmp_path):
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(words, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr[-3000:]
-        history = json.loads((folder / "run.json").read_text(encoding="utf-8"))["history"]
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        assert record["distributed_type"] == ("MULTI_CPU" if processes > 1 else "NO")
+        assert record["num_processes"] == processes
+        history = record["history"]
         results[processes] = [
             {key: entry[key] for key in ("eval_loss", "eval_macro_f1", "eval_accuracy") if key in entry}
             for entry in history

@@ -1,0 +1,273 @@
+"""Tables larger than memory: looked through once, then read block by block, as often as wanted."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import io
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from sentiment_hf.data.arrow_columns import ColumnTypes
+from sentiment_hf.data.encodings import codec_of
+from sentiment_hf.data.tables import file_kind, parsed_line, read_table
+from sentiment_hf.exceptions import InputError
+
+GZIP_MAGIC = b"\x1f\x8b"
+# Rows that are parsed at a time while a file is looked through.
+ROWS_AT_ONCE = 2000
+# What an unnamed pandas index is called in a parquet file; it numbers the rows and is no column of the table.
+_UNNAMED_INDEX = "__index_level_"
+
+
+class RowBlocks(ABC):
+    """A table on disk whose rows are read in order, in blocks, with memory for one block.
+
+    Attributes:
+        path: the file.
+        rows: how many it has.
+        schema: its columns with the types that they have, or would have, in a parquet file.
+    """
+
+    path: Path
+    rows: int
+    schema: pa.Schema
+
+    @abstractmethod
+    def _blocks(self, size: int, start: int) -> Iterator[pd.DataFrame]:
+        """Blocks of at most `size` rows from row `start` on, or from any row before it that is as easy to reach; each
+        has an index that counts the rows of the file."""
+
+    def blocks(self, size: int, start: int = 0) -> Iterator[pd.DataFrame]:
+        """The rows from row `start` (counted from 0) on, in blocks of at most `size`.
+
+        Raises:
+            InputError: the file has other rows than when it was opened.
+        """
+        end = start
+        for block in self._blocks(size, start):
+            kept = block.loc[start:]
+            if len(kept):
+                end = int(kept.index[-1]) + 1
+                if end > self.rows:
+                    break
+                yield kept
+        if end != self.rows:
+            found = f"{'more' if end > self.rows else f'{end:,}'} now"
+            raise InputError(f"{self.rows:,} rows in {self.path}", found, "Leave the file as it is while it is read.")
+
+    @property
+    def head(self) -> pd.DataFrame:
+        """The columns without rows."""
+        return pd.DataFrame(columns=self.schema.names, index=pd.RangeIndex(0))
+
+    def sha256(self) -> str:
+        """Of the file as it is on disk."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def open_blocks(path: str | Path, encoding: str = "auto") -> RowBlocks:
+    """Look through a csv, tsv, json, jsonl or parquet file, each also gzipped: all of it is read once, so that whatever
+    is wrong with it comes to light before anything is done with its rows.
+
+    Rows are those of `read_table`. csv, tsv and jsonl are read with constant memory, parquet with memory for one row
+    group; json, which is one value, and a parquet file inside a gzip file are held whole.
+
+    Raises:
+        InputError: as `read_table` does.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing there"
+        raise InputError(f"a data file at {path}", found, "Check the path.")
+    kind = file_kind(path)
+    try:
+        if kind == "json":
+            blocks: RowBlocks = _Held(path, read_table(path, encoding))
+        else:
+            _check_not_blank(path)
+            blocks = _ParquetBlocks(path) if kind == "parquet" else _OPENERS[kind](path, encoding)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"a whole gzip file at {path}", str(error), "Fetch the file again.") from None
+    except InputError:
+        raise
+    except (ValueError, pd.errors.ParserError, OSError) as error:
+        raise InputError(f"well-formed {kind} in {path}", str(error).strip(), "Mend the file there.") from None
+    if blocks.rows == 0:
+        raise InputError(f"rows in {path}", "a header and nothing below it", "Check what wrote the file.")
+    return blocks
+
+
+def _open_bytes(path: Path) -> BinaryIO:
+    """The content, unzipped if it is zipped, whatever the file's name says."""
+    with path.open("rb") as file:
+        is_zipped = file.read(2) == GZIP_MAGIC
+    return cast(BinaryIO, gzip.open(path)) if is_zipped else path.open("rb")
+
+
+def _check_not_blank(path: Path) -> None:
+    with _open_bytes(path) as file:
+        if not any(data.strip() for data in iter(lambda: file.read(1 << 16), b"")):
+            raise InputError(f"rows in {path}", "an empty file", "Check what wrote the file.")
+
+
+class _DelimitedBlocks(RowBlocks):
+    def __init__(self, path: Path, encoding: str, **options: Any) -> None:
+        self.path, self._options = path, options
+        self._codec = codec_of(lambda: _open_bytes(path), encoding, str(path))
+        self.rows = 0
+        names: list[Any] = []
+        for block in self._blocks(ROWS_AT_ONCE, 0):
+            self.rows += len(block)
+            names = names or list(block.columns)
+        self.schema = pa.schema([(str(name), pa.string()) for name in names])
+
+    def _blocks(self, size: int, start: int) -> Iterator[pd.DataFrame]:
+        # pandas decodes bytes in constant memory; of a text stream it keeps what it has read.
+        options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "index_col": False, **self._options}
+        with (
+            _open_bytes(self.path) as file,
+            pd.read_csv(file, encoding=self._codec, chunksize=size, **options) as parts,
+        ):
+            yield from parts
+
+
+class _JsonLinesBlocks(RowBlocks):
+    def __init__(self, path: Path, encoding: str) -> None:
+        self.path = path
+        self._codec = codec_of(lambda: _open_bytes(path), encoding, str(path))
+        self.rows, types = 0, ColumnTypes()
+        for number, line in self._lines():
+            types.add(parsed_line(line, number, str(path)))
+            self.rows += 1
+        self.schema = types.schema()
+
+    def _lines(self) -> Iterator[tuple[int, str]]:
+        # Lines end at \n alone: JSON strings may hold U+2028 and U+0085 unescaped.
+        with io.TextIOWrapper(_open_bytes(self.path), encoding=self._codec, newline="\n") as text:
+            for number, line in enumerate(text, start=1):
+                if line.strip():
+                    yield number, line
+
+    def _blocks(self, size: int, start: int) -> Iterator[pd.DataFrame]:
+        rows: list[dict[str, Any]] = []
+        row = 0
+        for row, (number, line) in enumerate(self._lines(), start=1):
+            if row > start:
+                rows.append(parsed_line(line, number, str(self.path)))
+            if len(rows) == size:
+                yield self._frame(rows, row)
+                rows = []
+        if rows:
+            yield self._frame(rows, row)
+
+    def _frame(self, rows: list[dict[str, Any]], end: int) -> pd.DataFrame:
+        index = pd.RangeIndex(end - len(rows), end)
+        return pd.DataFrame(rows, columns=self.schema.names, index=index, dtype=object)
+
+
+class _ParquetBlocks(RowBlocks):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _open_bytes(path) as file:
+            self._content = file.read() if isinstance(file, gzip.GzipFile) else None
+        with self._open() as parquet:
+            self.rows = parquet.metadata.num_rows
+            fields = [field for field in parquet.schema_arrow if not field.name.startswith(_UNNAMED_INDEX)]
+        self.schema = pa.schema(fields)
+
+    def _open(self) -> pq.ParquetFile:
+        # Without a buffer size a row group's columns are fetched whole.
+        source = self.path if self._content is None else io.BytesIO(self._content)
+        return pq.ParquetFile(source, buffer_size=1 << 20, pre_buffer=False)
+
+    def _blocks(self, size: int, start: int) -> Iterator[pd.DataFrame]:
+        with self._open() as parquet:
+            place = group = 0
+            while group < parquet.num_row_groups and place + parquet.metadata.row_group(group).num_rows <= start:
+                place += parquet.metadata.row_group(group).num_rows
+                group += 1
+            groups = list(range(group, parquet.num_row_groups))
+            for batch in parquet.iter_batches(size, row_groups=groups, columns=self.schema.names):
+                if not batch.num_rows:
+                    continue
+                # Arrow's own types in pandas: an integer column with a gap does not turn into floats.
+                block = batch.to_pandas(types_mapper=pd.ArrowDtype, ignore_metadata=True)
+                block.index = pd.RangeIndex(place, place + len(block))
+                place += len(block)
+                yield block
+
+
+class _Held(RowBlocks):
+    """A table in memory."""
+
+    def __init__(self, path: Path, frame: pd.DataFrame) -> None:
+        self.path, self.rows, self._frame = path, len(frame), frame
+        types = ColumnTypes()
+        for row in frame.to_dict("records"):
+            types.add({str(name): value for name, value in row.items()})
+        self.schema = types.schema()
+
+    def _blocks(self, size: int, start: int) -> Iterator[pd.DataFrame]:
+        for place in range(start, self.rows, size):
+            yield self._frame.iloc[place : place + size]
+
+
+def _csv(path: Path, encoding: str) -> RowBlocks:
+    return _DelimitedBlocks(path, encoding)
+
+
+def _tsv(path: Path, encoding: str) -> RowBlocks:
+    return _DelimitedBlocks(path, encoding, sep="\t", quoting=csv.QUOTE_NONE)
+
+
+_OPENERS = {"csv": _csv, "tsv": _tsv, "jsonl": _JsonLinesBlocks}
+
+
+class RowCursor:
+    """Reads ranges of rows one after the other; ascending ranges cost one reading of the file in all.
+
+    Args:
+        source: the table.
+        size: rows of a block.
+    """
+
+    def __init__(self, source: RowBlocks, size: int) -> None:
+        self.source, self.size = source, size
+        self._blocks: Iterator[pd.DataFrame] = iter(())
+        # Rows that were read and not handed out, and the row that comes after them.
+        self._ahead = source.head
+        self._row: int | None = None
+
+    def rows(self, start: int, stop: int) -> Iterator[pd.DataFrame]:
+        """The rows from `start` up to `stop` (exclusive) in blocks that are cut at `start` and every `size` rows from
+        there, wherever the cursor comes from: who asks for the same range gets the same blocks."""
+        while start < stop:
+            end = min(start + self.size, stop)
+            yield self._take(start, end)
+            start = end
+
+    def _take(self, start: int, stop: int) -> pd.DataFrame:
+        first = self._row if self._ahead.empty else int(self._ahead.index[0])
+        if first is None or start < first:
+            self._blocks, self._ahead, self._row = self.source.blocks(self.size, start), self.source.head, start
+        pieces = []
+        while True:
+            kept = self._ahead.loc[start : stop - 1]
+            if len(kept):
+                pieces.append(kept)
+            if self._row is not None and self._row >= stop:
+                break
+            self._ahead = next(self._blocks)
+            self._row = int(self._ahead.index[-1]) + 1
+        self._ahead = self._ahead.loc[stop:]
+        return pieces[0] if len(pieces) == 1 else pd.concat(pieces)
