@@ -97,13 +97,16 @@ def test_the_ready_classifier_knows_reviews_that_it_never_saw(shared):
     assert sum(right) / len(right) > 0.88
 
 
+FILES_FOR_A_WHEEL = ("setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     """Built from a copy of the sources: building leaves files beside them."""
     folder = tmp_path_factory.mktemp("wheel")
     tracked = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
     for name in tracked.stdout.splitlines():
-        if name.startswith(("sentiment_hf/", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")):
+        if name.startswith(("sentiment_hf/", "spaces_demo/")) or name in FILES_FOR_A_WHEEL:
             target = folder / "source" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
@@ -117,6 +120,7 @@ def test_the_wheel_holds_the_models(wheel):
     wanted = ["starter/model.safetensors", "starter/tokenizer.json", "starter/README.md", "starter/config.json"]
     wanted += ["starter/reviews/config.json", "starter/reviews/tokenizer.json"]
     wanted += ["starter/reviews/onnx/model_quint8_avx2.onnx", "evaluation/sentiment_metrics/sentiment_metrics.py"]
+    wanted += [f"spaces_demo/{name}" for name in ("README.md", "app.py", "requirements.txt")]
     assert {f"sentiment_hf/{name}" for name in wanted} <= set(names)
     assert not any("runs/" in name or name.startswith("tests/") for name in names)
 
@@ -131,7 +135,10 @@ def refuse(*_):
 socket.socket.connect = socket.getaddrinfo = refuse
 import sentiment_hf
 from sentiment_hf.cli import main
+from sentiment_hf.publishing.space import space_folder
 print(sentiment_hf.__file__)
+# What `push --space` sends.
+print(space_folder())
 sys.exit(max(main(words) for words in json.loads(sys.argv[1])))
 """
 
@@ -152,8 +159,10 @@ def test_the_wheel_works_elsewhere_without_sources_and_network(wheel, train_file
     command = [sys.executable, "-c", ELSEWHERE, json.dumps(verbs)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    where, *printed = done.stdout.splitlines()
+    where, space, *printed = done.stdout.splitlines()
     assert Path(where).is_relative_to(installed)
+    assert Path(space) == installed / "sentiment_hf" / "spaces_demo"
+    assert (Path(space) / "app.py").read_bytes() == (ROOT / "spaces_demo" / "app.py").read_bytes()
     answers = [json.loads(line) for line in printed if line.startswith("{")]
     assert answers[0]["label"] == "negative"
     assert answers[1]["label"] in ("negative", "positive")

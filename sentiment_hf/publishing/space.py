@@ -17,7 +17,7 @@ LEFT_BEHIND = ("__pycache__", ".ipynb_checkpoints")
 
 
 def space_folder() -> Path:
-    """The page's files: in the package, or beside it in a checkout.
+    """The page's files: in the package where it was installed from a wheel, beside it in a checkout.
 
     Raises:
         InputError: they are in neither.
@@ -25,7 +25,7 @@ def space_folder() -> Path:
     for folder in (PACKAGE / FOLDER, PACKAGE.parent / FOLDER):
         if (folder / "app.py").is_file():
             return folder
-    remedy = f"Push from a checkout of the project, which has {FOLDER}/, or leave --space out."
+    remedy = f"Install the package anew, which has {FOLDER}/, or leave --space out."
     raise InputError(f"the page's files for --space in {FOLDER}", "none beside this installation", remedy)
 
 
