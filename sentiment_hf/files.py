@@ -47,6 +47,27 @@ def move_files(source: Path, target: Path, last: str | None = None) -> None:
         os.replace(item, target / item.name)
 
 
+@contextmanager
+def held_alone(folder: Path) -> Iterator[bool]:
+    """Whether this process is the only one that holds the folder; it is let go at the end, and by a process that dies.
+
+    Where the system has no such locks, as Windows, everybody is told so.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield True
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+
+
 def size_mb(*paths: Path) -> float:
     """Size of files on disk in MB (10**6 bytes)."""
     return sum(path.stat().st_size for path in paths) / 1e6

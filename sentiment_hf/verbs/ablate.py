@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.exceptions import InputError, exits_cleanly
+from sentiment_hf.files import held_alone
 from sentiment_hf.studies.ablation import run_sweep
 from sentiment_hf.studies.outcome import FAILED
 from sentiment_hf.studies.plan import Run, plan_runs
@@ -46,10 +47,14 @@ def main(words: Sequence[str]) -> int:
             show(f"{run.folder}  {run.name}: {_progress(run)}")
         return 0
     keep_models = args.keep_models == "true"
-    if sweep.search is None:
-        outcomes = run_sweep(sweep.name, runs, folder, keep_models, chosen=chosen)
-    else:
-        outcomes = run_search(sweep, folder, overrides, keep_models)
+    with held_alone(folder) as alone:
+        if not alone:
+            remedy = "Wait for it, or choose another --output_dir."
+            raise InputError(f"one sweep at a time in {folder}", "another that is running", remedy)
+        if sweep.search is None:
+            outcomes = run_sweep(sweep.name, runs, folder, keep_models, chosen=chosen)
+        else:
+            outcomes = run_search(sweep, folder, overrides, keep_models)
     show(sweep_table(sweep.name, summarize(outcomes)))
     show(f"{TABLE_FILE}, {RESULTS_FILE} and the runs are in {folder}")
     return 1 if any(outcome.status == FAILED for outcome in outcomes) else 0

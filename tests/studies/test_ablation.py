@@ -15,6 +15,7 @@ import yaml
 
 from sentiment_hf.cli import main
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import held_alone
 from sentiment_hf.studies import ablation
 from sentiment_hf.studies.outcome import Outcome
 from sentiment_hf.studies.plan import plan_runs
@@ -262,6 +263,24 @@ def test_a_sweep_from_end_to_end(tmp_path, train_file, monkeypatch, capsys):
     sweep.write_text(text, encoding="utf-8")
     assert main(words) == 0
     assert len(started) == 2
+
+
+def test_two_sweeps_do_not_share_a_folder(tmp_path, train_file, monkeypatch, capsys):
+    """They would train the same runs in the same folders at the same time."""
+    (tmp_path / "plain.yaml").write_text(BASE, encoding="utf-8")
+    (tmp_path / "compare.yaml").write_text("base: plain.yaml\nlist: {plain: {}}\nseeds: [42]\n", encoding="utf-8")
+    monkeypatch.setattr(ablation, "_start", lambda run, floor: 1)
+    folder = tmp_path / "sweep"
+    words = ["ablate", f"--config={tmp_path / 'compare.yaml'}", f"--output_dir={folder}", f"--train_file={train_file}"]
+    with held_alone(folder) as alone:
+        assert alone
+        assert main(words) == 2
+        assert f"one sweep at a time in {folder}, found another that is running" in capsys.readouterr().err
+        assert not (folder / "table.md").exists()
+    # Now it begins, and its only run fails.
+    monkeypatch.setattr(ablation, "_reason", lambda log, status: "no reason")
+    assert main(words) == 1
+    assert (folder / "table.md").exists()
 
 
 def is_whole(checkpoint):
