@@ -8,13 +8,14 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import to_json
 
 from sentiment_hf.option_values import check_positive
 from sentiment_hf.serving.answers import TOP_K, Answer
@@ -22,11 +23,13 @@ from sentiment_hf.serving.batching import Batcher, BatchLimits, ClosedError, Que
 from sentiment_hf.serving.body_limit import BodyLimit
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.serving.traffic import Traffic
+from sentiment_hf.serving.wakeups import Wakeups
 
 # What the log of a web server calls a request whose client did not wait; nobody reads the answer.
 CLIENT_GONE = 499
 # Seconds after which a client that was turned away may come back.
 RETRY_AFTER = "1"
+JSON = "application/json"
 
 
 @dataclass(frozen=True)
@@ -49,15 +52,6 @@ class RequestLimits:
         check_positive("max_body_bytes", self.max_body_bytes)
 
 
-def _characters_only(text: str) -> str:
-    # JSON can spell half a surrogate pair, which no answer could repeat. What this raises is a ValueError.
-    text.encode("utf-8")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_characters_only)]
-
-
 class PredictRequest(BaseModel):
     """Texts to classify."""
 
@@ -65,7 +59,7 @@ class PredictRequest(BaseModel):
         extra="forbid", strict=True, json_schema_extra={"examples": [{"texts": ["房间很吵，再也不来了"], "top_k": 2}]}
     )
 
-    texts: Text | Annotated[list[Text], Field(min_length=1)] = Field(description="one text, or a list of them")
+    texts: str | Annotated[list[str], Field(min_length=1)] = Field(description="one text, or a list of them")
     top_k: int = Field(TOP_K, ge=1, le=100, description="labels listed under `top`")
 
 
@@ -120,6 +114,7 @@ def build_api(
     limits = limits or RequestLimits()
     traffic = Traffic()
     batcher = Batcher(classifier, batch or BatchLimits(), traffic.batch)
+    wakeups = Wakeups()
     traffic.watch_queue(lambda: batcher.waiting)
 
     @asynccontextmanager
@@ -139,11 +134,19 @@ def build_api(
     @app.post(
         "/predict",
         response_model=PredictResponse,
-        response_model_exclude_unset=True,
-        responses={413: {"description": "the body is too large"}, 503: {"description": "too many texts wait"}},
+        openapi_extra={
+            "requestBody": {"required": True, "content": {JSON: {"schema": PredictRequest.model_json_schema()}}}
+        },
+        responses={
+            413: {"description": "the body is too large"},
+            415: {"description": "the body is not JSON"},
+            422: {"description": "wrong types, unknown fields or too many texts"},
+            503: {"description": "too many texts wait"},
+        },
     )
-    async def predict(request: Request, wanted: PredictRequest) -> Response | dict[str, object]:
+    async def predict(request: Request) -> Response:
         """Labels with probabilities for one text or many."""
+        wanted = await _read(request)
         texts = [wanted.texts] if isinstance(wanted.texts, str) else wanted.texts
         if len(texts) > limits.max_texts:
             detail = f"Expected at most {limits.max_texts:,} texts, found {len(texts):,}. Send several requests."
@@ -153,11 +156,12 @@ def build_api(
         except (QueueFullError, ClosedError) as error:
             detail = "The server stops." if isinstance(error, ClosedError) else "Too many texts wait. Try again."
             raise HTTPException(503, detail, {"Retry-After": RETRY_AFTER}) from None
-        answers = await _answers_or_hang_up(request, futures)
+        answers = await _answers_or_hang_up(request, futures, wakeups)
         if answers is None:
             traffic.texts_dropped(sum(future.cancelled() for future in futures))
             return Response(status_code=CLIENT_GONE)
-        return {"answers": [answer.to_dict() for answer in answers]}
+        # Written at once: they are ours, and checking them against PredictResponse costs more than answering does.
+        return Response(to_json({"answers": [answer.to_dict() for answer in answers]}), media_type=JSON)
 
     @app.get("/health", response_model=Health)
     async def health(response: Response) -> Health:
@@ -181,17 +185,37 @@ def build_api(
     return app
 
 
-async def _answers_or_hang_up(request: Request, futures: Sequence[Future[Answer]]) -> list[Answer] | None:
+async def _read(request: Request) -> PredictRequest:
+    """The body, parsed and checked in one step.
+
+    Raises:
+        HTTPException: status 415, where the body says that it is something else.
+        RequestValidationError: status 422, with what is wrong and where.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    # A page of another site could send a form or plain text here without asking first, but not this.
+    if kind != JSON:
+        raise HTTPException(415, f"Expected Content-Type: {JSON}, found {kind[:80] or 'none'}.")
+    try:
+        return PredictRequest.model_validate_json(await request.body())
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in found]) from None
+
+
+async def _answers_or_hang_up(
+    request: Request, futures: Sequence[Future[Answer]], wakeups: Wakeups
+) -> list[Answer] | None:
     """The answers in order, or None where the client hung up; what was not read by then is cancelled."""
-    answers = asyncio.gather(*(asyncio.wrap_future(future) for future in futures))
+    # Texts are answered in the order of the queue, so that with the last of a request all of them are there.
+    answered = wakeups.when_done(futures[-1])
     # The body has been read: the next message of this request is that its client is gone.
     gone = asyncio.ensure_future(request.receive())
-    either: set[asyncio.Future[Any]] = {answers, gone}
-    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-    if answers.done():
+    gone.add_done_callback(lambda _: wakeups.wake(answered))
+    await answered
+    if futures[-1].done():
         gone.cancel()
-        return answers.result()
-    answers.cancel()
+        return [future.result() for future in futures]
     for future in futures:
         future.cancel()
     return None

@@ -167,7 +167,7 @@ class Batcher:
             items[0].answer.set_exception(error)
             return
         for item, answer in zip(items, answers, strict=True):
-            if isinstance(answer, Prediction):
+            if isinstance(answer, Prediction) and len(answer.top) > item.top_k:
                 # The batch was asked for the longest list that one of them wants.
                 answer = replace(answer, top=answer.top[: item.top_k])  # noqa: PLW2901
             item.answer.set_result(answer)
