@@ -184,6 +184,9 @@ class _ParquetBlocks(RowBlocks):
             self.rows = parquet.metadata.num_rows
             fields = [field for field in parquet.schema_arrow if not field.name.startswith(_UNNAMED_INDEX)]
         self.schema = pa.schema(fields)
+        twice = next((name for name in self.schema.names if self.schema.names.count(name) > 1), None)
+        if twice is not None:
+            raise InputError(f"columns of different names in {path}", f"{twice!r} twice", "Rename one of them.")
 
     def _open(self) -> pq.ParquetFile:
         # Without a buffer size a row group's columns are fetched whole.

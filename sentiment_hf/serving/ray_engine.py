@@ -42,7 +42,15 @@ class _Worker:
         self._writer = ShardWriter(classifier, open_blocks(file, encoding), settings, shards)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        return {"rows": np.array([self._writer.write(int(index)) for index in batch["id"]])}
+        return {"rows": np.array([self._write(int(index)) for index in batch["id"]])}
+
+    def _write(self, index: int) -> int:
+        shards = self._writer.shards
+        if not shards.missing([index]):
+            # Ray hands a part out again whose writer died before it could say that it was done.
+            start, stop = shards.span(index)
+            return stop - start
+        return self._writer.write(index)
 
 
 def require_ray() -> None:

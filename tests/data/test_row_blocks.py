@@ -153,6 +153,12 @@ def test_parquet_columns_keep_their_values(tmp_path):
     assert pa.Table.from_pandas(block, schema=table.schema, preserve_index=False).equals(table)
 
 
+def test_columns_of_one_name_are_refused(tmp_path):
+    pq.write_table(pa.table([["很好"], ["很差"]], names=["text", "text"]), tmp_path / "rows.parquet")
+    with pytest.raises(InputError, match="'text' twice"):
+        open_blocks(tmp_path / "rows.parquet")
+
+
 def test_memory_does_not_grow_with_the_file(tmp_path):
     """A process that has read files of 1,000 rows needs hardly more for 100,000, which are 30 MB."""
     code = """if True:

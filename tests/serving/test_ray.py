@@ -6,6 +6,7 @@ python -m pytest -m ray tests/serving/test_ray.py
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +46,16 @@ def test_ray_writes_the_same_parts(model_folder, train_file, tmp_path):
         "_manifest.json",
         *(f"part-0000{n}-of-00005.jsonl" for n in range(5)),
     ]
+
+
+@pytest.mark.ray
+def test_a_killed_worker_is_started_again(model_folder, tmp_path):
+    pytest.importorskip("ray")
+    script = Path(__file__).parents[1] / "reliability/killed_job.py"
+    words = [sys.executable, script, "--engine=ray", "--shards=20", f"--model={model_folder}", f"--folder={tmp_path}"]
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "status 0 and 0; 2,000 rows, every one once and in order" in done.stdout
 
 
 def test_without_ray_the_extra_is_named(model_folder, train_file, tmp_path, monkeypatch, capsys):
