@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import sys
+from io import TextIOWrapper
 from typing import Any
 
 PLAIN_WIDTH = 140
 
 
 def show(renderable: Any) -> None:
-    """Print a rich table, or text as it is."""
+    """Print a rich table, or text as it is; what the terminal's encoding lacks becomes a question mark."""
     from rich.console import Console
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     # rich squeezes tables into 80 columns where there is no terminal, for example in a log of CI.
-    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    # Cells hold names and texts of the data, in which [b] is no markup and :x: no picture.
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    console = Console(width=width, highlight=False, markup=False, emoji=False)
     if isinstance(renderable, str):
         console.out(renderable, highlight=False)
     else:

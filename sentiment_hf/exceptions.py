@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 import threading
@@ -67,8 +68,60 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, before)
 
 
+_NO_ROOM = "a full disk", "Make room there, then start the same command again."
+_TOO_LARGE = "a limit on the size of files", "Raise it (ulimit -f), then start the same command again."
+_READ_ONLY = "a place that takes no writing", "Choose a folder of your own for the output."
+_FORBIDDEN = "no permission", "Choose a folder of your own, or ask for the right to use this one."
+_NO_FOLDER = "a file where a folder would have to be, or the other way round", "Choose another path."
+_BAD_NAME = "a name that no file can have", "Choose a shorter one of usual characters."
+# What the operating system says of a place, by its number, and by the words that libraries repeat without it.
+_BY_NUMBER = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EFBIG: _TOO_LARGE,
+    errno.EROFS: _READ_ONLY,
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.ENOTDIR: _NO_FOLDER,
+    errno.EISDIR: _NO_FOLDER,
+    errno.EEXIST: _NO_FOLDER,
+    errno.ENAMETOOLONG: _BAD_NAME,
+}
+_BY_WORDS = {
+    "No space left on device": _NO_ROOM,
+    "Disk quota exceeded": _NO_ROOM,
+    "File too large": _TOO_LARGE,
+    "Read-only file system": _READ_ONLY,
+    "Permission denied": _FORBIDDEN,
+    "embedded null": _BAD_NAME,
+    # torch does not say why its writer failed; it fails where no more bytes are taken.
+    "PytorchStreamWriter failed": _NO_ROOM,
+    "inline_container.cc": _NO_ROOM,
+}
+
+
+def storage_error(error: BaseException) -> InputError | None:
+    """An error that a disk or a path is the reason of, directly or behind others, as the sentence that says so.
+
+    Returns:
+        None where the reason is another one.
+    """
+    seen: list[BaseException] = []
+    behind: BaseException | None = error
+    while behind is not None and behind not in seen:
+        said = _BY_NUMBER.get(behind.errno or 0) if isinstance(behind, OSError) else None
+        said = said or next((reason for words, reason in _BY_WORDS.items() if words in str(behind)), None)
+        if said is not None:
+            name = behind.filename if isinstance(behind, OSError) else None
+            return InputError(f"a place to write to{'' if name is None else f' at {name}'}", *said)
+        seen.append(behind)
+        behind = behind.__cause__ or behind.__context__
+    return None
+
+
 def exits_cleanly(main: Callable[P, int]) -> Callable[P, int]:
-    """Let a program's `main` end in one sentence: an `InputError` with status 2, Ctrl-C with status 130."""
+    """Let a program's `main` end in one sentence: an `InputError` and a full or read-only disk with status 2, Ctrl-C
+    with status 130."""
 
     @wraps(main)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> int:
@@ -80,6 +133,12 @@ def exits_cleanly(main: Callable[P, int]) -> Callable[P, int]:
         except KeyboardInterrupt:
             sys.stderr.write("interrupted\n")
             return INTERRUPTED_STATUS
+        except Exception as error:
+            said = storage_error(error)
+            if said is None:
+                raise
+            sys.stderr.write(f"error: {said}\n")
+            return EXIT_STATUS
 
     return wrapper
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +13,24 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from sentiment_hf.exceptions import InputError
+
+# Process numbers say something on one machine alone; folders are shared between several.
+_STAGING, _PARTIAL = ".staging-", ".partial"
+_OWN_STAGING = f"{_STAGING}{platform.node()}-"
+
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file in one step."""
+    """Replace a file in one step; lone surrogates, which no file can hold, become question marks."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    partial = path.with_name(path.name + _PARTIAL)
+    try:
+        partial.write_text(text, encoding="utf-8", errors="replace")
+        os.replace(partial, path)
+    except BaseException:
+        # A disk that is full already keeps no half of it.
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -31,18 +44,62 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def staging_folder(target: Path) -> Iterator[Path]:
-    """A folder beside the files of `target`, gone at the end whatever happens; move out of it what is to stay."""
+    """A folder beside the files of `target`, gone at the end whatever happens; move out of it what is to stay.
+
+    A process that is killed leaves its folder behind; the next one on this machine removes it.
+    """
     target.mkdir(parents=True, exist_ok=True)
-    staging = Path(mkdtemp(prefix=".staging-", dir=target))
+    _remove_abandoned(target)
+    staging = Path(mkdtemp(prefix=f"{_OWN_STAGING}{os.getpid()}-", dir=target))
     try:
         yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def _remove_abandoned(target: Path) -> None:
+    for folder in target.glob(f"{glob.escape(_OWN_STAGING)}*"):
+        process = folder.name.removeprefix(_OWN_STAGING).partition("-")[0]
+        if process.isdigit() and int(process) != os.getpid() and not _is_running(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        # Somebody else's, or a number that no process can have: whatever it is, it is not touched.
+        return True
+    return True
+
+
+def contents(folder: Path) -> list[Path]:
+    """What a folder holds, sorted, but for what processes that were killed left of their work; nothing where there is
+    no folder."""
+    if not folder.is_dir():
+        return []
+    items = sorted(folder.iterdir())
+    return [item for item in items if not item.name.startswith(_STAGING) and item.suffix != _PARTIAL]
+
+
+def check_empty(folder: Path) -> None:
+    """Raises InputError where a folder that is to be filled holds something."""
+    found = ", ".join(item.name for item in contents(folder)[:5])
+    if found or folder.is_file():
+        remedy = "Choose another --output_dir, or remove this one."
+        raise InputError(f"an empty folder at {folder}", found or "a file", remedy)
+
+
 def move_files(source: Path, target: Path, last: str | None = None) -> None:
-    """Move every file of a folder into another, replacing; the file named `last`, by which readers know a complete
-    folder, goes last."""
+    """Move every file of a folder into another, replacing.
+
+    The file named `last`, by which readers know a complete folder, goes last, and an older one of that name goes before
+    the first, so that it never stands beside files of two ages.
+    """
+    if last is not None:
+        (target / last).unlink(missing_ok=True)
     for item in sorted(source.iterdir(), key=lambda item: item.name == last):
         os.replace(item, target / item.name)
 

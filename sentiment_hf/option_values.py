@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import field
 from typing import Any
 
-import yaml
-
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.strict_yaml import load_yaml
 
 
 def option(default: Any, help: str) -> Any:
@@ -20,8 +19,8 @@ def parse_value(value: Any, name: str, kinds: tuple[type, ...]) -> Any:
     """A structured key, which a command line gives as text (`{negative: 2}`) and a recipe as it is."""
     if isinstance(value, str):
         try:
-            value = yaml.safe_load(value)
-        except yaml.YAMLError:
+            value = load_yaml(value)
+        except ValueError:
             raise InputError(f"YAML or JSON for {name}", repr(value), "Quote it as '{name: value}'.") from None
     if value is not None and not isinstance(value, kinds):
         names = " or ".join({"dict": "a mapping", "list": "a list", "str": "a word"}[kind.__name__] for kind in kinds)

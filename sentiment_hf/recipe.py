@@ -10,14 +10,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.options import FINE_TUNING_PARTS
+from sentiment_hf.strict_yaml import load_yaml
 
 
-def read_recipe(path: str | Path, known: Iterable[str]) -> dict[str, Any]:
-    """The keys of a recipe file.
+def read_recipe(path: str | Path, known: Iterable[str] | None) -> dict[str, Any]:
+    """The keys of a recipe file; `known` are those that it may have, None for any.
 
     Raises:
         InputError: no such file, not a YAML mapping, or a key that is not in `known`.
@@ -26,12 +25,13 @@ def read_recipe(path: str | Path, known: Iterable[str]) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"a recipe at {path}", "nothing there", "Check the path.")
     try:
-        keys = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"YAML in {path}", " ".join(str(error).split()), "Mend the file there.") from None
+        keys = load_yaml(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        raise InputError(f"YAML in {path}", str(error), "Mend the file there.") from None
     if not isinstance(keys, dict):
         raise InputError(f"`key: value` lines in {path}", type(keys).__name__, "Look at recipes/reviews for examples.")
-    check_known(keys, known, str(path))
+    if known is not None:
+        check_known(keys, known, str(path))
     return keys
 
 

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sentiment_hf"
 # Lowest floor first; a file imports from its own floor or a lower one.
 FLOORS = [
-    {"exceptions", "hardware", "files", "console"},
+    {"exceptions", "hardware", "files", "processes", "strict_yaml", "console"},
     {"tasks", "aspects", "option_values", "options", "recipe"},
     {"data"},
     {"modeling"},

@@ -76,7 +76,9 @@ class System:
             model = _open_optimum(self.model)
         # The documented way to feed many texts: one call with a batch size, truncated as the model was trained.
         options = {"truncation": True, "max_length": recorded_settings(config, tokenizer, self.model).max_length}
-        classify = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
+        classify = pipeline(
+            "text-classification", model=model, tokenizer=tokenizer, device="cpu", trust_remote_code=False
+        )
         return lambda texts: [row["label"] for row in classify(list(texts), batch_size=self.batch_size, **options)]
 
 

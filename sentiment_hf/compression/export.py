@@ -114,6 +114,8 @@ def export_model(
         if table is not None:
             table.to_csv(output / SENSITIVITY_FILE, index=False)
         if (staging / HEAD_FILE).is_file():
+            # The two halves of a model are of one export, or one of them is not there.
+            (output / FP32_FILE).unlink(missing_ok=True)
             os.replace(staging / HEAD_FILE, output / HEAD_FILE)
         os.replace(fp32, output / FP32_FILE)
         if int8 is not None and gate is not None and gate.passed:

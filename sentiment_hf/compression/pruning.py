@@ -22,7 +22,7 @@ from sentiment_hf.compression.structure import (
 from sentiment_hf.data.padding import pad_rows
 from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import move_files, size_mb, staging_folder, write_json
+from sentiment_hf.files import check_empty, move_files, size_mb, staging_folder, write_json
 from sentiment_hf.modeling.classifier import load_classifier
 from sentiment_hf.modeling.configuration_bert_heads import HeadPrunedBertConfig
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
@@ -93,8 +93,7 @@ def prune_structure(
         raise InputError("one of heads and width", "both", "width takes heads out in the same measure.")
     if rows.empty:
         raise InputError("training rows to judge importance by", "none", "Give --calibration.")
-    if output.is_dir() and any(output.iterdir()):
-        raise InputError(f"an empty folder at {output}", "files", "Choose another --output_dir.")
+    check_empty(output)
     # Before anything is weighed, which takes long.
     kept_count(config.intermediate_size, ffn, "neurons")
     kept_count(config.num_attention_heads, min(heads, width), "heads")

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.tokenization import TextSettings, cleaned_texts
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import move_files, size_mb, staging_folder, write_json
+from sentiment_hf.files import check_empty, move_files, size_mb, staging_folder, write_json
 from sentiment_hf.modeling.classifier import load_classifier
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.names import resolve_model
@@ -132,8 +132,7 @@ def prune_vocabulary(
     if min_count < 1 or (han_rank is not None and han_rank < 0):
         found = f"min_count {min_count}, han_rank {han_rank}"
         raise InputError("min_count of at least 1 and han_rank of at least 0", found, "1 keeps every piece in use.")
-    if output.is_dir() and any(output.iterdir()):
-        raise InputError(f"an empty folder at {output}", "files", "Choose another --output_dir.")
+    check_empty(output)
     config, tokenizer = load_config(name), load_tokenizer(name)
     settings = recorded_settings(config, tokenizer, name)
     kept = kept_pieces(tokenizer, count_pieces(tokenizer, texts, settings), min_count, han_rank)

@@ -16,10 +16,13 @@ from sentiment_hf.data import weibo
 from sentiment_hf.exceptions import InputError
 
 _NESTED_AMPERSAND = re.compile(r"&(?:amp;)+")
+# Python refuses to read whole numbers of more than 4300 digits; no character has so high a number.
+_HUGE_ENTITY = re.compile(r"&#[0-9]{1000,};?")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,200}>")
 # Web addresses end where Chinese text or its punctuation begins, so \S would be far too greedy.
 _URL = re.compile(r"(?:https?://|www\.)[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+", re.IGNORECASE)
-_EMAIL = re.compile(r"[A-Za-z0-9._%+\-]+@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+")
+# Tried once for a run of characters: tried at each of them, a megabyte of letters would take a day.
+_EMAIL = re.compile(r"(?<![A-Za-z0-9._%+\-])[A-Za-z0-9._%+\-]++@[A-Za-z0-9\-]+(?:\.[A-Za-z0-9\-]+)+")
 _MENTION = re.compile(r"@[\w\-]{1,30}[:：]?")
 _SPACE = re.compile(r"\s+")
 # Control, format (zero-width and direction marks; the joiner that builds emoji stays), surrogate, private use.
@@ -27,6 +30,8 @@ _KEEP_FORMAT = "\u200d"
 _REPEAT = re.compile(r"([^\w\s])\1{3,}|([^\W\d])\2{3,}")
 
 _MAX_PASSES = 20
+# What entities, tags, addresses, mentions, topics and emoji are made of.
+_MARKS = re.compile(r"[<>&@#\[\]/]")
 # Switches with more than two positions.
 CHOICES = {"retweets": weibo.RETWEETS, "topics": weibo.TOPICS, "emoji": weibo.EMOJI}
 
@@ -96,14 +101,20 @@ def clean(text: str, switches: Cleaning) -> str:
     """Clean one text; cleaning what is clean already changes nothing.
 
     One step can make work for another (an entity may hide an address), so the steps repeat until none changes the
-    text.
+    text. Nobody writes marks within marks within marks by the dozen but to do harm: of a text that has not settled by
+    then the marks go.
     """
+    cleaned, settled = _settle(text, switches)
+    return cleaned if settled else _settle(_MARKS.sub(" ", cleaned), switches)[0]
+
+
+def _settle(text: str, switches: Cleaning) -> tuple[str, bool]:
     for _ in range(_MAX_PASSES):
         cleaned = _clean_once(text, switches)
         if cleaned == text:
-            break
+            return text, True
         text = cleaned
-    return text
+    return text, False
 
 
 def _clean_once(text: str, switches: Cleaning) -> str:
@@ -114,7 +125,8 @@ def _clean_once(text: str, switches: Cleaning) -> str:
     # Before mentions are removed: a chain is told by them.
     text = weibo.topics(weibo.unchain(text, switches.retweets), switches.topics)
     if switches.html:
-        text = _TAG.sub(" ", html.unescape(_NESTED_AMPERSAND.sub("&", text)))
+        text = _HUGE_ENTITY.sub("\ufffd", _NESTED_AMPERSAND.sub("&", text))
+        text = _TAG.sub(" ", html.unescape(text))
     if switches.urls:
         text = _URL.sub(" ", text)
     if switches.emails:

@@ -153,8 +153,8 @@ def pick_column(
 
 
 def as_text(value: Any) -> str | None:
-    """A cell as text; None for a missing one (None, NaN)."""
+    """A cell as text; None for a missing one (None, NaN, pandas' NA and NaT)."""
     if isinstance(value, str):
         return value
     is_nan = isinstance(value, float) and math.isnan(value)
-    return None if value is None or is_nan else str(value)
+    return None if is_nan or any(value is missing for missing in (None, pd.NA, pd.NaT)) else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
@@ -15,8 +16,8 @@ from sentiment_hf.data.tokenization import TextSettings, cleaned_texts, kept_pos
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-# Comparing takes time with the square of what cleaning changed.
-_MOST_TO_COMPARE = 5000
+# Comparing looks at each pair of equal characters, and more than once.
+_MOST_TO_COMPARE, _MOST_PAIRS = 5000, 500_000
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,9 @@ def align(given: str, cleaned: str) -> list[int | None] | None:
     for text, places in ((given, list(range(len(given)))), (plain, [place for _, place in pairs])):
         if text == cleaned:
             return list(places)
-    if max(len(plain), len(cleaned)) > _MOST_TO_COMPARE:
+    counts = Counter(plain)
+    pairs_of_equals = sum(counts[char] * count for char, count in Counter(cleaned).items())
+    if max(len(plain), len(cleaned)) > _MOST_TO_COMPARE or pairs_of_equals > _MOST_PAIRS:
         return None
     found: list[int | None] = [None] * len(cleaned)
     matcher = SequenceMatcher(None, plain, cleaned, autojunk=False)

@@ -6,7 +6,6 @@ import csv
 import gzip
 import hashlib
 import io
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 
 from sentiment_hf.data.arrow_columns import ColumnTypes
 from sentiment_hf.data.encodings import codec_of
-from sentiment_hf.data.tables import file_kind, parsed_line, read_table
+from sentiment_hf.data.tables import file_kind, parsed_line, read_table, whatever_is_wrong_said
 from sentiment_hf.exceptions import InputError
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -90,18 +89,12 @@ def open_blocks(path: str | Path, encoding: str = "auto") -> RowBlocks:
         found = "a folder" if path.is_dir() else "nothing there"
         raise InputError(f"a data file at {path}", found, "Check the path.")
     kind = file_kind(path)
-    try:
+    with whatever_is_wrong_said(kind, path):
         if kind == "json":
             blocks: RowBlocks = _Held(path, read_table(path, encoding))
         else:
             _check_not_blank(path)
             blocks = _ParquetBlocks(path) if kind == "parquet" else _OPENERS[kind](path, encoding)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"a whole gzip file at {path}", str(error), "Fetch the file again.") from None
-    except InputError:
-        raise
-    except (ValueError, pd.errors.ParserError, OSError) as error:
-        raise InputError(f"well-formed {kind} in {path}", str(error).strip(), "Mend the file there.") from None
     if blocks.rows == 0:
         raise InputError(f"rows in {path}", "a header and nothing below it", "Check what wrote the file.")
     return blocks

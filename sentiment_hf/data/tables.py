@@ -6,7 +6,11 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable
+import re
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,9 @@ from sentiment_hf.data.encodings import codec_of
 from sentiment_hf.exceptions import InputError
 
 FILE_KINDS = ("csv", "tsv", "json", "jsonl", "parquet")
+# JSON can spell half a surrogate pair, which is no character.
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_COMPLAINT = 300
 
 
 def file_kind(path: Path) -> str:
@@ -66,22 +73,39 @@ def read_table(path: str | Path, encoding: str = "auto") -> pd.DataFrame:
         raise InputError(f"a data file at {path}", found, "Check the path.")
     kind = file_kind(path)
     data = path.read_bytes()
-    if data[:2] == b"\x1f\x8b":
-        try:
+    with whatever_is_wrong_said(kind, path):
+        if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
-        except (EOFError, OSError) as error:
-            raise InputError(f"a whole gzip file at {path}", str(error), "Fetch the file again.") from None
-    if not data.strip():
-        raise InputError(f"rows in {path}", "an empty file", "Check what wrote the file.")
-    try:
+        if not data.strip():
+            raise InputError(f"rows in {path}", "an empty file", "Check what wrote the file.")
         frame = _READERS[kind](data, encoding, str(path))
-    except InputError:
-        raise
-    except (ValueError, pd.errors.ParserError, OSError) as error:
-        raise InputError(f"well-formed {kind} in {path}", str(error).strip(), "Mend the file there.") from None
+    twice = next((str(name) for name in frame.columns[frame.columns.duplicated()]), None)
+    if twice is not None:
+        raise InputError(f"columns of different names in {path}", f"{twice!r} twice", "Rename one of them.")
     if frame.empty:
         raise InputError(f"rows in {path}", "a header and nothing below it", "Check what wrote the file.")
     return frame
+
+
+@contextmanager
+def whatever_is_wrong_said(kind: str, path: Path) -> Iterator[None]:
+    """Let what a reader of tables complains of be an `InputError` that names the file."""
+    try:
+        with warnings.catch_warnings():
+            # pandas would drop the cells that have no name above them: of a text with a comma all that follows it.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            yield
+    except InputError:
+        raise
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise InputError(f"a whole gzip file at {path}", str(error), "Fetch the file again.") from None
+    except pd.errors.ParserWarning:
+        found, remedy = "rows with more cells than the header has names", "Quote texts that hold the separator."
+        raise InputError(f"well-formed {kind} in {path}", found, remedy) from None
+    except Exception as error:
+        # What a file may hold is anybody's choice, and each reader has its own dozen of complaints.
+        said = " ".join(str(error).split())[:_COMPLAINT] or type(error).__name__
+        raise InputError(f"well-formed {kind} in {path}", said, "Mend the file there.") from None
 
 
 def read_document(path: str | Path, encoding: str = "auto") -> str:
@@ -118,7 +142,7 @@ def _read_tsv(data: bytes, encoding: str, name: str) -> pd.DataFrame:
 
 
 def _read_json(data: bytes, encoding: str, name: str) -> pd.DataFrame:
-    rows = json.loads(decode(data, encoding, name))
+    rows = _parse(decode(data, encoding, name))
     if isinstance(rows, dict) and isinstance(rows.get("data"), list):
         rows = rows["data"]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -139,13 +163,21 @@ def parsed_line(line: str, number: int, name: str) -> dict[str, Any]:
         InputError: it is no JSON object; the message has the number of the line.
     """
     try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
+        row = _parse(line)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"one JSON object a line in {name}", f"line {number}: {error}", "Mend it.") from None
     if not isinstance(row, dict):
         found = f"a {type(row).__name__} on line {number}"
         raise InputError(f"one JSON object a line in {name}", found, "Write one object a line.")
     return row
+
+
+def _parse(text: str) -> Any:
+    """JSON, half surrogate pairs in it as question marks: neither tables nor files hold them."""
+    value = json.loads(text)
+    if _SURROGATE.search(text) is None:
+        return value
+    return json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8"))
 
 
 def _read_parquet(data: bytes, encoding: str, name: str) -> pd.DataFrame:

@@ -145,7 +145,8 @@ def distill(args: DistillationArguments) -> Path:
         )
         log_in_lines(trainer)
         started = time.perf_counter()
-        trainer.train(resume_from_checkpoint=checkpoint)
+        with run_folder.resuming(checkpoint):
+            trainer.train(resume_from_checkpoint=checkpoint)
         seconds = time.perf_counter() - started
         if is_main:
             restore_dropout(pair.student, args.student)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from jinja2 import Template
 
 from sentiment_hf.enrich.llm import LanguageModel
 from sentiment_hf.enrich.prompts import CLOSE, ENDING, OPEN, TEMPLATES, delimited, load_template, render
 from sentiment_hf.enrich.questions import Question, Reply, fields_of, object_schema
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.strict_yaml import load_yaml
 
 VARIABLES = ("text", "label", "target", "labels")
 BUILT_IN = ("irony", "negation", "contrast", "comparison", "implicit", "reasons")
@@ -95,8 +95,8 @@ def load_recast(name: str, labels: Sequence[str]) -> Recast:
     source, template = load_template(path, VARIABLES)
     try:
         header = _RULE.match(source)
-        rule = yaml.safe_load(header[1]) if header else None
-    except yaml.YAMLError:
+        rule = load_yaml(header[1]) if header else None
+    except ValueError:
         rule = None
     asked: Mapping[str, Any] = rule if isinstance(rule, Mapping) else {}
     allowed = asked.get("labels")

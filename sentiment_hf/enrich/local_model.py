@@ -50,6 +50,7 @@ class LocalModel:
         """
         path, on_gpu = Path(model), torch.cuda.is_available()
         options: dict[str, Any] = {"dtype": "auto" if on_gpu else torch.float32, "trust_remote_code": False}
+        options["weights_only"] = True
         if path.suffix == GGUF:
             if not path.is_file():
                 raise InputError(f"a GGUF file at {model}", "nothing there", "Check the path.")
@@ -65,7 +66,7 @@ class LocalModel:
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **files)
             loaded, found = AutoModelForCausalLM.from_pretrained(source, output_loading_info=True, **options, **files)
-        except (OSError, ValueError, ImportError) as error:
+        except Exception as error:
             raise not_loadable("a causal model and its tokenizer", model, error) from error
         missing = sorted(found["missing_keys"])
         if missing:

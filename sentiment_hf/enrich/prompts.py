@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template, TemplateSyntaxError, meta
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sentiment_hf.exceptions import InputError
 
@@ -36,7 +37,10 @@ def load_template(path: Path, variables: tuple[str, ...]) -> tuple[str, Template
     if not path.is_file():
         raise InputError(f"a template at {path}", "nothing there", "Check the path.")
     source = path.read_text(encoding="utf-8")
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    # A template that somebody passed on writes prompts and runs no Python.
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
     try:
         used = meta.find_undeclared_variables(environment.parse(source))
         template = environment.from_string(source)

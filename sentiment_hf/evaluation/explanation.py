@@ -223,7 +223,7 @@ def to_words(text: str, characters: Sequence[Piece]) -> tuple[Piece, ...]:
         import rjieba
     except ImportError:
         return ()
-    ends = [0, *(end for _, _, end in rjieba.tokenize(text))]
+    ends = [0, *(end for _, _, end in rjieba.tokenize(text.encode("utf-8", "replace").decode("utf-8")))]
     scored = {piece.start: piece.score for piece in characters}
     words = []
     for start, end in pairwise(ends):

@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 EXCERPT = 80
 
@@ -24,15 +25,30 @@ def excerpt(text: str, length: int = EXCERPT) -> str:
     return flat if len(flat) <= length else flat[:length] + "…"
 
 
+# Controls that no page shows, and marks that turn what follows them around.
+_UNSEEN = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+# Marks of Markdown; an underscore within a word is none.
+_MARKS = re.compile(r"([\\`*\[\]|#~]|(?<![^\W_])_|_(?![^\W_]))")
+
+
 def plain(text: str) -> str:
-    """A text in which Markdown and HTML find nothing of their own."""
-    escaped = re.sub(r"([\\`*\[\]|])", r"\\\1", text)
-    return escaped.replace("&", "&amp;").replace("<", "&lt;")
+    """A text on one line, in which Markdown and HTML find nothing of their own."""
+    flat = _UNSEEN.sub("\ufffd", " ".join(text.split()))
+    return _MARKS.sub(r"\\\1", flat).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def picture(title: str, file: str) -> str:
+    """A picture beside the page, whatever its file is called."""
+    return f"![{plain(title)}]({quote(file)})"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table; cells may hold anything."""
-    lines = [list(header), ["---"] * len(header), *([plain(value) for value in row] for row in rows)]
+    lines = [
+        [plain(title) for title in header],
+        ["---"] * len(header),
+        *([plain(value) for value in row] for row in rows),
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -49,11 +65,14 @@ def to_html(page: str, title: str, folder: Path) -> str:
     from markdown_it import MarkdownIt
 
     def inside(match: re.Match[str]) -> str:
-        content = base64.b64encode((folder / match[1]).read_bytes()).decode("ascii")
+        file = folder / unquote(html.unescape(match[1]))
+        if file.parent != folder or not file.is_file():
+            return match[0]
+        content = base64.b64encode(file.read_bytes()).decode("ascii")
         return f'src="data:image/png;base64,{content}"'
 
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(page)
-    body = re.sub(r'src="([\w.-]+\.png)"', inside, body)
+    body = re.sub(r'src="([^"/]+\.png)"', inside, body)
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n{body}</body>\n</html>\n"

@@ -37,5 +37,5 @@ def read_predictions(folder: Path) -> Predictions | None:
     path = folder / PREDICTIONS_FILE
     if not path.is_file():
         return None
-    with np.load(path) as arrays:
+    with np.load(path, allow_pickle=False) as arrays:
         return Predictions(arrays["logits"], arrays["labels"])

@@ -24,7 +24,7 @@ from sentiment_hf.modeling.configuration_bert_heads import (
     HierarchicalBertConfig,
     PooledBertConfig,
 )
-from sentiment_hf.modeling.loading import load_config, not_loadable
+from sentiment_hf.modeling.loading import check_sizes, load_config, not_loadable
 from sentiment_hf.modeling.modeling_bert_heads import (
     AspectBertForSequenceClassification,
     PooledBertForSequenceClassification,
@@ -123,7 +123,10 @@ def classifier_config(
     if isinstance(task, AspectTask):
         overrides |= {"aspects": list(task.aspects), "rating": task.rating}
     inherited = {name: value for name, value in known.items() if name not in _OF_THE_CLASS}
-    return kind.from_dict({**inherited, **overrides, **labels})
+    try:
+        return kind.from_dict({**inherited, **overrides, **labels})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"values that a {kind.model_type} config takes", str(error), "Mend them.") from error
 
 
 def _config_class(
@@ -174,8 +177,13 @@ def load_classifier(
         InputError: it cannot be loaded, or its weights do not fit the config.
     """
     if model == SCRATCH:
-        # from_config takes the implementation as a keyword on both majors; None means the library's own choice.
-        return AutoModelForSequenceClassification.from_config(config, attn_implementation=attn_implementation)
+        try:
+            # from_config takes the implementation as a keyword on both majors; None means the library's own choice.
+            return AutoModelForSequenceClassification.from_config(config, attn_implementation=attn_implementation)
+        except Exception as error:
+            found = f"{type(error).__name__}: {error}"
+            raise InputError("a config that makes a model", found, "Mend `config_overrides`.") from error
+    check_sizes(resolve_model(model), config)
     try:
         # Without the dtype transformers 5 would train in whatever precision the checkpoint was stored in.
         classifier, info = AutoModelForSequenceClassification.from_pretrained(
@@ -187,8 +195,10 @@ def load_classifier(
             ignore_mismatched_sizes=True,
             output_loading_info=True,
             trust_remote_code=False,
+            # Of an older .bin file torch reads the tensors and refuses anything else that a pickle can be.
+            weights_only=True,
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:
         raise not_loadable("weights", model, error) from error
     # Names on transformers 4, names with both shapes on 5.
     mismatched = sorted({key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]})

@@ -27,9 +27,14 @@ def load_encoder(
     """
     try:
         encoder: PreTrainedModel = AutoModel.from_pretrained(
-            resolve_model(model), config=config, dtype=torch.float32, attn_implementation=attn_implementation
+            resolve_model(model),
+            config=config,
+            dtype=torch.float32,
+            attn_implementation=attn_implementation,
+            trust_remote_code=False,
+            weights_only=True,
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:
         raise not_loadable("weights", model, error) from error
     return encoder
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from sentiment_hf.exceptions import InputError
@@ -30,6 +32,8 @@ for _config in OWN_CONFIGS:
     # Saved models bring their code along, for environments without this package.
     _config.register_for_auto_class()
 
+# Fields of a config that are a dimension of some tensor.
+_SIZES = ("hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings", "type_vocab_size")
 # These count positions from padding_idx + 1, so that many rows of the table hold no position.
 _OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet")
 
@@ -45,13 +49,13 @@ def load_config(model: str, revision: str | None = None) -> PretrainedConfig:
     try:
         # Looked at before a class reads it: what a newer version wrote, this one's classes may not take.
         saved, _ = PretrainedConfig.get_config_dict(model, revision=revision)
-    except (OSError, ValueError) as error:
-        raise not_loadable("a model", model, error) from error
-    check_version(saved, model)
-    try:
+        check_version(saved, model)
+        # Refuses NaN and Infinity, which Python's JSON knows and no field of a config means.
+        json.dumps(saved, allow_nan=False, default=str)
         # Code that a model brings along is never run; the classes of our own are registered above.
         return AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        # A config that somebody wrote by hand fails anywhere in transformers, and in any way.
         raise not_loadable("a model", model, error) from error
 
 
@@ -73,7 +77,7 @@ def load_tokenizer(model: str, revision: str | None = None) -> PreTrainedTokeniz
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False)
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:
         raise not_loadable("a tokenizer", model, error) from error
     if not tokenizer.is_fast:
         found = type(tokenizer).__name__
@@ -101,6 +105,28 @@ def check_max_length(max_length: int, config: PretrainedConfig, model: str) -> N
         )
 
 
+def check_sizes(model: str, config: PretrainedConfig) -> None:
+    """Raises InputError where a config asks for more than any tensor of the folder's weights has.
+
+    transformers would draw the rest at random, and a size with some zeros too many would take all memory.
+    """
+    path = Path(model) / "model.safetensors"
+    if not path.is_file():
+        return
+    try:
+        with safe_open(path, "numpy") as weights:
+            shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118
+    except Exception as error:
+        raise not_loadable("weights", model, error) from error
+    largest = max((size for shape in shapes for size in shape), default=0)
+    values = config.to_dict()
+    for name, most in (*((name, largest) for name in _SIZES), ("num_hidden_layers", len(shapes))):
+        size = values.get(name)
+        if size is not None and (not isinstance(size, int) or not 0 <= size <= most):
+            remedy = "Mend config.json, or leave the field out of config_overrides."
+            raise InputError(f"{name} of at most {most}, as the weights of {model} have", repr(size), remedy)
+
+
 def check_folder(model: str) -> None:
     """Raises InputError for what looks like a path and is no folder; the Hub would only call it a bad id."""
     looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
@@ -110,6 +136,10 @@ def check_folder(model: str) -> None:
 
 def not_loadable(what: str, model: str, error: Exception) -> InputError:
     """The first line of what transformers or the Hub said, as our error."""
-    first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if isinstance(error, InputError):
+        return error
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    if not isinstance(error, OSError | ValueError):
+        first_line = f"{type(error).__name__}: {first_line}"
     remedy = "Check the name and HF_ENDPOINT; without access to the Hub, give a folder that holds the model."
     return InputError(f"{what} that loads from {model}", first_line.rstrip("."), remedy)

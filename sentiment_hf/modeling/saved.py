@@ -7,6 +7,9 @@ widget and Optimum take as it is.
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -15,8 +18,9 @@ from sentiment_hf.aspects import AspectTask, aspect_columns
 from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.data.tokenization import SLIDING, TextSettings
+from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.configuration_bert_heads import AspectBertConfig
-from sentiment_hf.modeling.loading import max_positions
+from sentiment_hf.modeling.loading import check_max_length, max_positions
 from sentiment_hf.modeling.version import check_version, record_version
 from sentiment_hf.tasks import Task
 
@@ -55,8 +59,15 @@ def recorded_settings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBa
     """
     check_version(config.to_dict(), name)
     saved: dict[str, Any] | None = getattr(config, CONFIG_KEY, None)
+    embeddings = getattr(config, "vocab_size", None)
+    if isinstance(embeddings, int) and len(tokenizer) > embeddings:
+        found = f"{len(tokenizer):,} pieces for {embeddings:,} embeddings"
+        raise InputError(f"a tokenizer of the model in {name}", found, "Save the tokenizer that it was trained with.")
     if saved is not None:
-        return TextSettings.from_dict(saved["text"])
+        with _readable():
+            settings = TextSettings.from_dict(saved["text"])
+            check_max_length(settings.max_length, config, name)
+            return settings
     limits = [max_positions(config), tokenizer.model_max_length]
     max_length = min((limit for limit in limits if limit is not None and limit < _NO_LIMIT), default=512)
     logger.warning(
@@ -73,18 +84,37 @@ def record_calibration(saved_config: dict[str, Any], temperature: float, thresho
 
 def recorded_calibration(config: PretrainedConfig) -> tuple[float, float | None]:
     """Temperature and threshold that a model was saved with; 1 and None where it was never calibrated."""
-    saved = (getattr(config, CONFIG_KEY, None) or {}).get("calibration") or {}
-    return saved.get("temperature", 1.0), saved.get("threshold")
+    with _readable():
+        saved = (getattr(config, CONFIG_KEY, None) or {}).get("calibration") or {}
+        temperature, threshold = saved.get("temperature", 1.0), saved.get("threshold")
+        if not 0 < temperature < math.inf or not (threshold is None or 0 <= threshold <= 1):
+            raise ValueError(f"temperature {temperature}, threshold {threshold}")
+        return temperature, threshold
 
 
 def task_of(config: PretrainedConfig) -> AnyTask:
     """The task of a saved model: label names from the config; raw labels may be names or, as saved, ids."""
     saved = getattr(config, CONFIG_KEY, None) or {}
-    if isinstance(config, AspectBertConfig):
-        columns = saved.get("columns") or aspect_columns(config.aspects)
-        return AspectTask(
-            {aspect: tuple(columns[aspect]) for aspect in config.aspects}, config.rating, saved.get("rating_column")
-        )
-    names = tuple(config.id2label[index] for index in range(config.num_labels))
-    raw_labels = saved.get("raw_labels") or {str(index): label for index, label in enumerate(names)}
-    return Task(saved.get("task", "custom"), names, raw_labels, saved.get("metric", "macro_f1"))
+    with _readable():
+        if isinstance(config, AspectBertConfig):
+            columns = saved.get("columns") or aspect_columns(config.aspects)
+            by_aspect = {aspect: tuple(columns[aspect]) for aspect in config.aspects}
+            return AspectTask(by_aspect, config.rating, saved.get("rating_column"))
+        names = tuple(str(config.id2label[index]) for index in range(config.num_labels))
+        if len(set(names)) < max(len(names), 1):
+            raise ValueError(f"the labels {', '.join(names) or 'none'}")
+        raw_labels = saved.get("raw_labels") or {str(index): label for index, label in enumerate(names)}
+        return Task(str(saved.get("task", "custom")), names, dict(raw_labels), str(saved.get("metric", "macro_f1")))
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Whatever somebody may have written into a config: read, or said in a sentence to be something else."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        remedy = "Save the model anew, or mend `id2label` and `sentiment_hf` in its config.json."
+        found = f"{type(error).__name__}: {error}"
+        raise InputError("labels and settings as this package saves them in a config", found, remedy) from error

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from sentiment_hf.evaluation.report import METRICS_FILE, read_metrics
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json
+from sentiment_hf.recipe import read_recipe
 
 CONFIG_FILE, RECORD_FILE, AUDIT_FILE, RECIPE_FILE = "config.json", "run.json", "audit.json", "recipe.yaml"
 CALIBRATION_FILE = "calibration.json"
@@ -66,7 +65,7 @@ def read_run(run: str | Path) -> FinishedFolder:
         read_json(folder / CONFIG_FILE),
         metrics,
         read_json(folder / AUDIT_FILE),
-        yaml.safe_load((folder / RECIPE_FILE).read_text(encoding="utf-8")),
+        read_recipe(folder / RECIPE_FILE, known=None),
         read_json(folder / RECORD_FILE),
         _read_if_there(folder / CALIBRATION_FILE),
         _read_if_there(folder / ERRORS_FILE),

@@ -12,6 +12,7 @@ from sentiment_hf.aspects import NOT_MENTIONED, VALUES, AspectTask, stars_of
 from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.evaluation.prediction import ScoredDocuments, softmax
+from sentiment_hf.exceptions import InputError
 from sentiment_hf.tasks import Task
 
 TOP_K = 3
@@ -160,7 +161,14 @@ def answers_of(
     top_k: int = TOP_K,
     calibration: Calibration | None = None,
 ) -> list[Answer]:
-    """A model's logits, `[texts, width]`, as answers."""
+    """A model's logits, `[texts, width]`, as answers.
+
+    Raises:
+        InputError: as many answers as labels are expected.
+    """
+    if isinstance(task, Task) and logits.shape[1] != len(task.labels):
+        found = f"{logits.shape[1]} answers for {len(task.labels)}"
+        raise InputError("a model with one answer for each label of its config", found, "Mend `id2label` there.")
     if isinstance(task, AspectTask):
         return _aspect_answers(task, texts, logits)
     calibration = calibration or Calibration()

@@ -17,6 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sentiment_hf.exceptions import ended_by_sigterm
 from sentiment_hf.files import write_text
+from sentiment_hf.processes import environment_of_child
 from sentiment_hf.studies.outcome import ATTEMPT, Outcome, read_outcome
 from sentiment_hf.studies.plan import SETTING_FILE, Run
 from sentiment_hf.studies.table import METRIC, write_results
@@ -103,7 +104,9 @@ def _start(run: Run, floor: bool) -> int:
     with run.log.open("ab" if goes_on else "wb") as log:
         log.write(f"{ATTEMPT}{shlex.join(command)}\n".encode())
         log.flush()
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT) as process:
+        with subprocess.Popen(
+            command, env=environment_of_child(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        ) as process:
             try:
                 return process.wait()
             except BaseException:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from sentiment_hf.evaluation.errors import predictions_frame, surest_mistakes, top_confusions
-from sentiment_hf.evaluation.markdown import excerpt, plain, table, to_html
+from sentiment_hf.evaluation.markdown import excerpt, picture, plain, table, to_html
 from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.evaluation.seeds import spread
 from sentiment_hf.exceptions import MissingExtraError
@@ -91,7 +91,7 @@ def page(findings: Findings, drawn: dict[str, str], examples: int) -> str:
 
 
 def _picture(drawn: dict[str, str], kind: str) -> str:
-    return f"![{kind}]({drawn[kind]})" if kind in drawn else ""
+    return picture(kind, drawn[kind]) if kind in drawn else ""
 
 
 def _sentences(findings: Findings) -> list[str]:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from sentiment_hf.data.spreadsheets import plain_cell
 from sentiment_hf.evaluation.recorded import Predictions, read_predictions
 from sentiment_hf.evaluation.report import METRICS_FILE, read_metrics
 from sentiment_hf.evaluation.seeds import common_name
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json
+from sentiment_hf.recipe import read_recipe
 from sentiment_hf.studies.fingerprint import DATA_FILES, LENGTH, UNRELATED_KEYS
 from sentiment_hf.studies.plan import SETTING_FILE
 from sentiment_hf.studies.sweep import as_word
@@ -190,8 +191,9 @@ def _sweep_rows(path: Path) -> dict[Path, dict[str, str]]:
     if not file.is_file():
         return {}
     with file.open(encoding="utf-8", newline="") as lines:
-        # The sweep's folder may have moved since.
-        return {path.joinpath(*Path(row["folder"]).parts[-3:]): row for row in csv.DictReader(lines)}
+        rows = [{key: plain_cell(value) for key, value in row.items()} for row in csv.DictReader(lines)]
+    # The sweep's folder may have moved since.
+    return {path.joinpath(*Path(row["folder"]).parts[-3:]): row for row in rows}
 
 
 def _read(folder: Path, title: str | None) -> FoundRun:
@@ -199,13 +201,13 @@ def _read(folder: Path, title: str | None) -> FoundRun:
         begun = folder.is_dir() and any(folder.iterdir())
         raise _HalfWritten(f"no {METRICS_FILE}" if begun else "it never began")
     try:
-        recipe = yaml.safe_load((folder / RECIPE_FILE).read_text(encoding="utf-8"))
+        recipe = read_recipe(folder / RECIPE_FILE, known=None)
         metrics, record = read_metrics(folder), read_json(folder / RECORD_FILE)
         setting = folder.with_name(SETTING_FILE)
         if setting.is_file():
             # transformers' own fields stand in the setting alone.
-            recipe = yaml.safe_load(setting.read_text(encoding="utf-8")) | recipe
-    except (OSError, ValueError, yaml.YAMLError) as error:
+            recipe = read_recipe(setting, known=None) | recipe
+    except (OSError, ValueError) as error:
         raise _HalfWritten(f"not readable ({type(error).__name__})") from error
     missing = [name for name, there in (("fp32", metrics), ("split", metrics), ("seed", record)) if name not in there]
     if missing:

@@ -10,6 +10,8 @@ from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
+from sentiment_hf.data.spreadsheets import guarded_cell
+from sentiment_hf.evaluation.markdown import plain
 from sentiment_hf.evaluation.report import SYSTEMS
 from sentiment_hf.evaluation.scores import TITLES
 from sentiment_hf.evaluation.seeds import spread
@@ -55,7 +57,7 @@ class Summary:
 def write_results(folder: Path, name: str, outcomes: Sequence[Outcome]) -> None:
     """`results.csv` and `table.md`, each replaced in one step."""
     write_text(folder / RESULTS_FILE, results_csv(outcomes))
-    write_text(folder / TABLE_FILE, f"# {name}\n\n" + markdown(summarize(outcomes)))
+    write_text(folder / TABLE_FILE, f"# {plain(name)}\n\n" + markdown(summarize(outcomes)))
 
 
 def results_csv(outcomes: Sequence[Outcome]) -> str:
@@ -76,7 +78,8 @@ def results_csv(outcomes: Sequence[Outcome]) -> str:
     file = io.StringIO()
     writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    # Names of settings and reasons are what a recipe and a log say.
+    writer.writerows({key: guarded_cell(value) for key, value in row.items()} for row in rows)
     return file.getvalue()
 
 
@@ -166,12 +169,13 @@ def _notes(outcomes: Sequence[Outcome], finished: int) -> list[str]:
 def markdown(summary: Summary) -> str:
     """The table and its notes as Markdown."""
     lines = [list(line) for line in summary.lines]
-    lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    lines = [[plain(cell) for cell in line] for line in lines]
     for line in summary.best:
         lines[line][summary.best_column] = f"**{lines[line][summary.best_column]}**"
+    header = [plain(title) for title in summary.header]
     rule = ["---"] * summary.figures + ["---:"] * (len(summary.header) - summary.figures)
-    table = "\n".join(f"| {' | '.join(line)} |" for line in (summary.header, rule, *lines))
-    return table + "\n\n" + "\n\n".join(summary.notes) + "\n"
+    table = "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
+    return table + "\n\n" + "\n\n".join(map(plain, summary.notes)) + "\n"
 
 
 def sweep_table(name: str, summary: Summary) -> Table:

@@ -60,7 +60,8 @@ class RecipeTrainingArguments(TrainingOptions, TrainingArguments):
             self.accelerator_config = {"non_blocking": self.non_blocking and pinned}
         try:
             TrainingArguments.__post_init__(self)
-        except (ValueError, ImportError) as error:
+        except Exception as error:
+            # There are over a hundred of them, of any kind, and few are checked before they are used.
             raise InputError("training arguments that go together", str(error), "Change one of them.") from error
         if self.n_gpu > 1:
             found = f"{self.n_gpu} GPUs in one process"
@@ -223,6 +224,9 @@ def parse_recipe(argv: Sequence[str], parts: Sequence[type[Any]]) -> list[Any]:
         if name in REPLACED_KEYS:
             raise InputError("keys that change something", repr(name), REPLACED_KEYS[name])
     values = vars(namespace)
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise InputError(f"a number for {name}", str(value), "Mend it in the recipe or on the command line.")
     return [part(**{item.name: values[item.name] for item in dataclasses.fields(part) if item.init}) for part in parts]
 
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import move_files, staging_folder, write_text
+from sentiment_hf.files import contents, move_files, staging_folder, write_text
 from sentiment_hf.modeling.version import record_version
+from sentiment_hf.recipe import read_recipe
 
 logger = logging.getLogger(__name__)
 
@@ -26,11 +30,11 @@ def check_free(folder: Path, overwrite: bool, resume: bool) -> None:
     """Raises InputError where the folder holds something that this run may not replace."""
     if folder.is_file():
         raise InputError(f"a folder for the run at {folder}", "a file", "Choose another --output_dir.")
-    if not folder.exists() or not any(folder.iterdir()):
+    if not contents(folder):
         return
     # Whatever was asked for, only a run is ever replaced or gone on with.
     if not (folder / RECIPE_FILE).is_file():
-        found = ", ".join(sorted(item.name for item in folder.iterdir())[:5])
+        found = ", ".join(item.name for item in contents(folder)[:5])
         raise InputError(f"an empty folder or a run at {folder}", found, "Choose another --output_dir.")
     if not (overwrite or resume):
         remedy = "Choose another --output_dir, replace it with --overwrite_output_dir, or go on with it: "
@@ -45,7 +49,7 @@ def claim(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RECIPE_FILE
     if resume and path.is_file():
-        before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        before = read_recipe(path, known=None)
         changed = sorted(key for key in recipe.keys() | before.keys() if recipe.get(key) != before.get(key))
         if changed:
             logger.warning("the resumed run was started with other values of: %s", ", ".join(changed))
@@ -90,6 +94,26 @@ def _is_whole(checkpoint: Path) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+@contextmanager
+def resuming(checkpoint: str | None) -> Iterator[None]:
+    """Training from a checkpoint, or from the beginning.
+
+    torch reads the optimizer's and the random generators' state with `weights_only`: numbers and nothing that runs.
+
+    Raises:
+        InputError: the checkpoint holds something else, or half of a file.
+    """
+    try:
+        yield
+    except (UnpicklingError, EOFError, RuntimeError) as error:
+        is_broken = isinstance(error, UnpicklingError | EOFError) or "PytorchStreamReader" in str(error)
+        if checkpoint is None or not is_broken:
+            raise
+        first_line = str(error).strip().partition("\n")[0] or type(error).__name__
+        remedy = "It is damaged or not this program's. Name an earlier one, or start anew."
+        raise InputError(f"numbers alone in the checkpoint {checkpoint}", first_line, remedy) from error
 
 
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -31,6 +31,7 @@ from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import write_json, write_text
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.lora import merge_adapters
+from sentiment_hf.processes import end_with_parent
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
 from sentiment_hf.training.inputs import (
@@ -123,7 +124,8 @@ def train(args: RunArguments) -> FinishedRun:
         if args.training.early_stopping_patience is not None:
             trainer.add_callback(EarlyStoppingCallback(args.training.early_stopping_patience))
         started = time.perf_counter()
-        trainer.train(resume_from_checkpoint=checkpoint)
+        with run_folder.resuming(checkpoint):
+            trainer.train(resume_from_checkpoint=checkpoint)
         seconds = time.perf_counter() - started
         trained = trainer.model if args.model.peft is None else merge_adapters(trainer.model)
         if trainer.prediction_shift is not None:
@@ -174,6 +176,7 @@ def log_facts(args: RunArguments, data: PreparedData, trained_on: int, model: Pr
 @exits_cleanly
 def main(argv: Sequence[str] | None = None) -> int:
     """Train by the arguments of the command line and show the table."""
+    end_with_parent()
     args = parse_run_arguments(sys.argv[1:] if argv is None else argv)
     if args.training.push_finished_run:
         remedy = "Use that, or push afterwards: sentiment-hf push RUN USER/MODEL"

@@ -15,6 +15,7 @@ from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.labelled import AnyTask, map_labels, named_labels
 from sentiment_hf.data.matching import matching_key
+from sentiment_hf.data.spreadsheets import plain, write_csv
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.enrich.clean_options import add_clean_options
 from sentiment_hf.enrich.confident import find_suspects
@@ -28,8 +29,6 @@ from sentiment_hf.training.inputs import read_splits
 logger = logging.getLogger(__name__)
 
 SUSPECTS, REPORT, REVIEW, TRAIN = "suspects.csv", "clean.json", "review.csv", "train.jsonl"
-# With it a spreadsheet program knows that the file is UTF-8.
-ENCODING = "utf-8-sig"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -51,7 +50,7 @@ def main(words: Sequence[str]) -> int:
     args = parse_run_arguments([*recipe, f"--output_dir={folder}"])
     frame, task = training_rows(args)
     if options.reviewed:
-        decisions = read_decisions(read_table(options.reviewed), frame, task, options.reviewed)
+        decisions = read_decisions(plain(read_table(options.reviewed)), frame, task, options.reviewed)
         write_rows(folder, apply_decisions(frame, decisions, task), task)
         show(f"{len(decisions):,} decisions applied; see {folder / TRAIN}")
         return 0
@@ -118,9 +117,9 @@ def write_findings(
     report |= {"judged_by": "the TF-IDF floor" if options.fast else "a recipe's model"}
     report |= {"folds": options.folds, "rounds": options.rounds, "action": options.action}
     with staging_folder(folder) as staging:
-        table.drop(columns="decision").to_csv(staging / SUSPECTS, index=False, encoding=ENCODING)
+        write_csv(table.drop(columns="decision"), staging / SUSPECTS)
         if options.action == "review":
-            table.to_csv(staging / REVIEW, index=False, encoding=ENCODING)
+            write_csv(table, staging / REVIEW)
         else:
             mended = apply_decisions(frame, automatic(suspects, options.action), task)
             report["rows_left"] = len(mended)

@@ -12,6 +12,7 @@ from rich.table import Table
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.data.spreadsheets import write_csv
 from sentiment_hf.evaluation.comparison import BROKEN, MENDED, changed_rows, compare
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import move_files, staging_folder, write_json
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output_dir:
         folder = Path(args.output_dir)
         with staging_folder(folder) as staging:
-            changed.to_csv(staging / CHANGED, index=False)
+            write_csv(changed, staging / CHANGED)
             write_json(staging / FIGURES, report)
             move_files(staging, folder, last=FIGURES)
         show(f"See {folder / CHANGED}")

@@ -13,6 +13,7 @@ from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.columns import as_text, pick_column
 from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.data.spreadsheets import write_csv
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.evaluation.errors import (
     MIN_SLICE_ROWS,
@@ -22,7 +23,7 @@ from sentiment_hf.evaluation.errors import (
     surest_mistakes,
     top_confusions,
 )
-from sentiment_hf.evaluation.markdown import excerpt, table
+from sentiment_hf.evaluation.markdown import excerpt, picture, plain, table
 from sentiment_hf.evaluation.pictures import confusion_plot
 from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError, MissingExtraError
@@ -73,10 +74,12 @@ def write_report(folder: Path, frame: pd.DataFrame, task: Task, args: argparse.N
         except MissingExtraError as error:
             has_picture = False
             logger.warning("no picture: %s", error)
-        matrix.to_csv(staging / "confusion.csv")
-        (matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)).to_csv(staging / "confusion_by_truth.csv")
-        (matrix.div(matrix.sum(axis=0).clip(lower=1), axis=1)).to_csv(staging / "confusion_by_answer.csv")
-        frame[~frame["right"]].sort_values("confidence", ascending=False).to_csv(staging / "mistakes.csv", index=False)
+        by_truth = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
+        by_answer = matrix.div(matrix.sum(axis=0).clip(lower=1), axis=1)
+        for name, counts in (("", matrix), ("_by_truth", by_truth), ("_by_answer", by_answer)):
+            write_csv(counts.reset_index(), staging / f"confusion{name}.csv")
+        mistakes = frame[~frame["right"]].sort_values("confidence", ascending=False)
+        write_csv(mistakes, staging / "mistakes.csv")
         figures = {"model": str(args.model), "data": str(args.data), "rows": len(frame)}
         figures |= {"accuracy": float(frame["right"].mean()), "confusions": pairs, "slices": parts}
         write_json(staging / FIGURES, figures)
@@ -87,11 +90,11 @@ def write_report(folder: Path, frame: pd.DataFrame, task: Task, args: argparse.N
 def page(figures: dict[str, Any], sure: pd.DataFrame, has_picture: bool) -> str:
     """The report as Markdown."""
     lines = [
-        f"# Errors of {figures['model']} on {figures['data']}",
+        f"# Errors of {plain(figures['model'])} on {plain(figures['data'])}",
         f"{figures['rows']:,} rows, accuracy {figures['accuracy']:.2%}.",
     ]
     if has_picture:
-        lines.append(f"![confusion matrix]({PICTURE})")
+        lines.append(picture("confusion matrix", PICTURE))
     lines.append("## What is taken for what")
     lines.append(
         table(

@@ -11,6 +11,7 @@ import pandas as pd
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.data.spreadsheets import write_csv
 from sentiment_hf.enrich.judge import TEMPLATE, Judge, agreement, label_words, majority
 from sentiment_hf.enrich.llm import LanguageModel
 from sentiment_hf.enrich.opening import open_llm
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         table, report = findings(asked, repeats)
         report |= {"rows_of_the_file": len(rows), "threshold": args.threshold, "usage": usage(llm, args)}
     with staging_folder(folder) as staging:
-        table.to_csv(staging / VERDICTS, index=False, encoding="utf-8-sig")
+        write_csv(table, staging / VERDICTS)
         write_json(staging / REPORT, report)
         move_files(staging, folder, last=REPORT)
     show_report(report, folder)

@@ -10,6 +10,7 @@ from sentiment_hf.console import show
 from sentiment_hf.evaluation.report import metrics_table, read_metrics
 from sentiment_hf.evaluation.seeds import seeds_table
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.recipe import read_recipe
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,9 +23,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _recipe(run: str) -> dict[str, Any]:
-    import yaml
-
     path = Path(run) / "recipe.yaml"
     if not path.is_file():
         raise InputError(f"a run of a recipe at {run}", "no recipe.yaml", "Leave --over_seeds out.")
-    return dict(yaml.safe_load(path.read_text(encoding="utf-8")))
+    return read_recipe(path, known=None)

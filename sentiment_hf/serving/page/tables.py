@@ -16,8 +16,6 @@ from sentiment_hf.serving.page.models import PageModel
 
 MAX_ROWS = 20_000
 ROWS_PER_BLOCK = 64
-# A spreadsheet takes a cell that begins so for a formula, and some take the full-width forms for the same.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def read_texts(path: Path, text_column: str = "") -> tuple[pd.DataFrame, str]:
@@ -58,25 +56,3 @@ def with_answers(
         rows += [answer.row() for answer in answers]
     names = columns_of_answers(model.classifier.task)
     return table.assign(**{name: [row.get(name) for row in rows] for name in names})
-
-
-def guarded(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with an apostrophe before every text, and every column's name, that a spreadsheet would calculate."""
-    return table.rename(columns=guarded_cell).map(guarded_cell)
-
-
-def guarded_cell(value: Any) -> Any:
-    """A cell as a spreadsheet shows it unchanged; numbers, negative ones too, stay numbers."""
-    if not isinstance(value, str) or not value.startswith(FORMULA_STARTS):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
-
-
-def write_answers(table: pd.DataFrame, path: Path) -> Path:
-    """A csv file that spreadsheets open as UTF-8."""
-    guarded(table).to_csv(path, index=False, encoding="utf-8-sig", errors="replace")
-    return path

@@ -11,10 +11,11 @@ from typing import Any
 import gradio as gr
 
 from sentiment_hf.aspects import AspectTask
+from sentiment_hf.data.spreadsheets import guarded, write_csv
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.page.drawing import aspect_answer, coloured_words, label_answer, notice, passages
 from sentiment_hf.serving.page.models import PageModel
-from sentiment_hf.serving.page.tables import MAX_ROWS, guarded, read_texts, with_answers, write_answers
+from sentiment_hf.serving.page.tables import MAX_ROWS, read_texts, with_answers
 from sentiment_hf.serving.page.wording import ANY_SENTENCES, ARTICLES, LONG_TEXTS, REVIEWS, SENTENCES, Wording
 
 logger = logging.getLogger(__name__)
@@ -67,7 +68,8 @@ def checked(
         if len(text) > limit:
             return notice(wording.too_long.format(found=len(text), limit=limit))
         try:
-            return answer(model, text, wording)
+            # Half a surrogate pair, which a client can send, is no character that an answer could repeat.
+            return answer(model, text.encode("utf-8", "replace").decode("utf-8"), wording)
         except Exception:
             # A visitor can do nothing with a stack trace, and it may tell more than it should.
             logger.exception("no answer to a text of %d characters", len(text))
@@ -158,7 +160,7 @@ def file_tab(models: list[PageModel], wording: Wording) -> None:
                 model = models[place]
                 table, column = read_texts(Path(path), text_column)
                 answered = with_answers(model, table, column, lambda *done: progress(done, desc=wording.reading))
-                written = write_answers(answered, Path(folder) / f"{Path(path).stem}-answers.csv")
+                written = write_csv(answered, Path(folder) / f"{Path(path).stem}-answers.csv")
             except InputError as error:
                 yield notice(wording.file_fails + str(error)), hidden, hidden
                 return
