@@ -29,6 +29,7 @@ from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.chunks import encode_chunks
 from sentiment_hf.data.sources import load_texts
 from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.evaluation.prediction import DOCUMENTS_AT_ONCE
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import write_json, write_text
 from sentiment_hf.hardware import usable_threads
@@ -112,19 +113,28 @@ def measured(scorer: Any, groups: dict[str, list[str]], longest: list[str], roun
                 scorer.documents(some[:1], judge_chunks=False)
     rows = {}
     for name, some in groups.items():
-        chunks = encode_chunks(scorer.tokenizer, some, scorer.settings)
+        windows = tokens_in_windows(scorer, some)
         rows[name] = {
             "documents": len(some),
             "longest": max(map(len, some)),
-            "windows": len(chunks),
-            "tokens_per_window": sum(map(len, chunks.fields["input_ids"])) / len(chunks),
-            "ms_per_window": 1000 * statistics.median(seconds[name]) / len(chunks),
+            "windows": len(windows),
+            "tokens_per_window": statistics.mean(windows),
+            "ms_per_window": 1000 * statistics.median(seconds[name]) / len(windows),
         }
     last = next(row for name, row in rows.items() if groups[name] is longest)
     for row in rows.values():
         row["measured"] = row["ms_per_window"] / last["ms_per_window"]
         row["expected"] = row["tokens_per_window"] / last["tokens_per_window"]
     return rows
+
+
+def tokens_in_windows(scorer: Any, texts: list[str]) -> list[int]:
+    """How many tokens each window of some documents has, special ones included."""
+    counts: list[int] = []
+    for start in range(0, len(texts), DOCUMENTS_AT_ONCE):
+        block = encode_chunks(scorer.tokenizer, texts[start : start + DOCUMENTS_AT_ONCE], scorer.settings)
+        counts += map(len, block.fields["input_ids"])
+    return counts
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
