@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sentiment_hf.compression.export import Exported, export_model
+from sentiment_hf.compression.onnx import check_exporter
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.labelled import AnyTask, load_labelled
@@ -104,6 +105,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a recipe to its end and show the report."""
     args = parse_run_arguments(sys.argv[1:] if argv is None else argv)
     log_to_stderr(logging.INFO if args.training.process_index == 0 else logging.WARNING)
+    check_exporter()
     hub = args.training
     if hub.push_finished_run:
         check_push(hub.hub_model_id, hub.folder, hub.hub_token)

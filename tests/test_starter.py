@@ -97,7 +97,7 @@ def test_the_ready_classifier_knows_reviews_that_it_never_saw(shared):
     assert sum(right) / len(right) > 0.88
 
 
-FILES_FOR_A_WHEEL = ("setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+FILES_FOR_A_WHEEL = ("setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "NOTICE")
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +122,7 @@ def test_the_wheel_holds_the_models(wheel):
     wanted += ["starter/reviews/onnx/model_quint8_avx2.onnx", "evaluation/sentiment_metrics/sentiment_metrics.py"]
     wanted += [f"spaces_demo/{name}" for name in ("README.md", "app.py", "requirements.txt")]
     assert {f"sentiment_hf/{name}" for name in wanted} <= set(names)
+    assert {"LICENSE", "NOTICE"} <= {Path(name).name for name in names if ".dist-info/" in name}
     assert not any("runs/" in name or name.startswith("tests/") for name in names)
 
 

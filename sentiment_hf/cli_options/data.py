@@ -12,6 +12,10 @@ def add_data_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     text = "what is wrong with labelled data: repeats, contradictions, leakage, balance, lengths"
     audit = verbs.add_parser("audit", help=text, description=text)
     audit.add_argument("--task", choices=("aspects",), help="for files with ASAP's columns in place of one label")
+    text = "with --task aspects: a list of columns, or {aspect: column}; default: ASAP's eighteen"
+    audit.add_argument("--aspects", metavar="YAML", help=text)
+    text = "with --task aspects: column with the stars; default: the first with a usual name"
+    audit.add_argument("--rating_column", metavar="NAME", help=text)
     audit.add_argument("--train_file", metavar="FILE")
     audit.add_argument("--validation_file", metavar="FILE")
     audit.add_argument("--test_file", metavar="FILE")

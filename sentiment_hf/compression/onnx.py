@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,13 @@ logger = logging.getLogger(__name__)
 TASK = "text-classification"
 # Different kernels add in another order; more than this is a wrong graph.
 LOGITS_TOLERANCE = 1e-4
+
+
+def check_exporter() -> None:
+    """Raises MissingExtraError where export is going to fail for want of it, to be told before hours of training."""
+    for package, module in (("optimum-onnx", "optimum"), ("onnxruntime", "onnxruntime")):
+        if find_spec(module) is None:
+            raise MissingExtraError(package, "onnx")
 
 
 def export_fp32(model_folder: Path, output: Path, own_model: PreTrainedModel | None = None) -> Path:

@@ -87,11 +87,11 @@ def open_session(
         MissingExtraError: onnxruntime is not installed.
         InputError: an unknown provider.
     """
+    check_provider(provider)
     try:
         import onnxruntime
     except ImportError as error:
-        raise MissingExtraError("onnxruntime", "onnx") from error
-    check_provider(provider)
+        raise MissingExtraError("onnxruntime", "onnx" if provider == "cpu" else "gpu") from error
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:

@@ -64,6 +64,8 @@ class PredictRequest(BaseModel):
 
 
 class LabelProbability(BaseModel):
+    """A label and how probable it is."""
+
     label: str
     probability: float
 
@@ -89,10 +91,14 @@ class AspectAnswer(BaseModel):
 
 
 class PredictResponse(BaseModel):
+    """What `/predict` answers."""
+
     answers: list[LabelAnswer | AspectAnswer] = Field(description="one for each text, in order")
 
 
 class Health(BaseModel):
+    """What runs: the model's task and labels, and the backend and providers that it really runs on."""
+
     status: str
     task: str
     labels: list[str]

@@ -18,6 +18,7 @@ from sentiment_hf.data.labelled import columns_of, count_cells, named_labels
 from sentiment_hf.data.sources import load_splits
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import write_text
+from sentiment_hf.option_values import parse_value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -26,7 +27,10 @@ def run(args: argparse.Namespace) -> int:
             "--model with --max_length", "--max_length alone", "Tokens are counted by a model's tokenizer."
         )
     # With a task of aspects the labels are cells, counted aspect by aspect.
-    task = AspectTask(aspect_columns(None), "ordinal") if args.task == ASPECTS_TASK else None
+    aspects: Any = parse_value(args.aspects, "aspects", (dict, list))
+    if args.task != ASPECTS_TASK and (aspects is not None or args.rating_column is not None):
+        raise InputError("--task aspects with --aspects or --rating_column", "another task", "Add --task aspects.")
+    task = AspectTask(aspect_columns(aspects), "ordinal", args.rating_column) if args.task == ASPECTS_TASK else None
     splits = load_splits(
         args.dataset,
         args.dataset_config,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import logging
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         "padding_share": padding_share(ours.scorer, texts),
         "threads": args.threads or usable_threads(),
         "limit": limit_figures(limit, operations_of(config, lengths)),
-        "environment": environment() | {"onnxruntime": importlib.metadata.version("onnxruntime")},
+        "environment": environment() | {"onnxruntime": onnxruntime_version()},
         "rows": [],
     }
     untimed = rows["text"].tolist()[len(texts) :]
@@ -122,6 +123,14 @@ def open_all(systems: list[System]) -> tuple[dict[System, Predict], dict[System,
             failed[system] = str(error)
             logger.warning("%s: %s", system.name, error)
     return opened, failed
+
+
+def onnxruntime_version() -> str | None:
+    """Of whichever of its two packages is installed."""
+    for package in ("onnxruntime", "onnxruntime-gpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(package)
+    return None
 
 
 def limit_figures(limit: Limit, operations: float) -> dict[str, Any]:
