@@ -45,12 +45,20 @@ def read_metrics(run: str | Path) -> dict[str, Any]:
     """The metrics of a run.
 
     Raises:
-        InputError: the folder has none.
+        InputError: the folder has none, or none that a run wrote.
     """
     path = Path(run) / METRICS_FILE
     if not path.is_file():
         raise InputError(f"a finished run at {run}", f"no {METRICS_FILE}", "Train first, or check the path.")
-    return dict(read_json(path))
+    try:
+        metrics = read_json(path)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"the metrics of a run in {path}", str(error), "Train it again.") from None
+    # The split's name becomes that of a file that is read.
+    if not isinstance(metrics, dict) or metrics.get("split", "dev") not in ("train", "dev", "test"):
+        found = repr(metrics.get("split")) if isinstance(metrics, dict) else type(metrics).__name__
+        raise InputError(f"the metrics of a run, on dev or test, in {path}", found, "Train it again.")
+    return metrics
 
 
 def metrics_table(runs: Iterable[dict[str, Any]]) -> Table:

@@ -15,6 +15,8 @@ from sentiment_hf.console import show
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation.markdown import picture, plain, table, to_html
 from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.evaluation.report import read_metrics
+from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.forward import torch_forward
 from sentiment_hf.publishing.rendering import escaped, fenced
 from sentiment_hf.serving.predictor import SentimentClassifier
@@ -191,6 +193,15 @@ def test_folders_of_settings_stay_where_they_are(tmp_path_factory, name):
     folder.mkdir()
     assert folder.parent == home
     assert Path(slug).name == slug
+
+
+@pytest.mark.parametrize(
+    "content", ['{"split": "../../../etc/passwd"}', '{"split": []}', "[]", "{", "[" * 100_000, "\xff"]
+)
+def test_metrics_that_no_run_wrote_are_refused(tmp_path, content):
+    (tmp_path / "metrics.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(InputError, match="the metrics of a run"):
+        read_metrics(tmp_path)
 
 
 @given(text=texts)

@@ -120,6 +120,7 @@ def test_half_a_surrogate_pair_in_json_is_a_question_mark(tmp_path):
         ("csv", b"text,label,text\na,b,c\n", None),
         ("parquet", b"PAR1 and more", "well-formed parquet in "),
     ],
+    ids=["deep jsonl", "deep json", "columns", "parquet"],
 )
 def test_what_is_said(tmp_path, kind, content, said):
     path = tmp_path / f"rows.{kind}"
