@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from sentiment_hf.files import read_json
 from sentiment_hf.modeling.names import STARTER_REVIEWS
 from sentiment_hf.serving.answers import AspectPrediction, Prediction
 from sentiment_hf.serving.explainer import Explainer
+from sentiment_hf.serving.page.turns import Turns
 from sentiment_hf.serving.predictor import SentimentClassifier
 
 SPACE_KEYS = ("model", "revision", "topics_model", "topics_revision", "aspects_model", "aspects_revision")
@@ -33,17 +33,17 @@ class PageModel:
 
     name: str
     classifier: SentimentClassifier
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _turns: Turns = field(default_factory=Turns)
 
     def labels(self, texts: Sequence[str], top_k: int, windows: bool = False) -> list[Prediction]:
         """Answers of a model of one label, with all windows where asked for."""
-        with self._lock:
+        with self._turns:
             answers = self.classifier(texts, top_k, ALL_WINDOWS if windows else 0)
         return [answer for answer in answers if isinstance(answer, Prediction)]
 
     def aspects(self, texts: Sequence[str]) -> list[AspectPrediction]:
         """Answers of a model of aspects."""
-        with self._lock:
+        with self._turns:
             answers = self.classifier(texts)
         return [answer for answer in answers if isinstance(answer, AspectPrediction)]
 
@@ -53,7 +53,7 @@ class PageModel:
         explainer = Explainer(
             classifier.task, classifier.scorer, classifier.backend, temperature=classifier.calibration.temperature
         )
-        with self._lock:
+        with self._turns:
             return explainer.explain(text, label=label, top_chunks=1)[0]
 
     @property
