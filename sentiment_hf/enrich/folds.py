@@ -93,7 +93,7 @@ def remembered(learner: Learner, folder: Path, settings: Sequence[str]) -> Learn
         name = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
         file = folder / f"{name}.npy"
         if file.is_file():
-            return np.asarray(np.load(file))
+            return np.asarray(np.load(file, allow_pickle=False))
         logits = learner(rows, judged)
         with staging_folder(folder) as staging:
             np.save(staging / file.name, logits)
