@@ -42,7 +42,10 @@ def run_command(words: list[str], full: bool) -> None:
         os.environ[name] = value
         return
     assert words[0] == "sentiment-hf", words
-    status = main(words[1:] + ([] if full else SHORTER.get(words[1], [])))
+    shorter = [] if full else SHORTER.get(words[1], [])
+    if words[1] == "calibrate" and "--precision" not in words:
+        shorter = []
+    status = main(words[1:] + shorter)
     assert status == 0, (status, words)
 
 

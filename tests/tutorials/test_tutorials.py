@@ -77,7 +77,7 @@ def test_reviews(follow):
     assert len(rows(folder / "reviews.csv")) == 600
     assert len(rows(folder / "answers.csv")) == 600
     assert {row["predicted_label"] for row in rows(folder / "answers.csv")} <= {"negative", "positive"}
-    assert (folder / "why.html").read_text(encoding="utf-8").startswith("<!doctype html")
+    assert (folder / "why.html").read_text(encoding="utf-8").lower().startswith("<!doctype html")
     assert (folder / "runs/reviews/errors/errors.md").is_file()
     check_run(folder / "runs/reviews", hub, "reviews")
     last = printed[-1].splitlines()
@@ -89,7 +89,8 @@ def test_emotion(follow):
     assert len({row["label"] for row in rows(folder / "posts.csv")}) == 6
     check_run(folder / "runs/balanced", hub, "emotion")
     label, top = printed[-1].split(maxsplit=1)
-    assert label in ("neutral", "angry", "happy", "sad", "fear", "surprise")
+    # None where the threshold was not reached.
+    assert label in ("neutral", "angry", "happy", "sad", "fear", "surprise", "None")
     assert top.count("'") == 6
 
 
