@@ -45,7 +45,7 @@ def plan(tmp_path, train_file):
     def plan(text, *overrides, base=BASE, folder="sweep"):
         (tmp_path / "plain.yaml").write_text(base, encoding="utf-8")
         path = tmp_path / "compare.yaml"
-        path.write_text(f"base: plain.yaml\n{text}", encoding="utf-8")
+        path.write_text(text if text.startswith("base:") else f"base: plain.yaml\n{text}", encoding="utf-8")
         return plan_runs(read_sweep(path), tmp_path / folder, [f"--train_file={train_file}", *overrides])
 
     return plan
@@ -207,7 +207,7 @@ def test_the_best_is_chosen_by_dev_alone(plan):
     assert text.count("**") == 2
     assert "Settings are chosen by dev alone" in text
     assert "5 of 6 runs are finished." in text
-    assert "Failed: truncation=head_tail, seed 43: out | of memory" in text
+    assert "Failed: truncation=head_tail, seed 43: out \\| of memory" in text
     rows = list(csv.DictReader(results_csv(outcomes).splitlines()))
     assert rows[2]["dev_macro_f1"] == "0.9"
     assert (rows[5]["status"], rows[5]["reason"], rows[5]["macro_f1"]) == ("failed", "out | of memory", "")
