@@ -105,10 +105,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a recipe to its end and show the report."""
     args = parse_run_arguments(sys.argv[1:] if argv is None else argv)
     log_to_stderr(logging.INFO if args.training.process_index == 0 else logging.WARNING)
-    check_exporter()
     hub = args.training
     if hub.push_finished_run:
         check_push(hub.hub_model_id, hub.folder, hub.hub_token)
+    check_exporter()
     finished = train(args)
     if not finished.metrics:
         return 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
+import threading
 import warnings
 
 from sentiment_hf.console import log_to_stderr, show
@@ -47,6 +49,13 @@ def run(args: argparse.Namespace) -> int:
         quiet=True,
         prevent_thread_lock=True,
     )
+    # An event in place of an exception, which Python drops where it reaches a destructor: the page would stay.
+    ended = threading.Event()
+    before = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGINT, signal.SIGTERM)}
     show(f"Open {address} (English: {address.rstrip('/')}/en). Ctrl-C ends it.")
-    page.block_thread()
+    ended.wait()
+    # A second Ctrl-C does not wait for visitors.
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    page.close(verbose=False)
     return 0
