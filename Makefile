@@ -71,7 +71,7 @@ $(VENV_NEWER)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(if $(NEWER_PYTHON),$(VENV_NEWER)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]')
 	@mkdir -p $(VENV_NEWER) && touch $@
 
-test-matrix: $(INSTALLED) $(VENV5)/.installed $(VENV_LOWEST)/.installed $(VENV_NEWER)/.installed $(VENV_WHEEL)/.installed ## the core's tests in every environment, an hour or more: docs/test-matrix.md
+test-matrix: $(INSTALLED) $(VENV5)/.installed $(VENV_LOWEST)/.installed $(VENV_NEWER)/.installed $(VENV_WHEEL)/.installed ## the core's tests in every environment, a quarter of an hour and gigabytes of packages: docs/test-matrix.md
 	$(BIN)/python tests/run_matrix.py --output docs/test-matrix.md
 
 bench: $(INSTALLED) ## how fast the quickstart's model is in every way to run it, on its held-out reviews; makes it where it is not there
