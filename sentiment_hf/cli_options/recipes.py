@@ -28,5 +28,7 @@ def add_recipe_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     ablate.add_argument("--output_dir", metavar="FOLDER", help="folder of the sweep: table.md, results.csv, runs/")
     text = "names of settings to run now, as --dry_run shows them (all)"
     ablate.add_argument("--only", nargs="+", metavar="SETTING", help=text)
+    text = "runs at work at a time, each on its share of the cores and on a GPU of its own where there are several (1)"
+    ablate.add_argument("--jobs", type=int, metavar="N", help=text)
     ablate.add_argument("--keep_models", metavar="…", help="keep the weights of every run (default: false)")
     ablate.add_argument("--dry_run", action="store_true", help="print the runs and their folders, run nothing")

@@ -1,32 +1,40 @@
-"""The runs of a sweep, one after the other, each in a process of its own; what is finished is never repeated."""
+"""The runs of a sweep, each in a process of its own; what is finished is never repeated."""
 
 from __future__ import annotations
 
 import logging
 import re
-import shlex
 import shutil
 import signal
-import subprocess
-from collections.abc import Collection, Sequence
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sentiment_hf.exceptions import ended_by_sigterm
-from sentiment_hf.files import write_text
-from sentiment_hf.processes import environment_of_child
+from sentiment_hf.studies.jobs import Job, Seats
 from sentiment_hf.studies.outcome import ATTEMPT, Outcome, read_outcome
-from sentiment_hf.studies.plan import SETTING_FILE, Run
+from sentiment_hf.studies.plan import Run
 from sentiment_hf.studies.table import METRIC, write_results
-from sentiment_hf.training.folder import RECIPE_FILE, newest_checkpoint
 
 logger = logging.getLogger(__name__)
 
-# Seconds that a stopped child gets to end before it is killed.
-_PATIENCE = 10
+# Seconds between two looks at the processes; a run takes minutes.
+_LOOK = 0.1
+
+
+@dataclass(frozen=True)
+class _AtWork:
+    place: int
+    run: Run
+    job: Job
+    seat: int
+    has_floor: bool
 
 
 def run_sweep(
@@ -36,6 +44,7 @@ def run_sweep(
     keep_models: bool,
     before: Sequence[Outcome] = (),
     chosen: Collection[str] | None = None,
+    jobs: int = 1,
 ) -> list[Outcome]:
     """Do what is left of a sweep; `results.csv` and `table.md` are rewritten after every run.
 
@@ -46,6 +55,7 @@ def run_sweep(
         keep_models: whether the weights of a run stay after it was scored.
         before: what came of earlier runs, which stand in the table as well.
         chosen: names of the settings to run; the others stand in the table as they are. None for all.
+        jobs: runs at work at a time, on one part of the machine each (see `Seats`).
 
     Returns:
         What came of each run, those of `before` first. A failed one is among them and stops no other.
@@ -53,22 +63,55 @@ def run_sweep(
     outcomes = [*before, *(read_outcome(run) for run in runs)]
     write_results(folder, name, outcomes)
     wanted = [run for run in runs if chosen is None or run.setting.name in chosen]
-    finished = sum(run.is_finished for run in wanted)
+    for run in runs:
+        _tidy(run, weights=False)
+    waiting = deque(
+        (place, run) for place, run in _in_turns(runs, len(before)) if run in wanted and not run.is_finished
+    )
+    seats = Seats(jobs)
     with (
         ended_by_sigterm(),
         logging_redirect_tqdm([logging.getLogger("sentiment_hf")]),
-        tqdm(total=len(wanted), initial=finished, unit="run") as bar,
+        tqdm(total=len(wanted), initial=len(wanted) - len(waiting), unit="run") as bar,
+        _stopped_at_the_end() as at_work,
     ):
-        for place, run in _in_turns(runs, len(before)):
-            if not run.is_finished and run in wanted:
-                bar.set_description(run.name)
+        while waiting or at_work:
+            while waiting and len(at_work) < jobs:
+                place, run = waiting.popleft()
+                seat = min(set(range(jobs)) - {other.seat for other in at_work})
                 # One floor for each set of rows: it does not depend on anything else.
                 floors = {outcome.run.data for outcome in outcomes if "floor" in outcome.metrics}
-                outcomes[place] = _do(run, run.floor and run.data not in floors, keep_models)
-                write_results(folder, name, outcomes)
-                bar.update()
-            _tidy(run, weights=False)
+                floors |= {other.run.data for other in at_work if other.has_floor}
+                has_floor = run.floor and run.data not in floors
+                at_work.append(_AtWork(place, run, Job(run, has_floor, seats.environment(seat)), seat, has_floor))
+                bar.set_description(" | ".join(other.run.name for other in at_work))
+            ended = _next_ended(at_work)
+            at_work.remove(ended)
+            outcomes[ended.place] = _outcome(ended.run, ended.job.poll() or 0, keep_models)
+            write_results(folder, name, outcomes)
+            bar.update()
     return outcomes
+
+
+@contextmanager
+def _stopped_at_the_end() -> Iterator[list[_AtWork]]:
+    """A list of what is at work; whatever interrupts the waiting stops all of it first."""
+    at_work: list[_AtWork] = []
+    try:
+        yield at_work
+    finally:
+        for item in at_work:
+            item.job.stop()
+        for item in at_work:
+            item.job.join()
+
+
+def _next_ended(at_work: Sequence[_AtWork]) -> _AtWork:
+    while True:
+        for item in at_work:
+            if item.job.poll() is not None:
+                return item
+        time.sleep(_LOOK)
 
 
 def _in_turns(runs: Sequence[Run], start: int) -> list[tuple[int, Run]]:
@@ -80,8 +123,7 @@ def _in_turns(runs: Sequence[Run], start: int) -> list[tuple[int, Run]]:
     return sorted(enumerate(runs, start), key=lambda placed: seeds.index(placed[1].seed))
 
 
-def _do(run: Run, floor: bool, keep_models: bool) -> Outcome:
-    status = _start(run, floor)
+def _outcome(run: Run, status: int, keep_models: bool) -> Outcome:
     if not run.is_finished:
         failed = read_outcome(run, reason=_reason(run.log, status))
         logger.warning("%s failed: %s", run.name, failed.reason)
@@ -91,31 +133,6 @@ def _do(run: Run, floor: bool, keep_models: bool) -> Outcome:
     score = outcome.metrics["fp32"]["dev"][METRIC]
     logger.info("%s: dev %s %.4f, see %s", run.name, METRIC, score, run.folder)
     return outcome
-
-
-def _start(run: Run, floor: bool) -> int:
-    """Run it to its end and return its exit status; whatever interrupts the waiting stops the process first."""
-    write_text(run.folder.with_name(SETTING_FILE), yaml.safe_dump(run.recipe, allow_unicode=True, sort_keys=False))
-    command = run.command(floor)
-    goes_on = run.is_begun and newest_checkpoint(run.folder, "true") is not None
-    if not run.is_begun and run.folder.is_dir():
-        # A run that was cut off before it wrote its recipe leaves half of that; the run itself refuses anything else.
-        run.folder.joinpath(f"{RECIPE_FILE}.partial").unlink(missing_ok=True)
-    with run.log.open("ab" if goes_on else "wb") as log:
-        log.write(f"{ATTEMPT}{shlex.join(command)}\n".encode())
-        log.flush()
-        with subprocess.Popen(
-            command, env=environment_of_child(), stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-        ) as process:
-            try:
-                return process.wait()
-            except BaseException:
-                process.terminate()
-                try:
-                    process.wait(_PATIENCE)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                raise
 
 
 def _reason(log: Path, status: int) -> str:

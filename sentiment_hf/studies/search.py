@@ -27,7 +27,7 @@ STORAGE_FILE = "search.journal"
 _SEARCH, _REASON, _REFUSED = "search", "reason", "refused"
 
 
-def run_search(sweep: Sweep, folder: Path, overrides: Sequence[str], keep_models: bool) -> list[Outcome]:
+def run_search(sweep: Sweep, folder: Path, overrides: Sequence[str], keep_models: bool, jobs: int = 1) -> list[Outcome]:
     """Do what is left of a search; the same call goes on with it after it was stopped.
 
     What is tried next depends on the sampler's seed, the number of the trial and the results before it alone, so a
@@ -39,6 +39,7 @@ def run_search(sweep: Sweep, folder: Path, overrides: Sequence[str], keep_models
         folder: of the sweep; the study is kept in it as `search.journal`.
         overrides: `--key value …`, for every run.
         keep_models: whether the weights of a run stay after it was scored.
+        jobs: runs of a trial, one a seed, that are at work at a time.
 
     Returns:
         What came of each run, in the order of the trials. A trial that failed is among them and stops no other; one
@@ -73,7 +74,7 @@ def run_search(sweep: Sweep, folder: Path, overrides: Sequence[str], keep_models
             asked.set_user_attr(_REFUSED, str(error))
             study.tell(asked, state=_failed())
             continue
-        outcomes = run_sweep(sweep.name, runs, folder, keep_models, before=_without(outcomes, runs))
+        outcomes = run_sweep(sweep.name, runs, folder, keep_models, before=_without(outcomes, runs), jobs=jobs)
         own = outcomes[-len(runs) :]
         failed = next((outcome for outcome in own if outcome.status != FINISHED), None)
         if failed is None:

@@ -10,6 +10,7 @@ from typing import NoReturn
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import held_alone
+from sentiment_hf.option_values import check_positive
 from sentiment_hf.studies.ablation import run_sweep
 from sentiment_hf.studies.outcome import FAILED
 from sentiment_hf.studies.plan import Run, plan_runs
@@ -32,11 +33,13 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--keep_models", nargs="?", const="true", default="false", choices=("true", "false"))
     parser.add_argument("--dry_run", nargs="?", const="true", default="false", choices=("true", "false"))
     parser.add_argument("--only", nargs="+")
+    parser.add_argument("--jobs", type=int, default=1)
     args, overrides = parser.parse_known_args(words)
     if args.config is None:
         raise InputError("a sweep", "none", "Give --config, for example recipes/reviews/compare_truncation.yaml.")
     if args.output_dir is None:
         raise InputError("output_dir", "none", "Give --output_dir, the folder of the sweep.")
+    check_positive("jobs", args.jobs)
     sweep, folder = read_sweep(Path(args.config)), Path(args.output_dir)
     chosen = _chosen(sweep, args.only)
     runs = plan_runs(sweep, folder, overrides)
@@ -52,9 +55,9 @@ def main(words: Sequence[str]) -> int:
             remedy = "Wait for it, or choose another --output_dir."
             raise InputError(f"one sweep at a time in {folder}", "another that is running", remedy)
         if sweep.search is None:
-            outcomes = run_sweep(sweep.name, runs, folder, keep_models, chosen=chosen)
+            outcomes = run_sweep(sweep.name, runs, folder, keep_models, chosen=chosen, jobs=args.jobs)
         else:
-            outcomes = run_search(sweep, folder, overrides, keep_models)
+            outcomes = run_search(sweep, folder, overrides, keep_models, args.jobs)
     show(sweep_table(sweep.name, summarize(outcomes)))
     show(f"{TABLE_FILE}, {RESULTS_FILE} and the runs are in {folder}")
     return 1 if any(outcome.status == FAILED for outcome in outcomes) else 0

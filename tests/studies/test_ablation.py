@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -17,6 +18,7 @@ from sentiment_hf.cli import main
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import held_alone
 from sentiment_hf.studies import ablation
+from sentiment_hf.studies.jobs import Seats, visible_gpus
 from sentiment_hf.studies.outcome import Outcome
 from sentiment_hf.studies.plan import plan_runs
 from sentiment_hf.studies.sweep import Setting, read_sweep
@@ -36,6 +38,10 @@ precision: fp32
 """
 GRID = "grid: {truncation: [right, left], max_length: [16, 32]}\n"
 SEEDS = "seeds: [42, 43]\n"
+
+
+def ended_job(status):
+    return SimpleNamespace(poll=lambda: status, stop=lambda: None, join=lambda: None)
 
 
 @pytest.fixture
@@ -226,6 +232,8 @@ def test_a_sweep_from_end_to_end(tmp_path, train_file, monkeypatch, capsys):
     assert capsys.readouterr().out.count(": to be run") == 6
     assert main([*words, "--dry_run", "--only", "plain"]) == 0
     assert capsys.readouterr().out.count(": to be run") == 2
+    assert main([*words, "--jobs", "0"]) == 2
+    assert "jobs of at least 1, found 0" in capsys.readouterr().err
     assert main([*words, "--only", "nothing"]) == 2
     assert "--only among broken, plain, smoothing, found 'nothing'" in capsys.readouterr().err
     assert not folder.exists()
@@ -234,7 +242,7 @@ def test_a_sweep_from_end_to_end(tmp_path, train_file, monkeypatch, capsys):
     table = (folder / "table.md").read_text(encoding="utf-8")
     assert "| plain | 2 |" in table
     assert "| smoothing | 0 of 2 |" in table
-    assert main(words) == 1
+    assert main([*words, "--jobs", "2"]) == 1
     assert "smoothing" in capsys.readouterr().out
     with (folder / "results.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -257,7 +265,12 @@ def test_a_sweep_from_end_to_end(tmp_path, train_file, monkeypatch, capsys):
 
     # A second call tries what failed and repeats nothing.
     started = []
-    monkeypatch.setattr(ablation, "_start", lambda run, floor: started.append(run.setting.name) or 1)
+
+    def start(run, floor, variables):
+        started.append(run.setting.name)
+        return ended_job(1)
+
+    monkeypatch.setattr(ablation, "Job", start)
     assert main(words) == 1
     assert started == ["broken", "broken"]
     sweep.write_text(text, encoding="utf-8")
@@ -265,11 +278,80 @@ def test_a_sweep_from_end_to_end(tmp_path, train_file, monkeypatch, capsys):
     assert len(started) == 2
 
 
+def test_two_runs_at_a_time(plan, tmp_path, monkeypatch):
+    """Each on a seat of its own, one floor between them, and a seat that is free is taken at once."""
+    runs = plan("grid: {truncation: [right, left, head_tail]}\n" + SEEDS)
+    started, left = [], {"right": 1, "left": 3, "head_tail": 1}
+
+    class Timed:
+        def __init__(self, run, floor, variables):
+            started.append((run.setting.axes["truncation"], run.seed, floor, variables))
+            self.looks = left[run.setting.axes["truncation"]]
+            run.folder.mkdir(parents=True)
+            run.log.write_text("error: no luck\n", encoding="utf-8")
+
+        def poll(self):
+            self.looks -= 1
+            return None if self.looks > 0 else 1
+
+        def stop(self):
+            raise AssertionError("nothing is interrupted here")
+
+    monkeypatch.setattr(ablation, "Job", Timed)
+    monkeypatch.setattr(ablation, "Seats", lambda count: Seats(count, ("0", "1")))
+    monkeypatch.setattr(ablation, "_LOOK", 0)
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    outcomes = ablation.run_sweep("compare", runs, tmp_path / "sweep", keep_models=False, jobs=2)
+    assert [outcome.reason for outcome in outcomes] == ["no luck"] * 6
+    first, second = ({"OMP_NUM_THREADS": "4", "CUDA_VISIBLE_DEVICES": gpu} for gpu in "01")
+    assert started[:3] == [("right", 42, True, first), ("left", 42, False, second), ("head_tail", 42, True, first)]
+    assert len(started) == 6
+
+
+def test_an_interrupt_stops_all_that_is_at_work(plan, tmp_path, monkeypatch):
+    runs = plan("grid: {truncation: [right, left, head_tail]}\n" + SEEDS)
+    done = []
+
+    class Interrupted:
+        def __init__(self, run, floor, variables):
+            self.name = run.setting.axes["truncation"]
+
+        def poll(self):
+            if self.name == "left":
+                raise KeyboardInterrupt
+
+        def stop(self):
+            done.append(f"stop {self.name}")
+
+        def join(self):
+            done.append(f"join {self.name}")
+
+    monkeypatch.setattr(ablation, "Job", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ablation.run_sweep("compare", runs, tmp_path / "sweep", keep_models=False, jobs=2)
+    assert done == ["stop right", "stop left", "join right", "join left"]
+
+
+def test_the_machine_is_shared_out(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert Seats(1, ("0", "1")).environment(0) == {}
+    assert Seats(2, ()).environment(1) == Seats(2, ("5",)).environment(1) == {"OMP_NUM_THREADS": "1"}
+    assert [Seats(8, ("2", "GPU-a")).environment(seat)["CUDA_VISIBLE_DEVICES"] for seat in range(3)] == [
+        "2",
+        "GPU-a",
+        "2",
+    ]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, GPU-a")
+    assert visible_gpus() == ("2", "GPU-a")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == ()
+
+
 def test_two_sweeps_do_not_share_a_folder(tmp_path, train_file, monkeypatch, capsys):
     """They would train the same runs in the same folders at the same time."""
     (tmp_path / "plain.yaml").write_text(BASE, encoding="utf-8")
     (tmp_path / "compare.yaml").write_text("base: plain.yaml\nlist: {plain: {}}\nseeds: [42]\n", encoding="utf-8")
-    monkeypatch.setattr(ablation, "_start", lambda run, floor: 1)
+    monkeypatch.setattr(ablation, "Job", lambda run, floor, variables: ended_job(1))
     folder = tmp_path / "sweep"
     words = ["ablate", f"--config={tmp_path / 'compare.yaml'}", f"--output_dir={folder}", f"--train_file={train_file}"]
     with held_alone(folder) as alone:

@@ -1,6 +1,7 @@
 """A search over recipe keys. Only the training itself is stood in for: what it writes is what a run writes."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -38,12 +39,16 @@ def sweep(tmp_path):
     return sweep
 
 
+def ended_job(status):
+    return SimpleNamespace(poll=lambda: status, stop=lambda: None, join=lambda: None)
+
+
 @pytest.fixture
 def started(monkeypatch):
     """The runs that were started; each is scored by how near its learning rate is to 1e-3."""
     names = []
 
-    def start(run, floor):
+    def start(run, floor, variables):
         names.append(run.folder)
         keys = run.recipe
         score = 1 - abs(math.log10(keys["learning_rate"]) + 3) / 4 - 0.1 * (keys["truncation"] == "left")
@@ -52,9 +57,9 @@ def started(monkeypatch):
         write_json(run.folder.with_name(SETTING_FILE), keys)
         write_json(run.folder / "run.json", {"training_seconds": 1.0})
         write_json(run.folder / "metrics.json", {"split": "test", "fp32": row | {"per_class": {}}})
-        return 0
+        return ended_job(0)
 
-    monkeypatch.setattr(ablation, "_start", start)
+    monkeypatch.setattr(ablation, "Job", start)
     return names
 
 
@@ -81,16 +86,16 @@ def test_a_search_tries_what_its_space_allows_and_comes_near(sweep, started, tmp
 def test_a_search_that_was_cut_off_goes_the_way_of_one_that_was_not(sweep, started, tmp_path, train_file, monkeypatch):
     words = [f"--train_file={train_file}"]
     whole = run_search(sweep(), tmp_path / "whole", words, keep_models=False)
-    start = ablation._start
+    start = ablation.Job
     calls = []
 
-    def cut_off(run, floor):
+    def cut_off(run, floor, variables):
         calls.append(run)
         if len(calls) == 6:
             raise KeyboardInterrupt
-        return start(run, floor)
+        return start(run, floor, variables)
 
-    monkeypatch.setattr(ablation, "_start", cut_off)
+    monkeypatch.setattr(ablation, "Job", cut_off)
     with pytest.raises(KeyboardInterrupt):
         run_search(sweep(), tmp_path / "cut", words, keep_models=False)
     again = run_search(sweep(), tmp_path / "cut", words, keep_models=False)
@@ -108,16 +113,16 @@ def test_a_search_that_was_cut_off_goes_the_way_of_one_that_was_not(sweep, start
 
 
 def test_trials_that_fail_or_are_refused_stop_no_other(sweep, started, tmp_path, train_file, monkeypatch, caplog):
-    start = ablation._start
+    start = ablation.Job
 
-    def sometimes(run, floor):
+    def sometimes(run, floor, variables):
         if run.recipe["truncation"] == "left":
             run.folder.parent.mkdir(parents=True, exist_ok=True)
             run.log.write_text("$ train\nerror: no luck\n", encoding="utf-8")
-            return 2
-        return start(run, floor)
+            return ended_job(2)
+        return start(run, floor, variables)
 
-    monkeypatch.setattr(ablation, "_start", sometimes)
+    monkeypatch.setattr(ablation, "Job", sometimes)
     space = {"truncation": ["left", "right"], "learning_rate": [1.0e-3, 1.0e-4], "stride": [4, 100]}
     search = sweep(seeds=[42], space=space, trials=10)
     outcomes = run_search(search, tmp_path / "sweep", [f"--train_file={train_file}"], False)
