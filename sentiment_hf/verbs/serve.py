@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import logging
 import signal
 import socket
@@ -46,10 +47,21 @@ def run(args: argparse.Namespace) -> int:
     bound.listen(server.config.backlog)
     host, port = bound.getsockname()[:2]
     logger.info("%s on %s: http://%s:%d/docs", classifier.backend, ", ".join(classifier.providers), host, port)
+    leave_to_the_end()
     server.run(sockets=[bound])
     traffic = app.state.traffic
     logger.info("stopped: %d requests accepted, %d answered", traffic.accepted, traffic.answered)
     return 0
+
+
+def leave_to_the_end() -> None:
+    """Take all that is there by now out of the garbage collector's rounds.
+
+    Modules and model are hundreds of thousands of objects that live as long as the server. Looking through them took
+    0.3 s every other second under load, for which all requests stood still.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -1,5 +1,6 @@
 """The HTTP API as a client sees it: a real server on loopback, and one that is a process of its own."""
 
+import gc
 import http.client
 import json
 import signal
@@ -21,7 +22,7 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.api import RequestLimits, build_api
 from sentiment_hf.serving.batching import BatchLimits
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.verbs.serve import bind
+from sentiment_hf.verbs.serve import bind, leave_to_the_end
 
 JSON = {"content-type": "application/json"}
 
@@ -246,6 +247,17 @@ def test_a_stop_under_load_answers_every_accepted_request(model_folder):
     assert len(refused) == 12
     # Each request that the server began to read was answered, and the answer arrived.
     assert f"stopped: {len(answered)} requests accepted, {len(answered)} answered" in log
+
+
+def test_what_stays_is_not_collected_over_and_over():
+    """What is tracked shrinks to what came since: a full collection under load has little to look through."""
+    before = len(gc.get_objects())
+    try:
+        leave_to_the_end()
+        assert gc.get_freeze_count() > before / 2
+        assert len(gc.get_objects()) < before / 10
+    finally:
+        gc.unfreeze()
 
 
 def test_bad_words_are_one_sentence(model_folder, capsys):
