@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 CHECKPOINTS = ("model.safetensors", "model.safetensors.index.json")
 GPU_BATCH_SIZE = 32
 BACKENDS = ("auto", "torch", "onnx", "int8", "static")
-# In small batches of sorted texts next to nothing is padding; torch has more overhead a call.
-BATCH_SIZES = {"torch": 32, "onnx": 8, "int8": 8, "static": 8}
+# On a processor, where in small batches of sorted texts next to nothing is padding; torch has more overhead a call.
+BATCH_SIZES = {"torch": 16, "onnx": 8, "int8": 8, "static": 8}
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ def _open_torch(
     file = weights if weights.is_file() else None
     head = torch_document_head(classifier)
     forward = torch_forward(classifier)
-    return OpenBackend("torch", forward, (provider,), BATCH_SIZES["torch"], file, head, model=classifier)
+    batch_size = BATCH_SIZES["torch"] if provider == "cpu" else GPU_BATCH_SIZE
+    return OpenBackend("torch", forward, (provider,), batch_size, file, head, model=classifier)
 
 
 def first_there(model: str, revision: str | None = None) -> str:
