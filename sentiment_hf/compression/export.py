@@ -10,9 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from sentiment_hf.compression.onnx import check_against_torch, export_fp32, onnx_scorer_like
+from sentiment_hf.compression.outliers import split_outliers
 from sentiment_hf.compression.quantization import GateResult, Quantization, quantize_dynamic
 from sentiment_hf.compression.sensitivity import SENSITIVITY_FILE, Judge, quantize_until
-from sentiment_hf.compression.static import StaticQuantizer, check_calibration
+from sentiment_hf.compression.static import StaticQuantizer, calibration_shards, check_calibration
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import staging_folder
@@ -24,6 +25,8 @@ from sentiment_hf.modeling.saved import recorded_settings, task_of
 logger = logging.getLogger(__name__)
 
 MAX_CHECKED_TEXTS = 64
+# What INT8 is made from; it does not stay.
+SPLIT_FILE = "split.onnx"
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,11 @@ def export_model(
         if quantization.method != "none" and dev is not None:
             judge = Judge(scorer, dev, task_of(config), onnx_scorer_like(scorer, fp32).logits(dev["text"]))
             before = judge.points(judge.reference)
+            split = split_outliers(fp32, calibration_shards(scorer, sample), staging / SPLIT_FILE)
             if quantization.method == "dynamic":
-                int8 = quantize_dynamic(fp32, staging, quantization.arch)
+                int8 = quantize_dynamic(split, staging, quantization.arch)
             else:
-                quantizer = StaticQuantizer(fp32, scorer, calibration_rows, quantization)
+                quantizer = StaticQuantizer(split, scorer, calibration_rows, quantization)
                 if quantization.sensitivity:
                     int8, table = quantize_until(quantizer, judge, before - quantization.max_drop, staging)
                 else:

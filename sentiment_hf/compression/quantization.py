@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sentiment_hf.compression.graph import unweighted_nodes
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.modeling.onnx_session import INT8_FILES, resolve_arch, static_name
 from sentiment_hf.option_values import ARCHS, CALIBRATIONS, QUANTIZATIONS, check_choice
@@ -83,10 +84,11 @@ class Quantization:
 
 
 def quantize_dynamic(fp32_file: Path, output: Path, arch: str) -> Path:
-    """Quantize the plain FP32 export: weights per channel to 8 bits, activations as they come.
+    """Quantize an FP32 export: weights per channel to 8 bits, activations as they come.
 
     Args:
-        fp32_file: not optimised before: Optimum's quantizer fails on a fused graph, and the session fuses at load.
+        fp32_file: best with its outliers split off, and not optimised: Optimum's quantizer fails on a fused graph, and
+            the session fuses at load.
         output: folder for the file.
         arch: a key of `INT8_FILES`, or `auto`.
 
@@ -100,6 +102,7 @@ def quantize_dynamic(fp32_file: Path, output: Path, arch: str) -> Path:
         raise MissingExtraError("optimum-onnx", "onnx") from error
     target = resolve_arch(arch)
     config: Any = getattr(AutoQuantizationConfig, target)(is_static=False, per_channel=True)
+    config.nodes_to_exclude = unweighted_nodes(fp32_file)
     quantizer = ORTQuantizer.from_pretrained(fp32_file.parent, file_name=fp32_file.name)
     quantizer.quantize(config, save_dir=output, file_suffix="quantized")
     return (output / f"{fp32_file.stem}_quantized.onnx").rename(output / INT8_FILES[target])

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from sentiment_hf.compression.graph import weighted_nodes
 from sentiment_hf.compression.onnx import onnx_scorer_like
-from sentiment_hf.compression.static import StaticQuantizer, weighted_nodes
+from sentiment_hf.compression.static import StaticQuantizer
 from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.scores import task_scores

@@ -15,6 +15,7 @@ import pandas as pd
 from datasets import Dataset
 from tqdm import tqdm
 
+from sentiment_hf.compression.graph import OPERATORS, unweighted_nodes
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.data.padding import pad_rows
 from sentiment_hf.data.tokenization import TextSettings, encode
@@ -28,9 +29,6 @@ logger = logging.getLogger(__name__)
 MAX_CALIBRATION_ROWS = 256
 MIN_ROWS = {"minmax": 8, "entropy": 32, "percentile": 100}
 SHARD_ROWS = 32
-# Products with weights and the embedding: most of the time, and all of the size. The products inside attention and what
-# lies between are left alone, where quantizing costs more than it saves.
-OPERATORS = ["MatMul", "Gather"]
 
 
 def calibration_shards(scorer: TextScorer, texts: Sequence[str]) -> list[dict[str, np.ndarray]]:
@@ -76,7 +74,7 @@ class StaticQuantizer:
     """Quantizes one FP32 export as often as is asked, from ranges that are taken once.
 
     Args:
-        fp32_file: the plain export, not optimised.
+        fp32_file: the export, not optimised, best with its outliers split off.
         scorer: of the model, for its tokenizer and text settings.
         rows: calibration rows with `text`, from training; a seeded sample of `MAX_CALIBRATION_ROWS` is used.
         settings: method of calibration and target.
@@ -142,21 +140,11 @@ class StaticQuantizer:
         else:
             target: Any = getattr(AutoQuantizationConfig, resolve_arch(self.settings.arch))
             config = target(is_static=True, per_channel=True, operators_to_quantize=OPERATORS)
-        unweighted = [name for name, is_weighted in weighted_nodes(self.fp32_file).items() if not is_weighted]
-        config.nodes_to_exclude = [*excluded, *unweighted]
+        config.nodes_to_exclude = [*excluded, *unweighted_nodes(self.fp32_file)]
         self._quantizer.quantize(
             config, save_dir=output, file_suffix="quantized", calibration_tensors_range=self.ranges
         )
         return (output / f"{self.fp32_file.stem}_quantized.onnx").rename(output / self.settings.file_name)
-
-
-def weighted_nodes(fp32_file: Path) -> dict[str, bool]:
-    """Nodes of `OPERATORS` in the order of the graph, and whether a weight goes into each."""
-    import onnx
-
-    graph = onnx.load(str(fp32_file)).graph
-    weights = {tensor.name for tensor in graph.initializer}
-    return {node.name: bool(weights & set(node.input)) for node in graph.node if node.op_type in OPERATORS}
 
 
 def _input_names(fp32_file: Path) -> list[str]:

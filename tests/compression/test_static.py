@@ -7,9 +7,10 @@ pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which t
 import onnx
 
 from sentiment_hf.compression.export import export_model
+from sentiment_hf.compression.graph import weighted_nodes
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.compression.sensitivity import Judge, quantize_until, sensitivity
-from sentiment_hf.compression.static import StaticQuantizer, calibration_shards, weighted_nodes
+from sentiment_hf.compression.static import StaticQuantizer, calibration_shards
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import Task
