@@ -380,7 +380,10 @@ def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path, train_file):
     # Twelve epochs of 16 steps: time enough to press Ctrl-C after the first checkpoint, on a busy machine too.
     words = ["ablate", f"--config={sweep}", f"--output_dir={folder}", f"--train_file={train_file}", "--keep_models"]
     words += ["--num_train_epochs=12", "--per_device_train_batch_size=4", "--logging_steps=4"]
+    # A shell starts what goes on in the background deaf to Ctrl-C, and its children inherit that.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen([sys.executable, "-m", "sentiment_hf.cli", *words], stderr=subprocess.DEVNULL)
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 120
     # A checkpoint that is there to its last byte: half a one is not gone on with.
     while not any(map(is_whole, folder.glob("runs/*/42/checkpoint-*"))) and time.monotonic() < deadline:
