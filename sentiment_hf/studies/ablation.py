@@ -85,9 +85,9 @@ def run_sweep(
                 has_floor = run.floor and run.data not in floors
                 at_work.append(_AtWork(place, run, Job(run, has_floor, seats.environment(seat)), seat, has_floor))
                 bar.set_description(" | ".join(other.run.name for other in at_work))
-            ended = _next_ended(at_work)
+            ended, status = _next_ended(at_work)
             at_work.remove(ended)
-            outcomes[ended.place] = _outcome(ended.run, ended.job.poll() or 0, keep_models)
+            outcomes[ended.place] = _outcome(ended.run, status, keep_models)
             write_results(folder, name, outcomes)
             bar.update()
     return outcomes
@@ -106,11 +106,13 @@ def _stopped_at_the_end() -> Iterator[list[_AtWork]]:
             item.job.join()
 
 
-def _next_ended(at_work: Sequence[_AtWork]) -> _AtWork:
+def _next_ended(at_work: Sequence[_AtWork]) -> tuple[_AtWork, int]:
+    """Wait for one of them; it comes with its exit status."""
     while True:
         for item in at_work:
-            if item.job.poll() is not None:
-                return item
+            status = item.job.poll()
+            if status is not None:
+                return item, status
         time.sleep(_LOOK)
 
 
