@@ -190,7 +190,7 @@ class TrainingOptions:
     save_strategy: str = option("epoch", "when to save a checkpoint: epoch or steps")
     save_total_limit: int | None = option(2, "checkpoints kept")
     logging_steps: float = option(25, "steps between two lines of the log")
-    report_to: str = option("none", "tensorboard, wandb, all or none")
+    report_to: str = option("none", "tensorboard, wandb, both with a comma, all or none")
 
     def __post_init__(self) -> None:
         check_choice("precision", self.precision, PRECISIONS)

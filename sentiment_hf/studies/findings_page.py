@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -19,8 +20,9 @@ from sentiment_hf.files import move_files, staging_folder, write_text
 from sentiment_hf.studies import findings_pictures as pictures
 from sentiment_hf.studies.effects import ALPHA, Effect
 from sentiment_hf.studies.findings import Findings
-from sentiment_hf.studies.found_runs import FoundSetting
+from sentiment_hf.studies.found_runs import FoundRun, FoundSetting
 from sentiment_hf.studies.table import METRIC
+from sentiment_hf.studies.trackers import disagreement
 
 logger = logging.getLogger(__name__)
 
@@ -222,9 +224,26 @@ def _versions(findings: Findings) -> list[str]:
         versions = ", ".join(f"{name} {value}" for name, value in environment.items() if isinstance(value, str))
         hardware = ", ".join(f"{name} {value}" for name, value in environment.get("hardware", {}).items())
         said.append(f"- {plain(versions)}; {plain(hardware)}")
-    logged = [run.folder for run in runs if any(run.folder.glob("**/events.out.tfevents.*"))]
     heading = "Versions and hardware:" if len(said) == 1 else "Versions and hardware, which differ between runs:"
-    parts = [heading, "\n".join(said)]
-    if logged:
-        parts.append(f"{len(logged)} of the runs also logged to TensorBoard, in their folders.")
-    return parts
+    return [heading, "\n".join(said), *_trackers(runs)]
+
+
+def _trackers(runs: Sequence[FoundRun]) -> list[str]:
+    """Who else was told of the runs, and whether they heard the same."""
+    names = [name for run in runs for name in run.trackers]
+    parts = [f"{names.count(name)} of {len(runs)} runs also logged to {name}." for name in dict.fromkeys(names)]
+    borrowed = [run for run in runs if not run.record.get("history") and run.trackers]
+    if borrowed:
+        parts.append(f"The loss curves of {len(borrowed)} of them come from there.")
+    differing = [
+        f"- {plain(run.folder.name)}: {name} has {difference}"
+        for run in runs
+        if run.record.get("history")
+        for name, logged in run.trackers.items()
+        if (difference := disagreement(run.history, logged))
+    ]
+    if differing:
+        differing.insert(0, "The following disagree with the runs' own records, which count:\n")
+    elif names and not borrowed:
+        parts.append("Their scores on dev are those of the runs' own records.")
+    return [" ".join(parts), "\n".join(differing)] if parts else []

@@ -54,7 +54,7 @@ def loss_picture(settings: Sequence[FoundSetting], path: Path) -> None:
         colour = _COLOURS[place % len(_COLOURS)]
         for number, run in enumerate(setting.runs):
             for figures, style in (("loss", "-"), ("eval_loss", "--")):
-                points = [(entry["step"], entry[figures]) for entry in run.record["history"] if figures in entry]
+                points = [(entry["step"], entry[figures]) for entry in run.history if figures in entry]
                 label = name if (number, figures) == (0, "loss") else None
                 axes.plot(*zip(*points, strict=True), style, color=colour, linewidth=1, label=label) if points else None
     axes.set(xlabel="step", ylabel="loss (dashed: dev)")

@@ -25,6 +25,7 @@ from sentiment_hf.studies.fingerprint import DATA_FILES, LENGTH, UNRELATED_KEYS
 from sentiment_hf.studies.plan import SETTING_FILE
 from sentiment_hf.studies.sweep import as_word
 from sentiment_hf.studies.table import RESULTS_FILE
+from sentiment_hf.studies.trackers import History, last_words, tracked
 from sentiment_hf.training.folder import RECIPE_FILE
 
 RECORD_FILE, SPLITS_FOLDER = "run.json", "splits"
@@ -60,6 +61,16 @@ class FoundRun:
     def model_scores(self) -> dict[str, Any]:
         """The scores of the trained model on the held-out split, and under `dev` on dev."""
         return dict(self.metrics["fp32"])
+
+    @cached_property
+    def trackers(self) -> dict[str, History]:
+        """What TensorBoard and W&B were told of it, by their names."""
+        return tracked(self.folder)
+
+    @property
+    def history(self) -> History:
+        """Losses and scores by step: its own record of them or, where it has none, a tracker's."""
+        return self.record.get("history") or next(iter(self.trackers.values()), [])
 
     @cached_property
     def predictions(self) -> Predictions | None:
@@ -125,7 +136,8 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[FoundRun], list[tuple[str, st
             except _HalfWritten as reason:
                 # Not the whole path: a report travels.
                 name = str(folder.relative_to(path)) if folder != path else path.name
-                skipped[folder] = (name, row.get("reason") or str(reason))
+                why = [row.get("reason") or str(reason), last_words(folder)]
+                skipped[folder] = (name, "; ".join(part for part in why if part))
     if not found:
         said = "; ".join(f"{name}: {reason}" for name, reason in skipped.values()) or "none"
         raise InputError("at least one finished run", said, "Train first, or check the path.")

@@ -12,10 +12,11 @@ from typing import Any, NoReturn
 
 import torch
 from transformers import HfArgumentParser, TrainingArguments
+from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
 from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.hardware import cpu_runs_bf16_fast
 from sentiment_hf.options import (
     DataArguments,
@@ -49,6 +50,7 @@ class RecipeTrainingArguments(TrainingOptions, TrainingArguments):
         if self.output_dir is None:
             raise InputError("output_dir", "none", "Give --output_dir, the folder of the run.")
         self._choose_precision()
+        self.report_to = _trackers(self.report_to)  # type: ignore[assignment]
         # Our own data pipeline drops columns; the Trainer would drop doc_id as well.
         self.remove_unused_columns = False
         self.label_names = ["labels"]
@@ -121,6 +123,25 @@ def choose_precision(wanted: str, on_gpu: bool, gpu_bf16: bool, cpu_bf16: bool) 
     if on_gpu:
         return "bf16" if gpu_bf16 else "fp16"
     return "bf16" if cpu_bf16 else "fp32"
+
+
+def _trackers(report_to: str) -> list[str]:
+    """Names with commas between them -> those that transformers logs to; it would take all of them for one name.
+
+    Raises:
+        InputError: an unknown name.
+        MissingExtraError: a tracker whose package is not installed.
+    """
+    names = [name.strip() for name in report_to.split(",")]
+    if names in (["none"], ["all"]):
+        return names
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            remedy = f"Known are {', '.join(sorted(INTEGRATION_TO_CALLBACK))}; all and none stand alone."
+            raise InputError("report_to: tensorboard, wandb, all or none", repr(name), remedy)
+        if name in ("tensorboard", "wandb") and name not in get_available_reporting_integrations():
+            raise MissingExtraError(name, "trackers")
+    return names
 
 
 @dataclass

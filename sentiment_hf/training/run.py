@@ -7,6 +7,7 @@ same arguments.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -104,6 +105,8 @@ def train(args: RunArguments) -> FinishedRun:
         tokenized["train"] = with_soft_targets(tokenized["train"], learned_from["text"].tolist(), teacher)
     with log_to_file(folder) if is_main else nullcontext():
         log_facts(args, data, len(trainer_rows), model)
+        # W&B's own choice would be wherever the command was called from.
+        os.environ.setdefault("WANDB_DIR", str(folder))
         sliding = args.text_settings.is_sliding
         collator = DocumentCollator if sliding else ClassificationCollator
         kind: Callable[..., SentimentTrainer] = SentimentTrainer
