@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from sentiment_hf.cli_options.config_file import check_config, with_config
 from sentiment_hf.cli_options.data import add_data_verbs
 from sentiment_hf.cli_options.enrich import add_enrich_verbs
 from sentiment_hf.cli_options.models import add_model_verbs
@@ -28,6 +29,9 @@ RECIPE_VERBS = {
     "clean": "sentiment_hf.verbs.clean",
 }
 
+# Verbs with many options, which a file may hold.
+CONFIG_VERBS = ("judge", "augment")
+
 
 class _Parser(argparse.ArgumentParser):
     """argparse that answers a wrong option in one line instead of a page."""
@@ -44,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words and words[0] in RECIPE_VERBS and not {"-h", "--help"} & set(words[1:]):
         status: int = import_module(RECIPE_VERBS[words[0]]).main(words[1:])
         return status
-    return _run_verb(_build_parser().parse_args(with_underscores(words)))
+    return _run_verb(with_underscores(words))
 
 
 def with_underscores(words: Sequence[str]) -> list[str]:
@@ -61,7 +65,16 @@ def with_underscores(words: Sequence[str]) -> list[str]:
 
 
 @exits_cleanly
-def _run_verb(args: argparse.Namespace) -> int:
+def _run_verb(words: list[str]) -> int:
+    parser = _build_parser()
+    keys: dict[str, Any] = {}
+    if words and words[0] in CONFIG_VERBS:
+        words, keys = with_config(words)
+    args, unknown = parser.parse_known_args(words)
+    # A key of the file is told with the one that was meant.
+    check_config(keys, args)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     status: int = import_module(f"sentiment_hf.verbs.{args.verb}").run(args)
     return status
 

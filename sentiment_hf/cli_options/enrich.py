@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from sentiment_hf.cli_options.common import add_column_options, add_model_options
+from sentiment_hf.cli_options.config_file import add_config_option
 from sentiment_hf.enrich.clean_options import add_clean_options
 
 
@@ -24,6 +25,7 @@ def add_enrich_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
 def _add_judge(verbs: argparse._SubParsersAction[Any]) -> None:
     text = "a language model's verdict on labels that a classifier disagrees with, and how far it agrees with whom"
     judge = verbs.add_parser("judge", help=text, description=text)
+    add_config_option(judge)
     add_model_options(judge)
     judge.add_argument("--data", required=True, metavar="FILE", help="labelled file")
     judge.add_argument("--output_dir", required=True, metavar="FOLDER", help="for verdicts.csv and judge.json")
@@ -43,6 +45,7 @@ def _add_judge(verbs: argparse._SubParsersAction[Any]) -> None:
 def _add_augment(verbs: argparse._SubParsersAction[Any]) -> None:
     text = "more hard cases to learn from: irony, negation, contrast and others, written by a language model or by rule"
     augment = verbs.add_parser("augment", help=text, description=text)
+    add_config_option(augment)
     augment.add_argument("--data", required=True, metavar="FILE", help="labelled training rows")
     augment.add_argument("--output_dir", required=True, metavar="FOLDER", help="for augmented.jsonl and augment.json")
     text = "files that are measured on: nothing that repeats one of their texts, or part of one, passes"
@@ -89,6 +92,8 @@ def add_llm_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("language model")
     text = "Hub id, folder or .gguf file of a causal model; with --base_url the endpoint's name for it"
     group.add_argument("--llm", metavar="MODEL", help=text)
+    text = "a local model's weights in 4 bits as they are loaded (bitsandbytes), which a GPU wants"
+    group.add_argument("--load_in_4bit", action="store_true", help=text)
     group.add_argument("--base_url", metavar="URL", help="OpenAI-compatible endpoint, such as http://localhost:8000/v1")
     text = "environment variable with the endpoint's key (OPENAI_API_KEY)"
     group.add_argument("--api_key_variable", default="OPENAI_API_KEY", metavar="NAME", help=text)

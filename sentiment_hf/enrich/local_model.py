@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from sentiment_hf.enrich.questions import Question, Reply, Wait
 from sentiment_hf.exceptions import InputError, MissingExtraError
@@ -34,7 +40,7 @@ class LocalModel:
         self.model, self.tokenizer, self.name = model, tokenizer, name
 
     @classmethod
-    def from_pretrained(cls, model: str) -> LocalModel:
+    def from_pretrained(cls, model: str, load_in_4bit: bool = False) -> LocalModel:
         """Load a model, onto the GPU where there is one.
 
         On a CPU the weights are FP32, on a GPU as they were saved; a model that was saved in 4 bits stays in 4 bits
@@ -42,15 +48,19 @@ class LocalModel:
 
         Args:
             model: Hub id, folder, or GGUF file.
+            load_in_4bit: quantize the weights as they are loaded, to NormalFloat of 4 bits (QLoRA, Dettmers et al.
+                2023); products are in bfloat16.
 
         Raises:
             InputError: no such file or folder, one without a tokenizer, nothing that transformers can load, or another
             kind of model.
-            MissingExtraError: a GGUF file, and gguf is not installed.
+            MissingExtraError: a GGUF file without gguf, 4 bits without bitsandbytes.
         """
         path, on_gpu = Path(model), torch.cuda.is_available()
         options: dict[str, Any] = {"dtype": "auto" if on_gpu else torch.float32, "trust_remote_code": False}
         options["weights_only"] = True
+        if load_in_4bit:
+            options |= _four_bits(path)
         if path.suffix == GGUF:
             if not path.is_file():
                 raise InputError(f"a GGUF file at {model}", "nothing there", "Check the path.")
@@ -72,7 +82,9 @@ class LocalModel:
         if missing:
             # transformers would fill them with random numbers, and a classifier would pass for a language model.
             raise InputError(f"the weights of a causal model in {model}", f"none for {missing[0]}", "Name another one.")
-        return cls((loaded.cuda() if on_gpu else loaded).eval(), tokenizer, _identity(model))
+        if on_gpu and not load_in_4bit:
+            loaded = loaded.cuda()
+        return cls(loaded.eval(), tokenizer, _identity(model) + (" in 4 bits" if load_in_4bit else ""))
 
     @torch.no_grad()
     def ask(self, question: Question, wait: Wait) -> Reply:
@@ -133,6 +145,23 @@ class LocalModel:
         ids = torch.tensor([[*row, *[self._padding] * (length - len(row))] for row in rows])
         mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
         return {"input_ids": ids.to(self.model.device), "attention_mask": mask.to(self.model.device)}
+
+
+def _four_bits(path: Path) -> dict[str, Any]:
+    """What transformers has to be told to quantize the weights on their way in."""
+    if path.suffix == GGUF:
+        raise InputError("weights that are not quantized for 4 bits", "a GGUF file", "Leave --load_in_4bit out.")
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("bitsandbytes", "4bit") from None
+    settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+    # Such weights are packed for the device that they will stay on.
+    return {
+        "quantization_config": settings,
+        "dtype": torch.bfloat16,
+        "device_map": "auto" if torch.cuda.is_available() else "cpu",
+    }
 
 
 def _check_gguf() -> None:

@@ -32,6 +32,8 @@ def open_llm(args: argparse.Namespace, folder: Path) -> Iterator[LanguageModel]:
         raise InputError("concurrency of at least 1, retries of at least 0 and a timeout above 0", found, remedy)
     if args.requests_per_minute is not None and args.requests_per_minute <= 0:
         raise InputError("requests_per_minute above 0", f"{args.requests_per_minute:g}", "Leave it out for no limit.")
+    if args.load_in_4bit and args.base_url:
+        raise InputError("--load_in_4bit with a local model", "--base_url", "The endpoint has its own weights.")
     answerer: Answerer
     if args.base_url:
         from sentiment_hf.enrich.endpoint import Endpoint
@@ -40,6 +42,6 @@ def open_llm(args: argparse.Namespace, folder: Path) -> Iterator[LanguageModel]:
     else:
         from sentiment_hf.enrich.local_model import LocalModel
 
-        answerer = LocalModel.from_pretrained(args.llm)
+        answerer = LocalModel.from_pretrained(args.llm, args.load_in_4bit)
     with AnswerCache(Path(args.cache) if args.cache else folder / CACHE_FILE, answerer.name) as cache:
         yield LanguageModel(answerer, cache, args.concurrency, args.requests_per_minute)

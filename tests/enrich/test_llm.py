@@ -1,5 +1,6 @@
 import json
 import logging
+import sys
 import time
 
 import pytest
@@ -10,7 +11,7 @@ from sentiment_hf.enrich.endpoint import Endpoint
 from sentiment_hf.enrich.llm import MALFORMED, MALFORMED_RETRIES, LanguageModel
 from sentiment_hf.enrich.local_model import LocalModel
 from sentiment_hf.enrich.questions import Question, fields_of, object_schema
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.exceptions import InputError, MissingExtraError
 from tests.enrich.llm_server import KEY, LlmServer
 
 SCHEMA = object_schema(
@@ -213,6 +214,28 @@ def test_local_models_that_cannot_be_loaded(tmp_path, llm_folder, model_folder):
     (tmp_path / "bad.gguf").write_bytes(b"no gguf")
     with pytest.raises(InputError, match="a causal model and its tokenizer"):
         LocalModel.from_pretrained(str(tmp_path / "bad.gguf"))
+
+
+def test_a_local_model_in_four_bits(llm_folder, monkeypatch):
+    pytest.importorskip("bitsandbytes", reason="needs the 4bit extra")
+    whole, packed = LocalModel.from_pretrained(str(llm_folder)), LocalModel.from_pretrained(str(llm_folder), True)
+    assert packed.name == f"{whole.name} in 4 bits", "its answers are its own"
+    weight = packed.model.model.layers[0].mlp.up_proj.weight
+    assert weight.dtype == torch.uint8
+    assert weight.numel() == whole.model.model.layers[0].mlp.up_proj.weight.numel() / 2
+    question = Question("房间", words=("好", "非常差"))
+    scores = [local.ask(question, lambda seconds: None).scores for local in (whole, packed)]
+    assert scores[0] != scores[1]
+    assert scores[0] == pytest.approx(scores[1], rel=0.3)
+
+
+def test_four_bits_need_weights_and_a_package(llm_folder, tmp_path, monkeypatch):
+    (tmp_path / "model.gguf").write_bytes(b"")
+    with pytest.raises(InputError, match="weights that are not quantized for 4 bits, found a GGUF file"):
+        LocalModel.from_pretrained(str(tmp_path / "model.gguf"), load_in_4bit=True)
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'sentiment_hf\[4bit\]'"):
+        LocalModel.from_pretrained(str(llm_folder), load_in_4bit=True)
 
 
 def test_answers_in_the_file_are_readable(client, tmp_path):

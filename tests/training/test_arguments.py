@@ -9,13 +9,13 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.arguments import choose_precision, parse_run_arguments
 
 ROOT = Path(__file__).parents[2]
-# A recipe with a teacher is one of distillation, one with a base a sweep, and those of accelerate name the hardware:
-# all with keys of their own.
+# A recipe with a teacher is one of distillation, one with a base a sweep, one with a language model of `judge` or
+# `augment`, and those of accelerate name the hardware: all with keys of their own.
 RECIPES = sorted(
     path.relative_to(ROOT)
     for path in ROOT.glob("recipes/*/*.yaml")
     if path.parent.name != "accelerate"
-    and not {"teacher", "base"} & yaml.safe_load(path.read_text(encoding="utf-8")).keys()
+    and not {"teacher", "base", "llm"} & yaml.safe_load(path.read_text(encoding="utf-8")).keys()
 )
 # Keys stand in this order in every recipe, so that a diff of two shows the idea.
 KEY_ORDER = [
