@@ -29,6 +29,16 @@ def parse_value(value: Any, name: str, kinds: tuple[type, ...]) -> Any:
     return value
 
 
+def parse_names(value: Any, name: str) -> Any:
+    """A name or, in brackets, a list of them -> the name, or the list."""
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    names = parse_value(value, name, (list,))
+    if not names or not all(isinstance(one, str) for one in names):
+        raise InputError(f"a name or a list of names for {name}", value, "Write it as NAME or [NAME, NAME].")
+    return names
+
+
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
     """Raises InputError unless `value` is one of `choices`."""
     choices = tuple(choices)

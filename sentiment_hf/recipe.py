@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.options import FINE_TUNING_PARTS
 from sentiment_hf.strict_yaml import load_yaml
+from sentiment_hf.training_options import FINE_TUNING_PARTS
 
 
 def read_recipe(path: str | Path, known: Iterable[str] | None) -> dict[str, Any]:

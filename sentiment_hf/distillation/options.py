@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.option_values import check_positive, option, parse_value
-from sentiment_hf.options import HeldOutArguments, TrainingOptions
+from sentiment_hf.options import HeldOutArguments
+from sentiment_hf.training_options import TrainingOptions
 
 TEACHER_LAYERS = "teacher_layers"
 RANDOM = "random"

@@ -31,10 +31,11 @@ from sentiment_hf.distillation.student import check_pair, load_pair, restore_dro
 from sentiment_hf.distillation.trainer import DistillationTrainer, StudentWithHeads
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import write_json
-from sentiment_hf.options import HeldOutArguments, TrainingOptions
+from sentiment_hf.options import HeldOutArguments
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RecipeTrainingArguments, parse_recipe, recorded_keys
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file
+from sentiment_hf.training_options import TrainingOptions
 
 # Not __name__: started with -m that is __main__, whose log goes nowhere.
 logger = logging.getLogger("sentiment_hf.distillation.run")

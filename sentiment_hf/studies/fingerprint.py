@@ -17,6 +17,7 @@ from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.options import DataArguments, ExportArguments, HeldOutArguments, TaskArguments
 from sentiment_hf.studies.sweep import RUN_KEYS
 from sentiment_hf.training.arguments import RunArguments
+from sentiment_hf.training_options import teacher_names
 
 DATA_FILES = ("train_file", "validation_file", "test_file")
 LENGTH = 10
@@ -86,14 +87,19 @@ def _contents(args: RunArguments) -> dict[str, Any]:
         found = [_digest(folder / source) for source in named if source and (folder / source).is_file()]
         if found:
             contents[f"{name}_files"] = found
-    for name, model in (("model", args.model.model), ("distill_from", args.training.distill_from)):
-        folder_of_model = Path(resolve_model(model)) if model else None
-        if folder_of_model is not None and folder_of_model.is_dir():
-            # What training reads of a model's folder; a run's folder also has files that an export rewrites.
-            patterns = ("*.safetensors", "*.bin", "config.json", *TOKENIZER_FILES)
-            files = sorted({file for pattern in patterns for file in folder_of_model.glob(pattern)})
-            contents[name] = [(file.name, _digest(file)) for file in files]
+    models = {"model": [args.model.model or ""], "distill_from": teacher_names(args.training.distill_from)}
+    contents |= {
+        name: [part for one in named for part in _model_contents(one)] for name, named in models.items() if named
+    }
     return contents
+
+
+def _model_contents(model: str) -> list[Any]:
+    """What training reads of a model's folder, or a model's name; an export rewrites other files of a run's folder."""
+    folder = Path(resolve_model(model))
+    patterns = ("*.safetensors", "*.bin", "config.json", *TOKENIZER_FILES)
+    files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
+    return [(file.name, _digest(file)) for file in files] or [model]
 
 
 def _digest(path: Path) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.options import FINE_TUNING_PARTS
 from sentiment_hf.recipe import check_known, read_recipe
 from sentiment_hf.studies.search_space import Search, read_search
 from sentiment_hf.training.arguments import SentimentTrainingArguments
+from sentiment_hf.training_options import FINE_TUNING_PARTS
 
 SWEEP_KEYS = ("base", "grid", "list", "search", "seeds")
 # What a sweep gives each of its runs itself.

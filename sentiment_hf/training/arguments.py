@@ -21,13 +21,12 @@ from sentiment_hf.hardware import cpu_runs_bf16_fast
 from sentiment_hf.options import (
     DataArguments,
     ExportArguments,
-    FineTuningOptions,
     HeldOutArguments,
     ModelArguments,
     TaskArguments,
-    TrainingOptions,
 )
 from sentiment_hf.recipe import as_command_line, check_known, read_recipe
+from sentiment_hf.training_options import FineTuningOptions, TrainingOptions
 
 
 @dataclass

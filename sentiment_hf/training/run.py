@@ -46,7 +46,7 @@ from sentiment_hf.training.inputs import (
 from sentiment_hf.training.metric_log import peak_memory_mb
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file
 from sentiment_hf.training.scoring import score_run
-from sentiment_hf.training.soft_targets import load_teacher, rows_to_learn_from, with_soft_targets
+from sentiment_hf.training.soft_targets import load_teachers, rows_to_learn_from, with_soft_targets
 from sentiment_hf.training.trainer import AspectTrainer, SentimentTrainer, shift_output_bias
 
 # Not __name__: started with -m that is __main__, whose log goes nowhere.
@@ -94,15 +94,15 @@ def train(args: RunArguments) -> FinishedRun:
     data.audit["rows_of_this_run"] = audit_tokens(args, data, tokenizer)
     trainer_rows = sample_training_rows(args, data)
     corrections = imbalance(args, trainer_rows, data.task)
-    teacher = load_teacher(args, data, model)
+    teachers = load_teachers(args, data, model)
     learned_from = rows_to_learn_from(args, data, trainer_rows)
     if is_main:
         run_folder.claim(folder, args.as_recipe(), checkpoint is not None)
         save_splits(folder, data)
     with args.training.main_process_first(desc="tokenizing"):
         tokenized = tokenize_splits(args, learned_from, data.splits["dev"], tokenizer)
-    if teacher is not None:
-        tokenized["train"] = with_soft_targets(tokenized["train"], learned_from["text"].tolist(), teacher)
+    if teachers:
+        tokenized["train"] = with_soft_targets(tokenized["train"], learned_from["text"].tolist(), teachers)
     with log_to_file(folder) if is_main else nullcontext():
         log_facts(args, data, len(trainer_rows), model)
         # W&B's own choice would be wherever the command was called from.

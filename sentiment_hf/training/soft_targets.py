@@ -25,6 +25,7 @@ from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.saved import recorded_settings, task_of
 from sentiment_hf.training.arguments import RunArguments
 from sentiment_hf.training.hidden_states import TEACHER_LOGITS, TEACHER_STATES, answers_and_states, teacher_layers
+from sentiment_hf.training_options import teacher_names
 
 logger = logging.getLogger(__name__)
 
@@ -79,18 +80,23 @@ def rows_to_learn_from(args: RunArguments, data: PreparedData, rows: pd.DataFram
     return rows if sources is None else add_unlabelled(data, rows, sources, args.data.data_dir)
 
 
-def load_teacher(args: RunArguments, data: PreparedData, student: PreTrainedModel) -> Teacher | None:
-    """The teacher that a recipe names, with the states of its layers where they are learned from.
+def load_teachers(args: RunArguments, data: PreparedData, student: PreTrainedModel) -> list[Teacher]:
+    """The teachers that a recipe names, with the states of a single one's layers where they are learned from.
 
     Raises:
-        InputError: a label that the teacher does not know, a task of aspects, or layers of another shape.
+        InputError: a label that a teacher does not know, a task of aspects, several teachers or layers of another shape
+            where their states are asked for.
     """
-    name = args.training.distill_from
-    if name is None:
-        return None
-    if isinstance(data.task, AspectTask):
-        remedy = "Leave distill_from out."
-        raise InputError("one label for distill_from", "task: aspects", remedy)
+    names = teacher_names(args.training.distill_from)
+    if names and isinstance(data.task, AspectTask):
+        raise InputError("one label for distill_from", "task: aspects", "Leave distill_from out.")
+    if len(names) > 1 and args.training.distillation_hidden_weight > 0:
+        found = f"{len(names)} teachers"
+        raise InputError("one teacher for distillation_hidden_weight", found, "Set it to 0, or name one of them.")
+    return [_load_teacher(name, args, data, student) for name in names]
+
+
+def _load_teacher(name: str, args: RunArguments, data: PreparedData, student: PreTrainedModel) -> Teacher:
     folder = resolve_model(name)
     config, tokenizer = load_config(folder), load_tokenizer(folder)
     labels = task_of(config).labels
@@ -112,20 +118,28 @@ def load_teacher(args: RunArguments, data: PreparedData, student: PreTrainedMode
     return Teacher(scorer, [labels.index(label) for label in data.task.labels], len(labels), layers)
 
 
-def with_soft_targets(dataset: datasets.Dataset, texts: Sequence[str], teacher: Teacher) -> datasets.Dataset:
-    """A tokenized dataset with what the teacher says of its rows, asked for once and not in every epoch.
+def with_soft_targets(dataset: datasets.Dataset, texts: Sequence[str], teachers: Sequence[Teacher]) -> datasets.Dataset:
+    """A tokenized dataset with what the teachers say of its rows, asked for once and not in every epoch.
+
+    Of several, the mean of their logits counts: the geometric mean of their distributions (Hinton et al. 2015).
 
     Args:
         dataset: one row a text.
-        texts: as they came; the teacher cleans and cuts them in its own way.
-        teacher: see `load_teacher`.
+        texts: as they came; each teacher cleans and cuts them in its own way.
+        teachers: at least one; see `load_teachers`.
     """
+    answers = [_answers(teacher, texts, f"Asking teacher {number}") for number, teacher in enumerate(teachers, start=1)]
+    said = [answer[:, teacher.places] for answer, teacher in zip(answers, teachers, strict=True)]
+    dataset = dataset.add_column(TEACHER_LOGITS, list(np.mean(said, axis=0)))
+    first = teachers[0]
+    return dataset.add_column(TEACHER_STATES, list(answers[0][:, first.labels :])) if first.layers else dataset
+
+
+def _answers(teacher: Teacher, texts: Sequence[str], desc: str) -> np.ndarray:
     parts = []
-    with tqdm(total=len(texts), unit="text", desc="Asking the teacher") as bar:
+    with tqdm(total=len(texts), unit="text", desc=desc) as bar:
         for start in range(0, len(texts), _TEXTS_AT_A_TIME):
             block = list(texts[start : start + _TEXTS_AT_A_TIME])
             parts.append(teacher.scorer.logits(block).astype(np.float32))
             bar.update(len(block))
-    answers = np.concatenate(parts)
-    dataset = dataset.add_column(TEACHER_LOGITS, list(answers[:, teacher.places]))
-    return dataset.add_column(TEACHER_STATES, list(answers[:, teacher.labels :])) if teacher.layers else dataset
+    return np.concatenate(parts)

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -8,12 +9,15 @@ from transformers import AutoModelForSequenceClassification
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.studies.fingerprint import fingerprints
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.folder import save_model
-from sentiment_hf.training.hidden_states import answers_and_states, state_loss, teacher_layers
+from sentiment_hf.training.hidden_states import TEACHER_LOGITS, answers_and_states, state_loss, teacher_layers
+from sentiment_hf.training.inputs import load_data, load_model, tokenize_splits
 from sentiment_hf.training.losses import distillation_loss
 from sentiment_hf.training.run import train
+from sentiment_hf.training.soft_targets import load_teachers, with_soft_targets
 
 
 def test_the_loss_by_hand():
@@ -74,6 +78,30 @@ def test_weight_nought_is_plain_training_and_one_is_not(tiny_arguments, teacher,
     assert any(not torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
 
 
+def test_several_teachers_are_asked_and_their_mean_counts(tiny_arguments, teacher, tmp_path):
+    """Teachers of other tokenizers and another order of labels: each answers in its own way, and is read rightly."""
+    words = [word for word in tiny_arguments if not word.startswith(("--output_dir", "--task"))]
+    turned = "--labels={1: positive, 0: negative}"
+    options = [f"--output_dir={tmp_path / 'second'}", "--task=turned", turned, "--floor=false", "--seed=7"]
+    second = train(parse_run_arguments([*words, *options])).folder
+    teachers = [SentimentClassifier.from_pretrained(folder) for folder in (teacher, second)]
+    assert [one.task.labels for one in teachers] == [("negative", "positive"), ("positive", "negative")]
+    args = parse_run_arguments([*tiny_arguments, f"--distill_from=[{teacher}, {second}]"])
+    data = load_data(args)
+    tokenizer, model = load_model(args, data)
+    rows = data.splits["dev"]
+    tokenized = tokenize_splits(args, rows, rows, tokenizer)["train"]
+    told = with_soft_targets(tokenized, rows["text"].tolist(), load_teachers(args, data, model))
+    own = [one.scorer.logits(rows["text"].tolist()) for one in teachers]
+    expected = (own[0] + own[1][:, ::-1]) / 2
+    assert np.array(told[TEACHER_LOGITS]) == pytest.approx(expected, abs=1e-5)
+    # What a run writes down names both, and is read as the same again; one alone stays a name.
+    assert args.as_recipe()["distill_from"] == [str(teacher), str(second)]
+    alone = parse_run_arguments([*tiny_arguments, f"--distill_from={teacher}"])
+    assert alone.as_recipe()["distill_from"] == str(teacher)
+    assert fingerprints(args, ())[0] != fingerprints(alone, ())[0]
+
+
 def test_the_distance_of_states_by_hand():
     # Two layers: one points the same way at another length, the other at a right angle.
     states = torch.tensor([[[2.0, 0.0], [0.0, 3.0]]])
@@ -123,6 +151,10 @@ def test_states_come_nearer_to_the_teachers(tiny_arguments, teacher, tmp_path):
         (["--distill_from=TEACHER", "--sampler=weighted"], "sampler: none with distill_from"),
         (["--distill_from=TEACHER"], "found none for good, bad: it has negative, positive"),
         (["--distill_from=./nothing"], "a model folder"),
+        (["--distill_from=[TEACHER, ./nothing]"], "a model folder"),
+        (["--distill_from=[]"], r"a name or a list of names for distill_from, found \[\]"),
+        (["--distill_from=[1, 2]"], "a name or a list of names for distill_from"),
+        (["--distill_from=[TEACHER, TEACHER]", "--distillation_hidden_weight=1"], "found 2 teachers"),
     ],
 )
 def test_bad_teachers_are_refused(tiny_arguments, make_model, tokenizer, tmp_path, options, message):
@@ -142,8 +174,7 @@ def test_bad_teachers_are_refused(tiny_arguments, make_model, tokenizer, tmp_pat
 def test_tasks_without_one_label_have_no_teacher(make_model, tiny_arguments):
     from sentiment_hf.aspects import AspectTask, aspect_columns
     from sentiment_hf.data.preparation import PreparedData
-    from sentiment_hf.training.soft_targets import load_teacher
 
     args = parse_run_arguments([*tiny_arguments, "--distill_from=starter"])
     with pytest.raises(InputError, match="one label for distill_from"):
-        load_teacher(args, PreparedData({}, AspectTask(aspect_columns(["taste"])), {}, {}, ()), make_model())
+        load_teachers(args, PreparedData({}, AspectTask(aspect_columns(["taste"])), {}, {}, ()), make_model())
