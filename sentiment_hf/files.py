@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import IO, Any
 
 from sentiment_hf.exceptions import InputError
 
@@ -110,19 +110,22 @@ def held_alone(folder: Path) -> Iterator[bool]:
 
     Where the system has no such locks, as Windows, everybody is told so.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        yield lock(file)
+
+
+def lock(file: IO[Any]) -> bool:
+    """Whether an open file is this process's alone until it is closed; always so where there are no such locks."""
     try:
         import fcntl
     except ImportError:
-        yield True
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def size_mb(*paths: Path) -> float:

@@ -2,6 +2,9 @@
 
     python recipes/enrich/challenge.py tests/data/irony_contrast.jsonl BEFORE=runs/a/42 BEFORE=runs/a/43 AFTER=runs/b/42
 
+With --written FILE, what `sentiment-hf augment` wrote, the sentences are first held against it: where eight characters
+in a row are in both, a model may have learned the answer, and nothing is scored.
+
 Models with one name are averaged. Accuracy by kind of pair, and the share of pairs of which both sentences are right: a
 model that goes by single words gets one of them.
 """
@@ -15,9 +18,15 @@ import pandas as pd
 from tqdm import tqdm
 
 from sentiment_hf.console import show
+from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.matching import matching_key
+from sentiment_hf.data.sources import load_texts
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.serving.predictor import SentimentClassifier
+
+# Characters in a row that no sentence may share with what was written.
+SHARED = 8
 
 
 def score(model: str, rows: pd.DataFrame) -> dict[str, float]:
@@ -30,16 +39,31 @@ def score(model: str, rows: pd.DataFrame) -> dict[str, float]:
     return scores | {"hard pairs": pairs[rows.loc[hard, "pair"].unique()].mean()}
 
 
+def check_apart(sentences: list[str], written: list[str], file: str) -> None:
+    """Raises InputError for a written text that shares eight characters in a row with one of the sentences."""
+    held_out = HeldOutTexts(sentences, SHARED)
+    shared = [text for text in written if held_out.match(matching_key(text)) is not None]
+    if shared:
+        found = f"{len(shared)} that do, for example {shared[0]!r}"
+        remedy = f"Augment with --evaluation {{the sentences}} --shingle_length {SHARED}."
+        raise InputError(f"texts in {file} that share no {SHARED} characters with the sentences", found, remedy)
+
+
 @exits_cleanly
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="rows with text, label, kind and pair")
     parser.add_argument("models", nargs="+", metavar="NAME=MODEL")
+    parser.add_argument(
+        "--written", nargs="+", default=[], metavar="FILE", help="written rows that models learned from"
+    )
     args = parser.parse_args()
     rows = read_table(args.data)
     if not {"text", "label", "kind", "pair"} <= set(rows.columns):
         found = ", ".join(map(str, rows.columns))
         raise InputError(f"the columns text, label, kind and pair in {args.data}", found, "Check the file.")
+    for file in args.written:
+        check_apart(rows["text"].tolist(), load_texts(file), file)
     scored: dict[str, list[dict[str, float]]] = {}
     for word in tqdm(args.models, unit="model"):
         name, equals, model = word.partition("=")

@@ -76,7 +76,7 @@ def main() -> int:
     task, train, test = data.task, data.splits["train"], data.splits.get("test", data.splits["dev"])
     if not isinstance(task, Task):
         raise InputError("a task with one label", "aspects", "The protocol flips one label a row.")
-    names = ("fast", "fast_scores", "noise", "rows", "folds", "rounds", "llm")
+    names = ("fast", "fast_scores", "noise", "rows", "folds", "rounds", "llm", "base_url", "label_words", "prompt")
     settings = {name: getattr(options, name) for name in names}
     settings |= {"words": words}
     results = []

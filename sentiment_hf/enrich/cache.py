@@ -11,6 +11,7 @@ from typing import Self
 
 from sentiment_hf.enrich.questions import Question, Reply
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import lock
 
 
 class AnswerCache:
@@ -23,7 +24,7 @@ class AnswerCache:
         model: whose answers these are.
 
     Raises:
-        InputError: the file holds answers of another model, or is no such file.
+        InputError: the file holds answers of another model, is no such file, or another run is adding to it.
     """
 
     def __init__(self, path: Path, model: str) -> None:
@@ -31,12 +32,18 @@ class AnswerCache:
         self._answers: dict[str, Reply] = {}
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = self._read() if path.is_file() else 0
-        self._file = path.open("r+b" if path.is_file() else "w+b", buffering=0)
-        self._file.truncate(whole)
-        self._file.seek(whole)
-        if whole == 0:
-            self._write({"answers_of": model})
+        self._file = path.open("ab", buffering=0)
+        try:
+            if not lock(self._file):
+                remedy = "Wait for it, or name another file with --cache."
+                raise InputError(f"one run at a time that adds to {path}", "another that is running", remedy)
+            whole = self._read()
+            self._file.truncate(whole)
+            if whole == 0:
+                self._write({"answers_of": model})
+        except BaseException:
+            self._file.close()
+            raise
 
     def __enter__(self) -> Self:
         return self

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import re
 from typing import TYPE_CHECKING, Any
 
 from sentiment_hf.enrich.questions import Question, Reply, Wait
@@ -55,18 +56,26 @@ class Endpoint:
             raise MissingExtraError("httpx", "enrich") from None
         self.name, self.base_url, self.key_variable = name, base_url.rstrip("/"), key_variable
         self.timeout, self.retries, self.backoff = timeout, retries, backoff
+        self._check_address()
+        self._key = _key_in(key_variable)
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+        # As many connections as there are questions under way.
+        self._client = httpx.Client(headers=headers, timeout=timeout, limits=httpx.Limits(max_connections=None))
+
+    def _check_address(self) -> None:
+        """What is refused is never shown: a password or a key may stand in it."""
+        import httpx
+
+        remedy = "http://localhost:8000/v1 is one."
         try:
             url = httpx.URL(self.base_url)
-        except httpx.InvalidURL as error:
-            raise InputError("an address with --base_url", str(error), "http://localhost:8000/v1 is one.") from None
+        except httpx.InvalidURL:
+            raise InputError("an address with --base_url", "something else", remedy) from None
+        if url.userinfo or url.query or url.fragment:
+            remedy = "Put the key into an environment variable, OPENAI_API_KEY or what --api_key_variable names."
+            raise InputError("--base_url without password and query", "one with them", remedy)
         if url.scheme not in ("http", "https") or not url.host:
-            raise InputError("an address with --base_url", repr(base_url), "http://localhost:8000/v1 is one.")
-        if url.userinfo:
-            remedy = f"Put the key into the environment variable {key_variable}."
-            raise InputError("--base_url without a password", "one with it", remedy)
-        self._key = os.environ.get(key_variable, "").strip()
-        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self._client = httpx.Client(headers=headers, timeout=timeout)
+            raise InputError("an address with http or https and a host in --base_url", "another one", remedy)
 
     def ask(self, question: Question, wait: Wait) -> Reply:
         """One answer, or a reply that says why there is none.
@@ -82,9 +91,10 @@ class Endpoint:
         for attempt in range(self.retries + 1):
             try:
                 response = self._client.post(f"{self.base_url}/chat/completions", json=self._body(question))
-            except httpx.TimeoutException:
-                unreachable, reason, asked_for = False, f"no answer within {self.timeout:g} s", None
-            except httpx.TransportError as error:
+            except httpx.TimeoutException as error:
+                unreachable = isinstance(error, httpx.ConnectTimeout)
+                reason, asked_for = f"no answer within {self.timeout:g} s", None
+            except httpx.RequestError as error:
                 unreachable, reason = isinstance(error, httpx.ConnectError), self._safe(str(error)) or "a broken answer"
                 asked_for = None
             else:
@@ -133,13 +143,35 @@ class Endpoint:
         except (ValueError, KeyError, IndexError, TypeError):
             # Cut off on its way.
             return None
-        usage = answer.get("usage") or {}
-        return Reply(str(text), (), int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
+        usage = answer.get("usage")
+        return Reply(str(text), (), _tokens(usage, "prompt_tokens"), _tokens(usage, "completion_tokens"))
 
     def _safe(self, text: str) -> str:
         """The beginning of what was said, on one line, without the key."""
         flat = " ".join(text.split())
         return (flat.replace(self._key, "…") if self._key else flat)[:200]
+
+
+def _key_in(variable: str) -> str:
+    """The key in an environment variable, or ""; neither a wrong name nor a wrong key is ever shown.
+
+    Raises:
+        InputError: no name of a variable, where somebody may have put the key itself; or a key that is none.
+    """
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", variable):
+        remedy = "Put the key into a variable, and name that."
+        raise InputError("the name of an environment variable with --api_key_variable", "something else", remedy)
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        found = "line breaks or other characters in it"
+        raise InputError(f"a key of printable ASCII characters in {variable}", found, "Set it once more.")
+    return key
+
+
+def _tokens(usage: Any, name: str) -> int:
+    """A count of an endpoint's own, 0 where it says something else."""
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if isinstance(count, int) else 0
 
 
 def _seconds(value: str | None) -> float | None:

@@ -92,7 +92,7 @@ def load_recast(name: str, labels: Sequence[str]) -> Recast:
     if not path.is_file():
         found = f"nothing at {name}"
         raise InputError(f"templates {', '.join(BUILT_IN)} or a file", found, "Check the name.")
-    source, template = load_template(path, VARIABLES)
+    source, template = load_template(path, VARIABLES, required=("text",))
     try:
         header = _RULE.match(source)
         rule = load_yaml(header[1]) if header else None

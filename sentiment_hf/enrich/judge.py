@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ from sentiment_hf.enrich.prompts import TEMPLATES, delimited, load_template, ren
 from sentiment_hf.enrich.questions import Question, Reply, fields_of, object_schema
 from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
+
+logger = logging.getLogger(__name__)
 
 TEMPLATE = TEMPLATES / "judge.jinja"
 VARIABLES = ("labels", "examples", "text")
@@ -89,9 +92,13 @@ class Judge:
     def __post_init__(self) -> None:
         if len(set(self.words.values())) < len(self.words):
             raise InputError("a different word for each label", str(dict(self.words)), "Mend --label_words.")
-        _, self._prompt = load_template(self.template, VARIABLES)
-        bare = self._render("", 0, examples=())
-        missing = [word for word in self.words.values() if word not in bare]
+        _, self._prompt = load_template(self.template, VARIABLES, required=("text",))
+        bare, missing = self._render("", 0, examples=()), []
+        # The longest first: 负 is not named by 负面.
+        for word in sorted(self.words.values(), key=len, reverse=True):
+            if word not in bare:
+                missing.append(word)
+            bare = bare.replace(word, "\0")
         if missing:
             remedy = "Name them, for example with {{ labels | join('、') }}."
             raise InputError(f"every label in the prompt of {self.template}", f"none of {', '.join(missing)}", remedy)
@@ -100,10 +107,13 @@ class Judge:
         """Take examples and texts for the prior from rows that are not to be judged.
 
         Args:
-            rows: `text`, `label` and `classifier` (names); see `choose_examples`.
+            rows: `text`, `label` and `classifier` (names); see `choose_examples`. Where there are none, a warning says
+                that the judge has neither.
             per_label: examples of each label.
             seed: draws them.
         """
+        if rows.empty:
+            logger.warning("all rows are judged: none is left for examples and for the prior, which the verdicts need")
         drawn = choose_examples(rows, per_label + PRIOR_ROWS, seed)
         turns = {label: [text for text, name in drawn if name == label] for label in self.words}
         self.examples = [pair for pair in drawn if pair[0] in turns[pair[1]][:per_label]]
@@ -117,7 +127,7 @@ class Judge:
 
         Args:
             texts: to be judged, each in a prompt of its own.
-            repeat: another number shuffles labels and examples in another way and asks anew.
+            repeat: another number turns the labels further, shuffles the examples in another way and asks anew.
             desc: of the progress bar.
         """
         if self.llm.answerer.scores_words:
@@ -136,11 +146,18 @@ class Judge:
         words = tuple(self.words.values())
         before, count = self.prior_texts, len(self.prior_texts)
         asked = [Question(self._render(text, repeat), words=words, seed=100 * repeat) for text in (*before, *texts)]
-        scores = np.array([reply.scores for reply in self.llm.ask_all(asked, desc)])
-        prior = np.log(softmax(scores[:count]).mean(axis=0))
-        shares = softmax(scores[count:] - prior)
-        names = list(self.words)
-        return [Verdict(names[row.argmax()], float(row.max()), self._likelihoods(row)) for row in shares]
+        replies = self.llm.ask_all(asked, desc)
+        scored = [reply.scores for reply in replies[:count] if not reply.failed]
+        if not scored:
+            raise InputError("a text for the prior that the model reads", replies[0].failed, "Shorten the prompt.")
+        prior = np.log(softmax(np.array(scored)).mean(axis=0))
+        return [self._likeliest(reply, prior) for reply in replies[count:]]
+
+    def _likeliest(self, reply: Reply, prior: np.ndarray) -> Verdict:
+        if reply.failed:
+            return Verdict(None, 0.0, f"abstains: {reply.failed}")
+        shares = softmax(np.array([reply.scores]) - prior)[0]
+        return Verdict(list(self.words)[shares.argmax()], float(shares.max()), self._likelihoods(shares))
 
     def _likelihoods(self, shares: np.ndarray) -> str:
         best = np.argsort(-shares, kind="stable")[:3]
@@ -157,8 +174,9 @@ class Judge:
     def _render(self, text: str, repeat: int, examples: Sequence[tuple[str, str]] | None = None) -> str:
         labels, shown = list(self.words.values()), list(self.examples if examples is None else examples)
         if repeat:
-            # The same order for all texts of one repeat, so that they can be compared.
-            random.Random(repeat).shuffle(labels)
+            # The same order for all texts of one repeat, so that they can be compared; another one in the next.
+            turn = repeat % len(labels)
+            labels = labels[turn:] + labels[:turn]
             random.Random(repeat).shuffle(shown)
         lines = [{"text": delimited(shown_text), "label": self.words[label]} for shown_text, label in shown]
         return render(self._prompt, {"labels": labels, "examples": lines, "text": delimited(text)})
@@ -172,10 +190,13 @@ def label_words(labels: Sequence[str], given: Mapping[str, str] | None) -> dict[
     """
     if given is None:
         return {label: LABEL_WORDS.get(label, label) for label in labels}
+    if not all(isinstance(word, str) and word.strip() for word in given.values()):
+        found = ", ".join(f"{label}: {word!r}" for label, word in given.items())
+        raise InputError("label_words that are words", found, "Give each label one.")
     if set(given) != set(labels):
         found = ", ".join(given) or "none"
         raise InputError(f"label_words for {', '.join(labels)}", f"those for {found}", "Name every label once.")
-    return {label: str(given[label]) for label in labels}
+    return {label: given[label] for label in labels}
 
 
 def choose_examples(rows: pd.DataFrame, per_label: int, seed: int) -> list[tuple[str, str]]:

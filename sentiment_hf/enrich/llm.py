@@ -95,8 +95,8 @@ class LanguageModel:
         failed: dict[str, Reply] = {}
         bar = tqdm(total=len(different), initial=len(different) - len(open_questions), desc=desc, unit="question")
         with bar, ended_by_sigterm(), ThreadPoolExecutor(self.concurrency) as pool:
-            futures = {pool.submit(self._ask, question): question for question in open_questions}
             try:
+                futures = {pool.submit(self._ask, question): question for question in open_questions}
                 for future in as_completed(futures):
                     reply = future.result()
                     if reply.failed:
@@ -111,7 +111,6 @@ class LanguageModel:
         return replies
 
     def _ask(self, question: Question) -> Reply:
-        self._take_turn()
         reply = self._answer(question)
         with self._lock:
             self.usage.asked += 1
@@ -135,7 +134,8 @@ class LanguageModel:
         for attempt in range(MALFORMED_RETRIES + 1):
             # The same words once more would be the same answer.
             warmer = max(question.temperature, _WARMER * attempt)
-            reply = self.answerer.ask(replace(question, temperature=warmer, seed=question.seed + attempt), self._wait)
+            self._take_turn()
+            reply = self.answerer.ask(replace(question, temperature=warmer, seed=question.seed + attempt), self._pause)
             read, written = read + reply.prompt_tokens, written + reply.completion_tokens
             reply = replace(reply, prompt_tokens=read, completion_tokens=written)
             if reply.failed or question.schema is None or fields_of(reply.text, question.schema) is not None:
@@ -148,6 +148,11 @@ class LanguageModel:
             turn = max(now, self._next_turn)
             self._next_turn = turn + self._interval
         self._wait(turn - now)
+
+    def _pause(self, seconds: float) -> None:
+        """Before a request that is sent again, which counts against the limit like any other."""
+        self._wait(seconds)
+        self._take_turn()
 
     def _wait(self, seconds: float) -> None:
         if self._stop.wait(max(seconds, 0.0)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,11 @@ from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.modeling.loading import TOKENIZER_FILES, check_folder, not_loadable
 
 GGUF = ".gguf"
+# Of each file of weights, what its digest is made of: so many pieces of so many bytes, evenly spread.
+_PIECES, _PIECE = 64, 65_536
+
+
+TOO_LONG = "longer than the model reads"
 
 
 class LocalModel:
@@ -91,9 +97,14 @@ class LocalModel:
         """Log-likelihoods of the question's words, or an answer in words."""
         if question.words:
             prompt = self.tokenizer(question.prompt)["input_ids"]
+            endings = [self.tokenizer(word, add_special_tokens=False)["input_ids"] for word in question.words]
+            if self._exceeds(len(prompt) + max(map(len, endings))):
+                return Reply(prompt_tokens=len(prompt), failed=TOO_LONG)
             scores = self.score(prompt, question.words)
             return Reply(scores=tuple(scores), prompt_tokens=len(prompt))
         ids = self._chat(question)
+        if self._exceeds(len(ids) + question.max_tokens):
+            return Reply(prompt_tokens=len(ids), failed=TOO_LONG)
         torch.manual_seed(question.seed)
         sampling = {"do_sample": True, "temperature": question.temperature} if question.temperature > 0 else {}
         written = self.model.generate(
@@ -119,6 +130,10 @@ class LocalModel:
             log_p = logits[0 if longest == 1 else row, : len(ending)].log_softmax(dim=-1)
             scores.append(float(log_p[torch.arange(len(ending)), torch.tensor(ending)].sum()))
         return scores
+
+    def _exceeds(self, tokens: int) -> bool:
+        """Whether a table of positions ends before."""
+        return tokens > getattr(self.model.config, "max_position_embeddings", tokens)
 
     def _last_logits(self, count: int) -> dict[str, int]:
         knows = "logits_to_keep" in inspect.signature(self.model.forward).parameters
@@ -172,8 +187,16 @@ def _check_gguf() -> None:
 
 
 def _identity(model: str) -> str:
-    """The name, of files on disk with their size, so that answers of other weights are not taken for these."""
+    """The name, of files on disk with a digest, so that answers of other weights are not taken for these."""
     path = Path(model)
     files = [path] if path.is_file() else sorted([*path.glob("*.safetensors"), *path.glob("*.bin")])
-    size = sum(file.stat().st_size for file in files)
-    return f"{path.name} ({size:,} bytes)" if files else model
+    digest = hashlib.sha256()
+    for file in files:
+        size = file.stat().st_size
+        digest.update(f"{file.name} {size}".encode())
+        with file.open("rb") as content:
+            # Not all of some gigabytes: fine-tuning moves every layer.
+            for start in range(0, size, max(size // _PIECES, _PIECE)):
+                content.seek(start)
+                digest.update(content.read(_PIECE))
+    return f"{path.name} ({digest.hexdigest()[:12]})" if files else model

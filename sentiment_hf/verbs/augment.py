@@ -6,7 +6,7 @@ import argparse
 import json
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.held_out import HeldOutTexts
 from sentiment_hf.data.labelled import map_labels
+from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_file, load_texts
 from sentiment_hf.enrich.filters import TextFilter
 from sentiment_hf.enrich.generation import BUILT_IN, FOR_ANY_TASK, Written, load_recast, write_texts
@@ -43,11 +44,20 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.output_dir)
     rows, task, words = source_rows(args)
     recasts = [load_recast(name, task.labels) for name in templates_asked(args, task)]
-    evaluation = HeldOutTexts(
-        (text for file in args.evaluation for text in load_texts(file, splits=("dev", "test"))), args.shingle_length
-    )
+    doubtful = [recast.name for recast in recasts if recast.ambiguous]
+    if doubtful and not args.model:
+        remedy = "Name a classifier that says which rows are ambiguous, or leave the template out."
+        raise InputError(f"--model with the template {doubtful[0]}", "none", remedy)
+    evaluation = HeldOutTexts(evaluation_texts(args), args.shingle_length, args.shingle_length // 2)
     text_filter = TextFilter(evaluation, rows["text"], args.min_length, args.max_length, args.min_han)
-    sample = rows if args.rows is None or args.rows >= len(rows) else rows.sample(args.rows, random_state=args.seed)
+    # What is made of a row that stands in the evaluation is a copy of it that no comparison of letters would find.
+    leaking = rows["text"].map(lambda text: evaluation.match(matching_key(text)) is not None)
+    usable = rows[~leaking]
+    if usable.empty:
+        raise InputError("rows that stand in no evaluation file", "none", "Give the training rows with --data.")
+    sample = (
+        usable if args.rows is None or args.rows >= len(usable) else usable.sample(args.rows, random_state=args.seed)
+    )
     sample = sample.sort_index()
     with ExitStack() as stack:
         llm = stack.enter_context(open_llm(args, folder)) if args.llm else None
@@ -57,11 +67,11 @@ def run(args: argparse.Namespace) -> int:
         passed, refused = filtered(written, text_filter)
         if llm is not None and args.judge == "agree":
             judge = Judge(llm, words, Path(args.prompt) if args.prompt else TEMPLATE)
-            judge.learn(rows.drop(index=sample.index), args.examples, args.seed)
+            judge.learn(usable.drop(index=sample.index), args.examples, args.seed)
             passed, disagreed = judged(passed, judge)
             refused += disagreed
         usage = {"model": llm.answerer.name, **llm.usage.report(args.prices)} if llm is not None else None
-    report = summary(passed, refused, len(sample), usage)
+    report = summary(passed, refused, len(sample), usage) | {"rows_in_evaluation": int(leaking.sum())}
     write_results(folder, passed, refused, report, args.weight, usage)
     counts = ", ".join(f"{reason} {count:,}" for reason, count in report["refused"].items())
     show(f"{len(passed):,} of {len(written):,} texts pass; refused: {counts or 'none'}; see {folder / OUTPUT}")
@@ -81,6 +91,18 @@ def check_options(args: argparse.Namespace) -> None:
     if (args.rows is not None and args.rows < 1) or args.shingle_length < 1 or args.examples < 0:
         found = f"--rows {args.rows} --shingle_length {args.shingle_length} --examples {args.examples}"
         raise InputError("rows and shingle_length of at least 1, examples of at least 0", found, "Mend these.")
+
+
+def evaluation_texts(args: argparse.Namespace) -> Iterator[Any]:
+    """The texts that are measured on, in the column that was named, or a usual one where a file does not have it."""
+    for file in args.evaluation:
+        named = {"splits": ("dev", "test"), "encoding": args.encoding}
+        try:
+            yield from load_texts(file, text_column=args.text_column, **named)
+        except InputError:
+            if args.text_column is None:
+                raise
+            yield from load_texts(file, **named)
 
 
 def templates_asked(args: argparse.Namespace, task: Task) -> Sequence[str]:
@@ -145,7 +167,7 @@ def judged(written: Sequence[Written], judge: Judge) -> tuple[list[Written], lis
         if verdict.label == item.label:
             passed.append(item)
         else:
-            refused.append((item, DISAGREES))
+            refused.append((item, DISAGREES if verdict.label is not None else verdict.reason))
     return passed, refused
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.spreadsheets import write_csv
 from sentiment_hf.enrich.judge import TEMPLATE, Judge, agreement, label_words, majority
 from sentiment_hf.enrich.llm import LanguageModel
@@ -45,7 +47,9 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("rows that the classifier disagrees with", "none", "Lower --threshold.")
     with open_llm(args, folder) as llm:
         judge = Judge(llm, words, Path(args.prompt) if args.prompt else TEMPLATE)
-        judge.learn(rows.drop(index=asked.index), args.examples, args.seed)
+        # A text that stands twice may be asked about under one label and must not be shown under the other.
+        keys = rows["text"].map(matching_key)
+        judge.learn(rows[~keys.isin(set(keys[asked.index]))], args.examples, args.seed)
         texts = asked["text"].tolist()
         repeats = [judge.verdicts(texts, number, f"Judging, time {number + 1}") for number in range(args.repeats)]
         table, report = findings(asked, repeats)
@@ -97,8 +101,11 @@ def findings(asked: pd.DataFrame, repeats: list[Any]) -> tuple[pd.DataFrame, dic
     if len(repeats) > 1:
         for number, verdicts in enumerate(repeats, start=1):
             table[f"verdict_{number}"] = [verdict.label for verdict in verdicts]
-        first, second = ([verdict.label for verdict in verdicts] for verdicts in repeats[:2])
-        report["with_itself"] = agreement(first, second)
+        said_each = [[verdict.label for verdict in verdicts] for verdicts in repeats]
+        pairs = list(combinations(said_each, 2))
+        report["with_itself"] = agreement(
+            [label for first, _ in pairs for label in first], [label for _, second in pairs for label in second]
+        )
     return table, report
 
 

@@ -35,6 +35,7 @@ class LlmServer:
         asked: text -> requests about it.
         bodies: of all requests.
         keys: `Authorization` headers.
+        usage: the tokens that every answer says it took.
         most_at_once: requests under way at the same time, at most.
     """
 
@@ -45,6 +46,7 @@ class LlmServer:
         self.bodies: list[dict] = []
         self.keys: list[str | None] = []
         self.most_at_once = self._now = 0
+        self.usage: object = {"prompt_tokens": 100, "completion_tokens": 20}
         self._lock = threading.Lock()
         server = self
 
@@ -101,9 +103,10 @@ class LlmServer:
             "wrong schema": json.dumps({"verdict": "也许", "confidence": 7}),
             "empty": "",
         }.get(misdeed, content)
-        usage = {"prompt_tokens": 100, "completion_tokens": 20}
-        answer = json.dumps({"choices": [{"message": {"role": "assistant", "content": said}}], "usage": usage})
-        self._send(request, 200, answer[:30] if misdeed == "broken" else answer)
+        choices = [{"message": {"role": "assistant", "content": said}}]
+        answer = json.dumps({"choices": choices, "usage": self.usage})
+        headers = {"Content-Encoding": "gzip"} if misdeed == "no gzip" else {}
+        self._send(request, 200, answer[:30] if misdeed == "broken" else answer, headers)
 
     def _send(self, request: BaseHTTPRequestHandler, status: int, text: str, headers: dict | None = None) -> None:
         try:

@@ -72,17 +72,54 @@ def test_templates_with_mistakes(tmp_path):
     for source, message in (
         ("{{ text }}", "a rule with labels and rows at the head of mine.jinja"),
         ("{# labels: [ #}{{ text }}", "a rule with labels and rows"),
-        ("{#\nlabels: same\nrows: some\n#}", "a rule with labels and rows"),
-        ("{#\nlabels: same\nrows: any\nmore: 1\n#}", "a rule with labels and rows"),
-        ("{#\nlabels: {negative: angry}\nrows: any\n#}", "labels negative, positive in the rule .*, found angry"),
+        ("{#\nlabels: same\nrows: some\n#}{{ text }}", "a rule with labels and rows"),
+        ("{#\nlabels: same\nrows: any\nmore: 1\n#}{{ text }}", "a rule with labels and rows"),
+        (
+            "{#\nlabels: {negative: angry}\nrows: any\n#}{{ text }}",
+            "labels negative, positive in .*, found angry",
+        ),
         (rule + "{{ txt }} {{ lable }}", "variables text, label, target, labels in .*, found lable, txt"),
+        (rule + "{{ label }}", "the variable text in .*, found none"),
         (rule + "{{ text", "a Jinja template in .* in line"),
     ):
         path.write_text(source, encoding="utf-8")
         with pytest.raises(InputError, match=message):
             load_recast(str(path), LABELS)
+    path.write_bytes((rule + "房间 {{ text }}").encode("gb18030"))
+    with pytest.raises(InputError, match="UTF-8 in .*, found something else at byte"):
+        load_recast(str(path), LABELS)
     with pytest.raises(InputError, match="templates irony, negation"):
         load_recast("ironic", LABELS)
+
+
+def test_what_repeats_part_of_an_evaluation_text_is_refused():
+    held_out = HeldOutTexts(["房间很脏，服务很差", "不错", "早餐的种类很多，味道也都还可以"], 13, 6)
+    for text, match in (
+        ("房间很脏服务很差！", "equal"),
+        ("说真的，房间很脏，服务很差，不推荐", "near"),
+        ("房间很脏，服务不差", None),
+        ("真不错", None),
+        ("这家早餐的种类很多，味道也都还可以的", "near"),
+    ):
+        assert held_out.match(matching_key(text)) == match, text
+    assert HeldOutTexts(["房间很脏，服务很差"], 13).match(matching_key("说真的，房间很脏，服务很差")) is None
+
+
+def test_evaluation_files_are_read_in_the_column_that_was_named(files, tmp_path, reviews, capsys):
+    """And rows that stand in one of them are left out before anything is made of them."""
+    rows = reviews.head(30).rename(columns={"text": "评价"}).assign(content="另一列的文字")
+    rows.to_csv(tmp_path / "train.csv", index=False)
+    rows.iloc[:10].to_csv(tmp_path / "dev.csv", index=False, encoding="gb18030")
+    words = [*files, "--text_column", "评价", "--rules", "synonym", "delete", "swap"]
+    words += ["--output_dir", str(tmp_path / "out")]
+    assert main(words) == 0
+    report = json.loads((tmp_path / "out" / "augment.json").read_text(encoding="utf-8"))
+    assert (report["rows_in_evaluation"], report["source_rows"]) == (10, 20)
+    written = pd.read_json(tmp_path / "out" / "augmented.jsonl", lines=True)
+    assert written["source_row"].min() > 10
+    rows.to_csv(tmp_path / "dev.csv", index=False)
+    assert main(words) == 2
+    assert "rows that stand in no evaluation file" in capsys.readouterr().err
 
 
 def test_rules_change_some_characters_and_never_a_negation():
@@ -225,6 +262,9 @@ def test_the_command_without_a_language_model(files, tmp_path, reviews, capsys):
             status = error.code
         assert status == 2
         assert message in capsys.readouterr().err
+    nobody = [*files, "--llm", "tiny", "--base_url", "http://localhost:9/v1", "--templates", "reasons"]
+    assert main([*nobody, "--output_dir", str(tmp_path / "refused")]) == 2
+    assert "--model with the template reasons" in capsys.readouterr().err
     assert main([*files, "--output_dir", str(tmp_path / "refused")]) == 2
     assert "a language model or rules" in capsys.readouterr().err
     assert not (tmp_path / "refused").exists()
@@ -234,9 +274,9 @@ def test_a_local_model_writes_too(files, tmp_path, llm_folder):
     words = [*files, "--llm", str(llm_folder), "--rows", "3", "--templates", "comparison", "--judge", "off"]
     assert main([*words, "--output_dir", str(tmp_path / "out")]) == 0
     report = json.loads((tmp_path / "out" / "augment.json").read_text(encoding="utf-8"))
-    # Random weights write nothing of use, and the filters see it.
     assert report["written"] == report["source_rows"] == 3
     assert report["passed"] + sum(report["refused"].values()) == 3
+    assert report["usage"]["completion_tokens"] > 0
 
 
 def test_written_rows_join_the_training_rows_alone(files, tmp_path, tiny_arguments):

@@ -164,6 +164,36 @@ def rows_file(tmp_path, reviews):
     return tmp_path / "rows.csv"
 
 
+def test_each_repeat_shows_the_labels_in_another_order(server, tmp_path):
+    judge = Judge(judge_at(server, tmp_path / "a").llm, {"a": "好", "b": "中", "c": "差"})
+    prompts = [judge._render("早餐", repeat) for repeat in range(3)]
+    assert len(set(prompts)) == 3
+    two = judge_at(server, tmp_path / "b")
+    assert two._render("早餐", 0) != two._render("早餐", 1)
+
+
+@pytest.mark.parametrize("words", [{"negative": "", "positive": "好"}, {"negative": None, "positive": "好"}])
+def test_words_that_are_none_are_refused(words):
+    with pytest.raises(InputError, match="label_words that are words"):
+        label_words(("negative", "positive"), words)
+
+
+def test_a_prompt_has_to_name_each_label_and_the_text(server, tmp_path):
+    path = tmp_path / "mine.jinja"
+    words = {"negative": "负", "positive": "负面"}
+    named = "{{ labels | join('、') }} {{ text }} "
+    mistakes = [
+        ("{{ labels | join('、') }}", "the variable text in .*, found none"),
+        ("负面还是？{{ text }}", "every label in the prompt .*, found none of 负"),
+        (named + "{% for e in examples %}{{ e.txt }}{% endfor %}", "that can be filled in"),
+        (named + "{% include 'other' %}", "that can be filled in"),
+    ]
+    for number, (source, message) in enumerate(mistakes):
+        path.write_text(source, encoding="utf-8")
+        with pytest.raises(InputError, match=message):
+            Judge(judge_at(server, tmp_path / str(number)).llm, words, path)._render("早餐", 0, [("不好", "negative")])
+
+
 def test_the_command(model_folder, rows_file, tmp_path, server, capsys):
     server.misdeeds = {pd.read_csv(rows_file)["text"][0]: ["empty"] * 99}
     words = ["judge", "--model", str(model_folder), "--data", str(rows_file), "--threshold", "0", "--llm", "tiny"]

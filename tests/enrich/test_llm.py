@@ -1,5 +1,6 @@
 import json
 import logging
+import shutil
 import sys
 import time
 
@@ -91,7 +92,9 @@ def test_each_question_is_asked_once_and_several_at_a_time(client, server, tmp_p
     assert set(server.asked.values()) == {1}
     assert 1 < server.most_at_once <= 4
     endpoint = Endpoint(server.base_url, "tiny", "NO_SUCH_KEY")
-    with AnswerCache(tmp_path / "answers.jsonl", "tiny") as cache:
+    # The client's own file is its own as long as it runs.
+    kept = shutil.copy(tmp_path / "answers.jsonl", tmp_path / "kept.jsonl")
+    with AnswerCache(kept, "tiny") as cache:
         again = LanguageModel(endpoint, cache)
         assert again.ask_all(questions, "Asking") == first
         assert (again.usage.asked, again.usage.from_cache) == (0, 20)
@@ -104,6 +107,47 @@ def test_the_rate_limit(client, server):
     start = time.perf_counter()
     limited.ask_all([question(str(number)) for number in range(6)], "Asking")
     assert time.perf_counter() - start >= 0.5
+
+
+def test_what_is_asked_again_counts_against_the_limit(client, server):
+    """Answers of the wrong form and refused requests alike: nine requests for three questions."""
+    server.misdeeds = {"1": ["wrong schema", "wrong schema"], "2": ["500", "500"], "3": ["429", "wrong schema"]}
+    client.answerer.backoff = 0.001
+    limited = LanguageModel(client.answerer, client.cache, concurrency=4, per_minute=600)
+    start = time.perf_counter()
+    replies = limited.ask_all([question(number) for number in "123"], "Asking")
+    assert not any(reply.failed for reply in replies)
+    assert len(server.bodies) == 9
+    assert time.perf_counter() - start >= 0.8
+
+
+@pytest.mark.parametrize("usage", ["n/a", [1], {"prompt_tokens": "12a", "completion_tokens": None}, None])
+def test_a_strange_bill_is_none(client, server, usage):
+    server.usage = usage
+    (reply,) = client.ask_all([question("a")], "Asking")
+    assert not reply.failed
+    assert (reply.prompt_tokens, reply.completion_tokens) == (0, 0)
+
+
+def test_an_answer_that_cannot_be_unpacked_is_a_broken_one(client, server):
+    server.misdeeds = {"a": ["no gzip"]}
+    client.answerer.backoff = 0.001
+    assert not client.ask_all([question("a")], "Asking")[0].failed
+    assert server.asked["a"] == 2
+
+
+@pytest.mark.parametrize("key", ["sk-first\nsecond", "sk-秘密", "sk-a\x00b"])
+def test_a_key_that_is_none_is_refused_and_not_shown(monkeypatch, key):
+    monkeypatch.setattr("os.environ", {"MY_KEY": key})
+    with pytest.raises(InputError, match="a key of printable ASCII characters in MY_KEY") as error:
+        Endpoint("http://localhost/v1", "tiny", "MY_KEY")
+    assert "sk-" not in str(error.value)
+
+
+def test_a_key_in_the_place_of_a_variables_name_is_not_shown():
+    with pytest.raises(InputError, match="the name of an environment variable") as error:
+        Endpoint("http://localhost/v1", "tiny", "sk-real-secret")
+    assert "sk-" not in str(error.value)
 
 
 def test_the_key_is_sent_and_stands_nowhere_else(tmp_path, monkeypatch, caplog):
@@ -133,15 +177,25 @@ def test_addresses(tmp_path):
     with pytest.raises(InputError, match="an endpoint at http://127.0.0.1"):
         Endpoint(url, "tiny", retries=3, backoff=1).ask(question("a"), waits.append)
     assert [0.5 * 2**turn <= wait <= 2**turn for turn, wait in enumerate(waits)] == [True] * 3
-    for bad in ("localhost:8000/v1", "ftp://host/v1", "https://user:password@host/v1"):
+    for bad in (
+        "localhost:8000/v1",
+        "ftp://host/v1",
+        "https://user:password@host/v1",
+        "user:password@host:8000/v1",
+        "ftp://user:password@host/v1",
+        "http://host:password/v1",
+        "http://host/v1?api_key=password",
+    ):
         with pytest.raises(InputError, match="base_url") as error:
             Endpoint(bad, "tiny")
-        assert "user:password" not in str(error.value)
+        assert "password@" not in str(error.value)
+        assert "=password" not in str(error.value)
+        assert "'pa" not in str(error.value)
 
 
 def test_a_cache_of_another_model_and_one_cut_short(client, tmp_path):
     client.ask_all([question("a"), question("b")], "Asking")
-    path = tmp_path / "answers.jsonl"
+    path = shutil.copy(tmp_path / "answers.jsonl", tmp_path / "kept.jsonl")
     with pytest.raises(InputError, match="answers of other in .*, found answers of tiny"):
         AnswerCache(path, "other")
     whole = path.read_bytes()
@@ -149,6 +203,9 @@ def test_a_cache_of_another_model_and_one_cut_short(client, tmp_path):
     with AnswerCache(path, "tiny") as cache:
         assert len(cache) == 2
         assert cache.get(question("a")) is not None
+    assert path.read_bytes() == whole
+    with AnswerCache(path, "tiny"), pytest.raises(InputError, match="one run at a time that adds to"):
+        AnswerCache(path, "tiny")
     assert path.read_bytes() == whole
     (tmp_path / "other.jsonl").write_text("text\n", encoding="utf-8")
     with pytest.raises(InputError, match="something else in line 1"):
@@ -236,6 +293,28 @@ def test_four_bits_need_weights_and_a_package(llm_folder, tmp_path, monkeypatch)
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'sentiment_hf\[4bit\]'"):
         LocalModel.from_pretrained(str(llm_folder), load_in_4bit=True)
+
+
+def test_weights_of_one_size_have_names_of_their_own(llm_folder, tmp_path):
+    names = []
+    for number in range(2):
+        folder = tmp_path / str(number) / "final"
+        shutil.copytree(llm_folder, folder)
+        local = LocalModel.from_pretrained(str(folder))
+        with torch.no_grad():
+            local.model.lm_head.weight += number
+        local.model.save_pretrained(folder)
+        names.append(LocalModel.from_pretrained(str(folder)).name)
+    assert names[0] != names[1]
+    assert all(name.startswith("final (") for name in names)
+
+
+def test_what_is_longer_than_the_model_is_not_answered(llm_folder):
+    local = LocalModel.from_pretrained(str(llm_folder))
+    local.model.config.max_position_embeddings = 20
+    for asked in (Question("房" * 50, words=("好",)), Question("房" * 50), Question("房", max_tokens=50)):
+        assert local.ask(asked, lambda seconds: None).failed == "longer than the model reads"
+    assert not local.ask(Question("房", words=("好",)), lambda seconds: None).failed
 
 
 def test_answers_in_the_file_are_readable(client, tmp_path):
