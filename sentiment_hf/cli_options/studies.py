@@ -77,7 +77,7 @@ def _add_compare(verbs: argparse._SubParsersAction[Any]) -> None:
     compare.add_argument("a", metavar="A", help="path or id of the model that is there")
     compare.add_argument("b", metavar="B", help="path or id of the one that is to be better")
     compare.add_argument("--data", required=True, metavar="FILE", help="labelled file")
-    backends = ("auto", "torch", "onnx", "int8")
+    backends = ("auto", "torch", "onnx", "int8", "static")
     compare.add_argument("--backend", choices=backends, default="auto", help="which file of both runs (auto)")
     compare.add_argument("--backend_b", choices=backends, help="which file of B runs, where it is another than A's")
     compare.add_argument("--provider", choices=("cpu", "cuda", "tensorrt"), default="cpu", help="where it runs (cpu)")

@@ -77,7 +77,11 @@ class AspectColumns(Columns):
         """
         assert self.task is not None
         # AI Challenger's rows hold one mapping with all aspects.
-        nested = next((column for column in LABEL_COLUMNS if _holds_mappings(frame, column)), None)
+        usual: tuple[str, ...] = LABEL_COLUMNS if self.label is None else (self.label,)
+        nested = next((column for column in usual if _holds_mappings(frame, column)), None)
+        if nested is None and self.label is not None:
+            remedy = "Leave label_column out where each aspect has a column of its own; `aspects` names them."
+            raise InputError(f"a column {self.label!r} with a mapping of aspects in {name}", "none", remedy)
         if nested is not None:
             frame = frame.drop(columns=nested).join(pd.DataFrame(frame[nested].tolist(), index=frame.index))
         selected = _texts(frame, self.text, name)
@@ -88,6 +92,7 @@ class AspectColumns(Columns):
         if self.task.has_rating:
             cells.append(self._stars(frame, name))
         selected["label"] = list(zip(*cells, strict=True))
+        _check_documents(frame, selected["label"], name)
         return selected
 
     def _stars(self, frame: pd.DataFrame, name: str) -> list[int]:

@@ -19,8 +19,8 @@ def aspect_scores(answers: np.ndarray, references: np.ndarray, task: AspectTask)
 
     Over all cells an answer is the largest of four logits; over mentioned cells, as in ASAP's paper (Bu et al. 2021),
     the largest of the three that are not `not mentioned`. The F1 of an aspect is the mean over the values that occur
-    in it, as truth or as answer; `macro_f1` is the mean over aspects. An aspect without cells to score has None and is
-    left out of the mean.
+    in it, as truth or as answer; `macro_f1` is the mean over aspects. An aspect that no row mentions has None, over all
+    cells as over mentioned ones, and is left out of the means.
 
     Args:
         answers: `[rows, width]`, see `AspectTask`.
@@ -44,6 +44,9 @@ def aspect_scores(answers: np.ndarray, references: np.ndarray, task: AspectTask)
             "mentioned_", cells[in_mentioned, place], three[in_mentioned, place]
         )
         per_aspect[aspect] |= {"cells": int(in_all.sum()), "mentioned_cells": int(in_mentioned.sum())}
+        if not in_mentioned.any():
+            # One value alone: right and wrong answers would make it 1 or a third, and the mean a matter of luck.
+            per_aspect[aspect]["macro_f1"] = None
     undefined = [aspect for aspect, scores in per_aspect.items() if scores["mentioned_macro_f1"] is None]
     if undefined:
         logger.warning("nothing is said of %s in these rows: no F1, left out of the mean", ", ".join(undefined))

@@ -52,16 +52,25 @@ def han_font() -> str | None:
 
 
 def drawable_names(names: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """Names as they can be drawn, and the font for them; without a font for Han they become numbers, and a warning says
-    which is which, since empty boxes would say nothing."""
+    """Names as they can be drawn, and the font for them; where no font has all of their characters they become numbers,
+    and a warning says which is which, since empty boxes would say nothing."""
     if all(name.isascii() for name in names):
         return names, {}
     font = han_font()
-    if font is not None:
+    if font is not None and _has_glyphs(font, "".join(names)):
         return names, {"fontname": font}
     legend = ", ".join(f"{place} = {name}" for place, name in enumerate(names))
-    logger.warning("no font with Han glyphs is installed (fonts-noto-cjk has one): in the picture %s", legend)
+    why = "no font with Han glyphs is installed (fonts-noto-cjk has one)" if font is None else f"{font} lacks a glyph"
+    logger.warning("%s: in the picture %s", why, legend)
     return [str(place) for place in range(len(names))], {}
+
+
+def _has_glyphs(font: str, text: str) -> bool:
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+
+    drawn = FT2Font(font_manager.findfont(font)).get_charmap()
+    return all(ord(character) in drawn for character in text)
 
 
 def confusion_plot(table: pd.DataFrame, path: Path) -> None:

@@ -53,8 +53,10 @@ def _draw(findings: Findings, folder: Path, stem: str) -> dict[str, str]:
     }
     if findings.labels:
         kinds["confusion"] = lambda path: pictures.confusion_picture(findings.best, findings.labels, path)
-        if all(run.predictions is not None for setting in two for run in setting.runs):
-            kinds["lengths"] = lambda path: pictures.length_picture(two, path)
+        best = two[-1:]
+        alike = two if _same_rows(two) else best
+        if all(run.predictions is not None for setting in alike for run in setting.runs):
+            kinds["lengths"] = lambda path: pictures.length_picture(alike, path)
     drawn = {}
     try:
         for kind, draw in kinds.items():
@@ -64,6 +66,11 @@ def _draw(findings: Findings, folder: Path, stem: str) -> dict[str, str]:
         logger.warning("no pictures: %s", error)
         return {}
     return drawn
+
+
+def _same_rows(settings: Sequence[FoundSetting]) -> bool:
+    texts = [run.held_out["text"].tolist() for setting in settings for run in setting.runs]
+    return all(other == texts[0] for other in texts)
 
 
 def page(findings: Findings, drawn: dict[str, str], examples: int) -> str:
@@ -205,13 +212,15 @@ def _examples(rows: pd.DataFrame, probabilities: np.ndarray, labels: list[str], 
 def _cost_table(findings: Findings) -> str:
     lines = []
     for setting in findings.settings:
-        seconds = median(run.record["training_seconds"] for run in setting.runs)
+        # A run that went on from a checkpoint counts the seconds since then alone.
+        whole = [run.record["training_seconds"] for run in setting.runs if not run.record.get("resumed_from")]
+        seconds = f"{median(whole):.0f}" if whole else "–"
         memory = [run.record["peak_memory_mb"] for run in setting.runs if run.record.get("peak_memory_mb")]
         kinds = dict.fromkeys(kind for peak in memory for kind in peak)
         held = ", ".join(f"{kind} {max(peak.get(kind, 0.0) for peak in memory):,.0f}" for kind in kinds) or "–"
         scores = [run.model_scores for run in setting.runs]
         size, speed = (median(row[name] for row in scores) for name in ("size_mb", "ms_per_review"))
-        lines.append([setting.name, f"{seconds:.0f}", held, f"{size:.1f}", f"{speed:.2f}"])
+        lines.append([setting.name, seconds, held, f"{size:.1f}", f"{speed:.2f}"])
     header = ["setting", "training s (median)", "peak memory MB", "model MB", "ms/review"]
     return table(header, lines)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import pandas as pd
 
@@ -29,6 +30,8 @@ from sentiment_hf.studies.trackers import History, last_words, tracked
 from sentiment_hf.training.folder import RECIPE_FILE
 
 RECORD_FILE, SPLITS_FOLDER = "run.json", "splits"
+# What a report is made of.
+_METRICS_KEYS, _RECORD_KEYS = ("fp32", "split", "rows", "task"), ("seed", "training_seconds", "environment")
 _NAME_LENGTH = 80
 _FINGERPRINT = re.compile(rf"-([0-9a-f]{{{LENGTH}}})$")
 
@@ -88,9 +91,16 @@ class FoundRun:
 
     @cached_property
     def data(self) -> str:
-        """A short name of its rows: how many each split has, and what stands in the held-out ones."""
-        content = self.held_out_file.read_bytes() + json.dumps(self.metrics["rows"], sort_keys=True).encode()
+        """A short name of its rows: how many each split has, and what stands in those that it kept."""
+        splits = (self.folder / SPLITS_FOLDER / f"{split}.jsonl" for split in ("dev", "test"))
+        content = b"".join(file.read_bytes() for file in splits if file.is_file())
+        content += json.dumps(self.metrics["rows"], sort_keys=True).encode()
         return hashlib.sha256(content).hexdigest()[:LENGTH]
+
+    def has_other_rows(self, other: FoundRun) -> bool:
+        """Whether the two were given different rows; training rows are told apart by what each run wrote down."""
+        digests = {self.record.get("data"), other.record.get("data")} - {None}
+        return self.data != other.data or len(digests) > 1
 
 
 @dataclass
@@ -155,7 +165,7 @@ def group(runs: Sequence[FoundRun]) -> list[FoundSetting]:
         groups.setdefault(run.fingerprint, []).append(run)
     for members in groups.values():
         for run in members[1:]:
-            if run.data != members[0].data:
+            if run.has_other_rows(members[0]):
                 found = f"other rows in {run.folder} than in {members[0].folder}"
                 remedy = "The data were changed in between: run one of them anew, or leave it out."
                 raise InputError("the same data in runs with the same fingerprint", found, remedy)
@@ -221,7 +231,10 @@ def _read(folder: Path, title: str | None) -> FoundRun:
             recipe = read_recipe(setting, known=None) | recipe
     except (OSError, ValueError) as error:
         raise _HalfWritten(f"not readable ({type(error).__name__})") from error
-    missing = [name for name, there in (("fp32", metrics), ("split", metrics), ("seed", record)) if name not in there]
+    if not isinstance(metrics, dict) or not isinstance(record, dict):
+        raise _HalfWritten("no mappings in its records")
+    missing = [name for name in _METRICS_KEYS if name not in metrics]
+    missing += [name for name in _RECORD_KEYS if name not in record]
     if missing:
         raise _HalfWritten(f"no {missing[0]} in its records")
     if not (folder / SPLITS_FOLDER / f"{metrics['split']}.jsonl").is_file():
@@ -230,7 +243,15 @@ def _read(folder: Path, title: str | None) -> FoundRun:
     of_sweep = _FINGERPRINT.search(folder.parent.name)
     text = json.dumps(sorted(keys.items()), ensure_ascii=False, default=str)
     own = hashlib.sha256(text.encode("utf-8")).hexdigest()[:LENGTH]
-    return FoundRun(folder, keys, metrics, record, of_sweep[1] if of_sweep else own, title)
+    run = FoundRun(folder, keys, metrics, record, of_sweep[1] if of_sweep else own, title)
+    try:
+        rows = len(run.held_out)
+        answers = rows if run.predictions is None else len(run.predictions.labels)
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise _HalfWritten(f"rows or answers not readable ({type(error).__name__})") from error
+    if not rows == answers == metrics["rows"].get(metrics["split"], rows):
+        raise _HalfWritten(f"{rows:,} held-out rows, {answers:,} answers and other figures in its metrics")
+    return run
 
 
 def _varied(recipes: Sequence[dict[str, Any]]) -> list[str]:

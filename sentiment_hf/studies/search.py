@@ -78,7 +78,12 @@ def run_search(sweep: Sweep, folder: Path, overrides: Sequence[str], keep_models
         own = outcomes[-len(runs) :]
         failed = next((outcome for outcome in own if outcome.status != FINISHED), None)
         if failed is None:
-            study.tell(asked, mean(outcome.metrics["fp32"]["dev"][search.metric] for outcome in own))
+            scores = [outcome.metrics["fp32"]["dev"].get(search.metric) for outcome in own]
+            if None in scores:
+                known = [name for name, value in own[0].metrics["fp32"]["dev"].items() if isinstance(value, float)]
+                remedy = f"Dev has {', '.join(known)}. Name one of them, with another --output_dir."
+                raise InputError(f"a metric that these runs have in the search of {sweep.name}", search.metric, remedy)
+            study.tell(asked, mean(scores))
         else:
             asked.set_user_attr(_REASON, failed.reason)
             study.tell(asked, state=_failed())
@@ -135,8 +140,8 @@ def _suggest(trial: optuna.Trial, search: Search) -> dict[str, Any]:
         if not isinstance(values, Range):
             # Optuna takes plain values alone; a recipe's may be a mapping.
             params[key] = trial.suggest_categorical(key, [json.dumps(value) for value in values])
-        elif isinstance(values.low, int) and isinstance(values.high, int):
-            params[key] = trial.suggest_int(key, values.low, values.high, log=values.log, step=int(values.step or 1))
+        elif isinstance(values.low, int) and isinstance(values.high, int) and isinstance(values.step, int | None):
+            params[key] = trial.suggest_int(key, values.low, values.high, log=values.log, step=values.step or 1)
         else:
             params[key] = trial.suggest_float(key, values.low, values.high, log=values.log, step=values.step)
     return params

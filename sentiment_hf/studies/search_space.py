@@ -20,7 +20,7 @@ METRICS = tuple(name for name in TITLES if name != "rating_mae")
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included: whole ones where both ends are.
+    """Numbers from `low` to `high`, both included: whole ones where both ends and the step are.
 
     Attributes:
         low: the lower end.

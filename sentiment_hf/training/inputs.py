@@ -33,6 +33,7 @@ from sentiment_hf.tasks import resolve_task
 from sentiment_hf.training.arguments import RunArguments
 from sentiment_hf.training.aspect_losses import aspect_priors, aspect_weights, star_log_odds, task_weights
 from sentiment_hf.training.losses import class_weights, log_prior
+from sentiment_hf.training.output_bias import output_layer
 
 
 def load_data(args: RunArguments) -> PreparedData:
@@ -129,10 +130,14 @@ def adapt(model: PreTrainedModel, args: RunArguments, data: PreparedData) -> Pre
     if isinstance(data.task, AspectTask) and data.task.rating == "ordinal":
         with torch.no_grad():
             model.thresholds.copy_(-star_log_odds(data.splits["train"]["label"]))
+    frozen_by = "peft" if args.model.peft is not None else "freeze_encoder" if args.model.freeze_encoder else ""
+    if frozen_by and args.training.fgm_epsilon > 0:
+        found = f"{frozen_by}, which freezes them"
+        raise InputError("embeddings that learn, for fgm_epsilon", found, "Use one of the two.")
+    if args.training.logit_adjustment > 0 and args.training.logit_adjustment_at == "prediction":
+        width = len(data.task.labels) * (len(data.task.aspects) if isinstance(data.task, AspectTask) else 1)
+        output_layer(model, width)
     if args.model.peft is not None:
-        if args.training.fgm_epsilon > 0:
-            found = "peft, which freezes them"
-            raise InputError("embeddings that learn, for fgm_epsilon", found, "Use one of the two.")
         model = add_adapters(model, args.model.peft)  # type: ignore[arg-type]
     alpha = args.training.rdrop_alpha
     if alpha > 0 and not any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules()):

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from sentiment_hf.exceptions import InputError
+
 _LAYER = re.compile(r"\.layer\.(\d+)\.")
 
 
@@ -31,9 +33,15 @@ def layerwise_groups(
 
     Returns:
         One group a depth and kind, from the embeddings up, each with `name`, `lr`, `weight_decay` and `params`.
+
+    Raises:
+        InputError: no layer is numbered like that.
     """
     trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     num_layers = 1 + max((int(match[1]) for name, _ in trainable if (match := _LAYER.search(name))), default=-1)
+    if num_layers == 0:
+        found = f"{model.config.model_type}, which names them otherwise"
+        raise InputError("layers named as BERT's, for layerwise_lr_decay", found, "Leave it at 1.")
     groups: dict[tuple[int, bool], dict[str, Any]] = {}
     for name, parameter in trainable:
         match = _LAYER.search(name)

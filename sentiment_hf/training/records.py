@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import logging
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from transformers import (
     PrinterCallback,
@@ -53,6 +55,15 @@ def log_to_file(folder: Path) -> Iterator[None]:
     finally:
         package_logger.removeHandler(handler)
         handler.close()
+
+
+def rows_digest(splits: Mapping[str, pd.DataFrame]) -> str:
+    """A short name of the rows of a run: texts and labels of all splits, in their order."""
+    digest = hashlib.sha256()
+    for split, frame in splits.items():
+        for text, label in zip(frame["text"], frame["label"], strict=True):
+            digest.update(f"{split}\0{text}\0{label}\n".encode("utf-8", "surrogatepass"))
+    return digest.hexdigest()[:16]
 
 
 def environment() -> dict[str, Any]:

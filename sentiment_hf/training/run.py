@@ -44,10 +44,11 @@ from sentiment_hf.training.inputs import (
     tokenize_splits,
 )
 from sentiment_hf.training.metric_log import peak_memory_mb
-from sentiment_hf.training.records import environment, log_in_lines, log_to_file
+from sentiment_hf.training.output_bias import shift_output_bias
+from sentiment_hf.training.records import environment, log_in_lines, log_to_file, rows_digest
 from sentiment_hf.training.scoring import score_run
 from sentiment_hf.training.soft_targets import load_teachers, rows_to_learn_from, with_soft_targets
-from sentiment_hf.training.trainer import AspectTrainer, SentimentTrainer, shift_output_bias
+from sentiment_hf.training.trainer import AspectTrainer, SentimentTrainer
 
 # Not __name__: started with -m that is __main__, whose log goes nowhere.
 logger = logging.getLogger("sentiment_hf.training.run")
@@ -143,6 +144,8 @@ def train(args: RunArguments) -> FinishedRun:
         record = {
             "seed": args.training.seed,
             "training_seconds": round(seconds, 1),
+            "resumed_from": None if checkpoint is None else Path(checkpoint).name,
+            "data": rows_digest(data.splits),
             "best_checkpoint": trainer.state.best_model_checkpoint,
             "best_metric": trainer.state.best_metric,
             "peak_memory_mb": peak_memory_mb(),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
 
 from sentiment_hf.aspects import MISSING, AspectTask
 from sentiment_hf.modeling.aggregation import aggregate
@@ -251,19 +250,3 @@ def compose_row_loss(
     in_loss = log_prior is not None and args.logit_adjustment_at == "training"
     adjustment = args.logit_adjustment * log_prior if in_loss and log_prior is not None else None
     return RowLoss(class_weight, args.label_smoothing_factor, args.focal_gamma, adjustment)
-
-
-def shift_output_bias(model: PreTrainedModel, shift: torch.Tensor) -> None:
-    """Add to the bias of a classifier's last layer, in place: an adjustment of its logits that any loader keeps.
-
-    Args:
-        model: a sequence classifier.
-        shift: `[classes]`, or `[aspects * values]`.
-    """
-    outputs = [
-        module
-        for module in model.modules()
-        if isinstance(module, torch.nn.Linear) and module.out_features == len(shift)
-    ]
-    with torch.no_grad():
-        outputs[-1].bias.add_(shift.to(outputs[-1].bias))

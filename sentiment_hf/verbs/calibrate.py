@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if not (folder / "config.json").is_file():
         remedy = "Download it first; the result is written into its config."
         raise InputError("the folder of a saved model", args.model, remedy)
-    classifier = SentimentClassifier.from_pretrained(folder, args.backend)
+    classifier = SentimentClassifier.from_pretrained(folder, args.backend, args.provider)
     if not isinstance(classifier.task, Task):
         raise InputError("a model of one label", "one of aspects", "Its cells are not calibrated.")
     logits, labels = _answers(classifier, args.data, "dev", args)

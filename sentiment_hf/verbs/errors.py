@@ -49,7 +49,8 @@ def run(args: argparse.Namespace) -> int:
     if args.category is not None:
         table = read_table(args.data, args.encoding)
         column = pick_column(table, args.category, (), "category", args.data, option="category")
-        rows[args.category] = [as_text(value) or "–" for value in table[column]]
+        # Under a name that no column of the report has.
+        rows[category_name(args.category)] = [as_text(value) or "–" for value in table[column]]
     rows = rows[~rows["text"].map(is_blank)].reset_index(drop=True)
     if rows.empty:
         raise InputError(f"texts in {args.data}", "only blank ones", "Check the text column.")
@@ -61,12 +62,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def category_name(column: str) -> str:
+    return f"column {column}"
+
+
 def write_report(folder: Path, frame: pd.DataFrame, task: Task, args: argparse.Namespace) -> None:
     """All files of a report, whole or not at all."""
     matrix = confusion(frame, task.labels)
     pairs = top_confusions(frame, args.top_k, args.examples)
     sure = surest_mistakes(frame, args.top_k)
-    parts = slices(frame, args.category)
+    parts = slices(frame, None if args.category is None else category_name(args.category))
     with staging_folder(folder) as staging:
         has_picture = True
         try:
@@ -80,15 +85,23 @@ def write_report(folder: Path, frame: pd.DataFrame, task: Task, args: argparse.N
             write_csv(counts.reset_index(), staging / f"confusion{name}.csv")
         mistakes = frame[~frame["right"]].sort_values("confidence", ascending=False)
         write_csv(mistakes, staging / "mistakes.csv")
+        shares = {"counts": matrix, "share of the truth": by_truth, "share of the answer": by_answer}
         figures = {"model": str(args.model), "data": str(args.data), "rows": len(frame)}
         figures |= {"accuracy": float(frame["right"].mean()), "confusions": pairs, "slices": parts}
         write_json(staging / FIGURES, figures)
-        write_text(staging / PAGE, page(figures, sure, has_picture))
+        write_text(staging / PAGE, page(figures, sure, has_picture, shares))
         move_files(staging, folder, last=PAGE)
 
 
-def page(figures: dict[str, Any], sure: pd.DataFrame, has_picture: bool) -> str:
-    """The report as Markdown."""
+def page(figures: dict[str, Any], sure: pd.DataFrame, has_picture: bool, shares: dict[str, pd.DataFrame]) -> str:
+    """The report as Markdown.
+
+    Args:
+        figures: what `errors.json` holds.
+        sure: the surest mistakes.
+        has_picture: whether the confusion matrix was drawn.
+        shares: title -> a confusion matrix, as counts or as shares.
+    """
     lines = [
         f"# Errors of {plain(figures['model'])} on {plain(figures['data'])}",
         f"{figures['rows']:,} rows, accuracy {figures['accuracy']:.2%}.",
@@ -96,6 +109,13 @@ def page(figures: dict[str, Any], sure: pd.DataFrame, has_picture: bool) -> str:
     if has_picture:
         lines.append(picture("confusion matrix", PICTURE))
     lines.append("## What is taken for what")
+    for title, matrix in shares.items():
+        cells = [
+            [str(truth), *(f"{value:,}" if title == "counts" else f"{value:.1%}" for value in row)]
+            for truth, row in zip(matrix.index, matrix.to_numpy().tolist(), strict=True)
+        ]
+        lines.append(f"Truth in rows, answers in columns: {title}.")
+        lines.append(table(["", *map(str, matrix.columns)], cells))
     lines.append(
         table(
             ["truth", "answer", "rows", "share of the truth", "examples"],

@@ -45,7 +45,9 @@ def test_an_aspect_nobody_mentions_is_left_out_and_named(caplog):
     truth = np.array([[0, 3], [2, 3]])
     task = AspectTask(TASK.columns)
     with caplog.at_level(logging.WARNING):
-        scores = aspect_scores(answers([[0, 3], [2, 3]], [1, 1])[:, :8], truth, task)
+        # One of the two cells that say nothing is taken for praise: as a class of its own that would be a third.
+        scores = aspect_scores(answers([[0, 3], [2, 2]], [1, 1])[:, :8], truth, task)
+    assert scores["per_aspect"]["noise"]["macro_f1"] is None
     assert scores["per_aspect"]["noise"]["mentioned_macro_f1"] is None
     assert scores["mentioned_macro_f1"] == 1.0
     assert scores["macro_f1"] == 1.0

@@ -91,6 +91,31 @@ def test_the_command_writes_what_the_predictor_uses(model_folder, rows_file, cap
     assert again.scorer.settings == after.scorer.settings
 
 
+def test_a_wanted_precision_becomes_a_threshold_that_the_predictor_keeps(model_folder, rows_file, capsys):
+    words = ["calibrate", "--model", str(model_folder), "--data", str(rows_file / "dev.csv")]
+    classifier = SentimentClassifier.from_pretrained(model_folder)
+    dev = pd.read_csv(rows_file / "dev.csv")
+    answers = classifier(dev["text"].tolist())
+    plain = np.mean([answer.label == label for answer, label in zip(answers, dev["label"], strict=True)])
+    wanted = plain + (1 - plain) / 8
+    assert main([*words, "--test", str(rows_file / "test.csv"), "--precision", f"{wanted:.3f}"]) == 0
+    report = json.loads((model_folder / "calibration.json").read_text(encoding="utf-8"))
+    config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
+    assert report["threshold"] > 0.5
+    assert 0 < report["answered"] < 1
+    assert set(report["test"]) >= {"answered", "precision"}
+    strict = SentimentClassifier.from_pretrained(model_folder)
+    assert strict.calibration.threshold == report["threshold"] == config["sentiment_hf"]["calibration"]["threshold"]
+    answered = [
+        (answer, label)
+        for answer, label in zip(strict(dev["text"].tolist()), dev["label"], strict=True)
+        if answer.label
+    ]
+    assert len(answered) / len(dev) == pytest.approx(report["answered"])
+    assert np.mean([answer.label == label for answer, label in answered]) >= round(wanted, 3) - 1e-9
+    assert f"threshold {report['threshold']:.4f}" in capsys.readouterr().out
+
+
 def test_below_the_threshold_there_is_no_label(model_folder):
     classifier = SentimentClassifier.from_pretrained(model_folder)
     classifier.calibration = Calibration(50.0, 0.9)

@@ -79,7 +79,8 @@ def test_the_command(model_folder, tmp_path, reviews, capsys):
     out = tmp_path / "report"
     assert main([*words, "--category", "kind", "--output_dir", str(out)]) == 0
     page = (out / "errors.md").read_text(encoding="utf-8")
-    assert "| kind | 书 | 60 |" in page
+    assert "| column kind | 书 | 60 |" in page
+    assert "share of the answer" in page
     assert "<b>" not in page
     figures = json.loads((out / "errors.json").read_text(encoding="utf-8"))
     wrong = sum(pair["rows"] for pair in figures["confusions"])
@@ -87,6 +88,11 @@ def test_the_command(model_folder, tmp_path, reviews, capsys):
     table = pd.read_csv(out / "confusion.csv", index_col=0)
     assert table.to_numpy().sum() == 120
     np.testing.assert_allclose(pd.read_csv(out / "confusion_by_truth.csv", index_col=0).sum(axis=1), 1)
+    for name in ("label", "truth", "right"):
+        rows.assign(**{name: rows["label"]}).to_csv(tmp_path / "named.csv", index=False)
+        named = [word.replace("rows.csv", "named.csv") for word in words]
+        assert main([*named, "--category", name, "--output_dir", str(tmp_path / name)]) == 0
+        assert f"| column {name} | positive |" in (tmp_path / name / "errors.md").read_text(encoding="utf-8")
     assert main([*words, "--category", "shop", "--output_dir", str(out)]) == 2
     assert main([*words, "--top_k", "0", "--output_dir", str(out)]) == 2
 
@@ -101,5 +107,8 @@ def test_names_that_no_font_can_draw_become_numbers(tmp_path, monkeypatch, caplo
     assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
     assert "0 = 体育, 1 = 财经" in caplog.text
     assert pictures.drawable_names(["good", "bad"]) == (["good", "bad"], {})
-    monkeypatch.setattr(pictures, "han_font", lambda: "SimHei")
-    assert pictures.drawable_names(["体育"]) == (["体育"], {"fontname": "SimHei"})
+    monkeypatch.setattr(pictures, "han_font", lambda: "DejaVu Sans")
+    assert pictures.drawable_names(["naïve"]) == (["naïve"], {"fontname": "DejaVu Sans"})
+    # A font that has other glyphs, but not this one: numbers again, and no empty box.
+    assert pictures.drawable_names(["体育"]) == (["0"], {})
+    assert "DejaVu Sans lacks a glyph: in the picture 0 = 体育" in caplog.text

@@ -174,8 +174,19 @@ def test_every_sweep_expands_and_parses(tmp_path, path):
     sweep = read_sweep(path)
     if sweep.search is not None:
         space = sweep.search.space
-        first = {key: values[0] if isinstance(values, list) else values.low for key, values in space.items()}
-        sweep = replace(sweep, settings=[Setting(None, first, first)], seeds=[42, 43, 44])
+        ends = [
+            {
+                key: values[end] if isinstance(values, list) else (values.low, values.high)[end]
+                for key, values in space.items()
+            }
+            for end in (0, -1)
+        ]
+        sweep = replace(sweep, settings=[Setting(None, end, end) for end in ends], seeds=[42, 43, 44])
+    for setting in sweep.settings:
+        keys = sweep.base | setting.keys
+        # The run itself refuses R-Drop whose two forwards would be the same.
+        dropout = (keys.get("config_overrides") or {}).get("hidden_dropout_prob", 0.1)
+        assert keys.get("rdrop_alpha", 0) == 0 or dropout > 0
     # Files that a recipe expects under --data_dir are looked for, not read.
     for key in ("train_file", "validation_file", "test_file"):
         if key in sweep.base:

@@ -166,6 +166,48 @@ def test_han_names_are_drawn_or_numbered_but_never_boxes(sweep, tmp_path, monkey
     assert len(list(tmp_path.glob("*.png"))) == 4
 
 
+def test_settings_with_other_held_out_rows_are_shown_each_for_itself(tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the plots extra")
+    for protocol, rows in (("clean", 300), ("published", 400)):
+        for seed in (42, 43):
+            write_run(tmp_path / "runs" / protocol / str(seed), {"protocol": protocol}, seed, 0.8, rows=rows)
+    settings, _ = read(tmp_path / "runs")
+    found = find_out("x", settings, [])
+    assert found.effects == {}
+    write_findings(found, tmp_path / "f.md", examples=0)
+    assert (tmp_path / "f-lengths.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("predictions.npz", b""),
+        ("predictions.npz", b"PK\x03\x04half"),
+        ("run.json", b"null"),
+        ("run.json", b'{"seed": 42}'),
+        ("metrics.json", b"[]"),
+        ("splits/test.jsonl", b'{"text": "a", "label": "positive"}\n{"text"'),
+        ("splits/test.jsonl", b'{"text": "a", "label": "positive"}\n'),
+    ],
+)
+def test_a_damaged_run_is_left_out_and_stops_no_other(sweep, name, content):
+    damaged = sweep / "128-plain" / "43"
+    (damaged / name).write_bytes(content)
+    settings, skipped = read(sweep)
+    assert [name for name, _ in skipped] == ["128-plain/43"]
+    assert sum(len(setting.runs) for setting in settings) == 11
+
+
+def test_seconds_of_a_resumed_run_are_not_those_of_training(sweep, tmp_path):
+    for seed in (42, 43, 44):
+        file = sweep / "128-plain" / str(seed) / "run.json"
+        write_json(file, read_json(file) | {"training_seconds": 1.0, "resumed_from": "checkpoint-5"})
+    write_findings(find_out("x", *read(sweep)), tmp_path / "f.md", examples=0)
+    page = (tmp_path / "f.md").read_text(encoding="utf-8")
+    assert "| max_length=128 loss=plain | – |" in page
+    assert "| max_length=256 loss=plain | 12 |" in page
+
+
 def test_runs_that_kept_no_answers_are_shown_and_not_tested(tmp_path):
     for length in (128, 256):
         write_run(tmp_path / "runs" / str(length), {"max_length": length}, 42, 0.8, predictions=length == 128)
@@ -177,6 +219,15 @@ def test_what_cannot_be_reported_is_refused(sweep, tmp_path, capsys):
     write_run(tmp_path / "other" / "45", {"task": "reviews", "max_length": 128, "loss": "plain"}, 45, 0.8, rows=300)
     with pytest.raises(InputError, match="the same data in runs with the same fingerprint, found other rows in .*45"):
         group(find_runs([sweep, tmp_path / "other"])[0])
+    # The same number of rows, other words in dev; and other training rows, which only a digest tells of.
+    for change, folder in (("dev", "dev-changed"), ("digest", "train-changed")):
+        write_run(tmp_path / folder / "45", {"task": "reviews", "max_length": 128, "loss": "plain"}, 45, 0.8)
+        if change == "dev":
+            write_text(tmp_path / folder / "45" / "splits" / "dev.jsonl", '{"text": "a", "label": "positive"}\n')
+        for number, file in enumerate([*sweep.glob("128-plain/*/run.json"), tmp_path / folder / "45" / "run.json"]):
+            write_json(file, read_json(file) | {"data": "a" if number < 3 or change == "dev" else "b"})
+        with pytest.raises(InputError, match="the same data in runs with the same fingerprint, found other rows"):
+            group(find_runs([sweep, tmp_path / folder])[0])
     shutil.copytree(sweep / "128-plain" / "42", tmp_path / "again")
     with pytest.raises(InputError, match="one run of a setting for each seed, found seed 42 in .* and "):
         group(find_runs([sweep, tmp_path / "again"])[0])

@@ -1,10 +1,12 @@
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, ModernBertConfig
 
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import read_json
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.optimization import adversarial_embeddings, layerwise_groups
+from sentiment_hf.training.output_bias import output_layer
 from sentiment_hf.training.run import train
 
 
@@ -114,6 +116,19 @@ def test_lora_is_merged_into_a_stock_model(tiny_arguments, tmp_path):
             ["--peft={target_modules: [querry]}"],
             "target_modules that the model has, found .*querry.*Layers of this model",
         ),
+        (["--peft={target_modules: [query, valeu]}"], "target_modules that the model has, found valeu"),
+        (["--peft={r: 0, target_modules: [query]}"], "a whole peft rank r of at least 1, found 0"),
+        (["--peft={r: '8', target_modules: [query]}"], "a whole peft rank r of at least 1, found '8'"),
+        (["--peft={dropout: 2, target_modules: [query]}"], "a peft dropout from 0 to below 1, found 2"),
+        (["--peft={alpha: 0, target_modules: [query]}"], "a peft alpha above 0, found 0"),
+        (
+            ["--peft={target_modules: [query]}", "--truncation=sliding", "--hierarchical=bilstm"],
+            "one window at a time, for peft",
+        ),
+        (
+            ["--freeze_encoder=true", "--truncation=sliding", "--hierarchical=bilstm", "--fgm_epsilon=1"],
+            "embeddings that learn, for fgm_epsilon, found freeze_encoder",
+        ),
         (["--peft={rank: 4}"], "peft settings r, alpha, dropout, target_modules, found rank"),
         (["--peft={r: 4, target_modules: [query]}", "--fgm_epsilon=1"], "embeddings that learn, for fgm_epsilon"),
         (["--layerwise_lr_decay=0"], "layerwise_lr_decay above 0 and at most 1"),
@@ -131,4 +146,42 @@ def test_bad_settings_are_refused(tiny_arguments, tmp_path, extra, message):
     "scheduler", ["linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup"]
 )
 def test_schedulers_are_transformers_own(tiny_arguments, tmp_path, scheduler):
-    finish(tiny_arguments, tmp_path, scheduler, f"--lr_scheduler_type={scheduler}")
+    folder = finish(tiny_arguments, tmp_path, scheduler, f"--lr_scheduler_type={scheduler}", "--logging_steps=1")
+    rates = [entry["learning_rate"] for entry in read_json(folder / "run.json")["history"] if "learning_rate" in entry]
+    falls = {"constant": False, "constant_with_warmup": False}.get(scheduler, True)
+    assert len(rates) == 3
+    assert (rates[-1] < max(rates)) is falls
+
+
+def test_what_a_scheduler_takes_comes_from_the_recipe(tiny_arguments, tmp_path):
+    """Once around, restarts are a cosine, and a polynomial of power 1 is a line: both need to be told more."""
+    curves = {}
+    for name, settings in (
+        ("cosine", []),
+        ("cosine_with_restarts", ['--lr_scheduler_kwargs={"num_cycles": 2}']),
+        ("linear", []),
+        ("polynomial", ['--lr_scheduler_kwargs={"power": 3}']),
+    ):
+        words = [f"--lr_scheduler_type={name}", "--max_steps=6", "--logging_steps=1", *settings]
+        history = read_json(finish(tiny_arguments, tmp_path, name, *words) / "run.json")["history"]
+        curves[name] = [entry["learning_rate"] for entry in history if "learning_rate" in entry]
+    assert curves["cosine_with_restarts"] != pytest.approx(curves["cosine"])
+    assert curves["polynomial"] != pytest.approx(curves["linear"])
+    assert sorted(curves["cosine"][2:], reverse=True) == curves["cosine"][2:]
+    assert sorted(curves["cosine_with_restarts"][2:], reverse=True) != curves["cosine_with_restarts"][2:]
+
+
+def test_layers_with_other_names_have_no_decay():
+    """ModernBERT's are `layers.0`: everything but the embeddings would pass for the head."""
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    model = AutoModelForSequenceClassification.from_config(ModernBertConfig(**shape, vocab_size=50, pad_token_id=0))
+    with pytest.raises(InputError, match="layers named as BERT's, for layerwise_lr_decay, found modernbert"):
+        layerwise_groups(model, 1e-3, 0.5, 0.01, set())
+
+
+def test_a_head_without_a_bias_is_refused_before_training(make_model):
+    model = make_model()
+    assert output_layer(model, 2) is model.classifier
+    model.classifier.bias = None
+    with pytest.raises(InputError, match="a head with a bias"):
+        output_layer(model, 2)

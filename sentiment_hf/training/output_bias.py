@@ -1,0 +1,39 @@
+"""An adjustment of a classifier's logits that is part of its weights, so that any loader keeps it."""
+
+from __future__ import annotations
+
+import torch
+from transformers import PreTrainedModel
+
+from sentiment_hf.exceptions import InputError
+
+
+def output_layer(model: PreTrainedModel, width: int) -> torch.nn.Linear:
+    """The layer that a classifier's logits come from.
+
+    Args:
+        model: a sequence classifier.
+        width: of the logits: classes, or aspects times values.
+
+    Raises:
+        InputError: its last layer of that width has no bias.
+    """
+    outputs = [
+        module for module in model.modules() if isinstance(module, torch.nn.Linear) and module.out_features == width
+    ]
+    if not outputs or outputs[-1].bias is None:
+        remedy = "Use logit_adjustment_at: training."
+        raise InputError("a head with a bias, for logit_adjustment_at: prediction", "one without", remedy)
+    return outputs[-1]
+
+
+def shift_output_bias(model: PreTrainedModel, shift: torch.Tensor) -> None:
+    """Add to the bias of a classifier's last layer, in place.
+
+    Args:
+        model: a sequence classifier.
+        shift: `[classes]`, or `[aspects * values]`.
+    """
+    bias = output_layer(model, len(shift)).bias
+    with torch.no_grad():
+        bias.add_(shift.to(bias))
