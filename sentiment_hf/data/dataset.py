@@ -10,6 +10,9 @@ from sentiment_hf.data.segments import EXPLANATION, with_explanations
 from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.exceptions import InputError
 
+# Documents that are tokenized at once.
+DOCUMENTS_A_BATCH = 50
+
 if TYPE_CHECKING:
     import datasets
     import pandas as pd
@@ -57,6 +60,8 @@ def tokenize_frame(
     return rows.map(
         _encode_batch,
         batched=True,
+        # A thousand whole articles would be a gigabyte of tokens.
+        batch_size=DOCUMENTS_A_BATCH if settings.is_sliding else 1000,
         fn_kwargs={"tokenizer": tokenizer, "settings": settings},
         remove_columns=[name for name in ("text", EXPLANATION) if name in columns],
         num_proc=num_proc,

@@ -19,7 +19,8 @@ from sentiment_hf.modeling.aggregation import aggregate_arrays
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-DOCUMENTS_AT_ONCE = 256
+# Of documents that are read in windows: so many, or as many as have so many characters, one at least.
+DOCUMENTS_AT_ONCE, CHARACTERS_AT_ONCE = 256, 500_000
 # Rows are sorted by length among so many: enough for full batches of one length, few enough that the tokenizer works on
 # the next ones while the model reads these.
 TEXTS_AT_ONCE = 512
@@ -86,10 +87,11 @@ class TextScorer:
         Without `judge_chunks` a hierarchical model, which has to read each chunk once more for that, leaves it out.
         """
         parts = []
-        # As many at a time as keep the tokens of all of them in memory, whatever the number of documents.
-        for start in range(0, len(texts), DOCUMENTS_AT_ONCE):
-            chunks = encode_chunks(self.tokenizer, list(texts)[start : start + DOCUMENTS_AT_ONCE], self.settings)
+        # As many at a time as have room in memory with all of their tokens, which take a hundred times the text's own.
+        for block in document_blocks(texts):
+            chunks = encode_chunks(self.tokenizer, block, self.settings)
             answers, documents = self._forward_all(chunks.fields), np.array(chunks.documents)
+            chunks.fields = {}
             if self.document_head is None:
                 logits = aggregate_arrays(answers, documents, len(chunks.texts), self.settings.aggregation)
             else:
@@ -128,6 +130,20 @@ class TextScorer:
     def _pad(self, encoded: dict[str, list[list[int]]], batch: np.ndarray) -> dict[str, np.ndarray]:
         rows = {name: [values[row] for row in batch] for name, values in encoded.items()}
         return pad_rows(rows, self.tokenizer, self.pad_to_multiple_of, self.settings.max_length)
+
+
+def document_blocks(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Documents in their order, few enough at a time for their tokens to have room."""
+    block: list[str] = []
+    characters = 0
+    for text in texts:
+        length = len(text) if isinstance(text, str) else 0
+        if block and (len(block) == DOCUMENTS_AT_ONCE or characters + length > CHARACTERS_AT_ONCE):
+            yield block
+            block, characters = [], 0
+        block.append(text)
+        characters += length
+    yield block
 
 
 def _counted(part: np.ndarray, bar: tqdm[Any]) -> np.ndarray:

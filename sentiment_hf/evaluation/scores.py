@@ -11,6 +11,7 @@ from sentiment_hf.aspects import AspectTask
 from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.evaluation.aspect_metrics import aspect_scores
 from sentiment_hf.evaluation.metrics import classification_scores
+from sentiment_hf.evaluation.prediction import ScoredDocuments
 
 # Those that tables show, in their order, with their titles; each task has some of them.
 TITLES = {
@@ -36,6 +37,21 @@ def task_scores(answers: np.ndarray, labels: Sequence[Any], task: AnyTask) -> di
     if isinstance(task, AspectTask):
         return aspect_scores(answers, references, task)
     return classification_scores(answers, references, task.labels)
+
+
+def chunk_scores(documents: ScoredDocuments, labels: Sequence[Any], task: AnyTask) -> dict[str, Any]:
+    """The scores of single chunks, each judged by its document's label, beside which the document's own stand.
+
+    Args:
+        documents: with what the model said of each chunk.
+        labels: of the documents.
+        task: whose they are.
+    """
+    given = list(labels)
+    answers, places = documents.chunk_logits
+    scores = task_scores(answers, [given[place] for place in places], task)
+    shown = {name: scores[name] for name in ("confusion_matrix",) if name in scores}
+    return headline(scores) | shown | {"rows": len(answers)}
 
 
 def headline(scores: dict[str, Any]) -> dict[str, float]:

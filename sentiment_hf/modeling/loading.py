@@ -35,7 +35,18 @@ for _config in OWN_CONFIGS:
 # Fields of a config that are a dimension of some tensor.
 _SIZES = ("hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings", "type_vocab_size")
 # These count positions from padding_idx + 1, so that many rows of the table hold no position.
-_OFFSET_POSITIONS = ("roberta", "xlm-roberta", "camembert", "longformer", "mpnet")
+_OFFSET_POSITIONS = (
+    "roberta",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "camembert",
+    "longformer",
+    "mpnet",
+    "roberta-prelayernorm",
+    "data2vec-text",
+    "ibert",
+    "xmod",
+)
 
 
 def load_config(model: str, revision: str | None = None) -> PretrainedConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -10,12 +11,14 @@ import numpy as np
 
 from sentiment_hf.aspects import NOT_MENTIONED, VALUES, AspectTask, stars_of
 from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.data.passages import align
 from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.evaluation.prediction import ScoredDocuments, softmax
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.tasks import Task
 
 TOP_K = 3
+GIVEN, CLEANED = "given", "cleaned"
 # Characters of a long text that a terminal shows.
 EXCERPT = 120
 MAX_SHOWN = 2000
@@ -26,11 +29,12 @@ class ChunkAnswer:
     """A passage of a long text and how strongly it speaks for a label.
 
     Attributes:
-        text: the passage, of the text after cleaning.
-        start: where it begins in the cleaned text, in characters.
+        text: the passage as the model read it, after cleaning.
+        start: where it begins in the text that was given, in characters, or in the cleaned one; see `offsets_in`.
         end: where it ends, exclusive.
         chunk_idx: its place among the windows of the text, from 0.
         logit: of the label that the whole text was given.
+        offsets_in: `given`, or `cleaned` where cleaning changed too much to tell the place.
     """
 
     text: str
@@ -38,6 +42,7 @@ class ChunkAnswer:
     end: int
     chunk_idx: int
     logit: float
+    offsets_in: str = GIVEN
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ class Prediction:
         top: the most probable labels with their probabilities, in descending order.
         reason: why there is no label, or None.
         chunks: where they were asked for, the passages that speak most for the label, in descending order.
-        num_chunks: windows that the text was read in; None where windows were not asked about.
+        num_chunks: windows that the text has; None where windows were not asked about.
+        num_chunks_read: as many of them as the model's `max_chunks` lets it read.
     """
 
     text: str | None
@@ -61,14 +67,16 @@ class Prediction:
     reason: str | None = None
     chunks: tuple[ChunkAnswer, ...] = ()
     num_chunks: int | None = None
+    num_chunks_read: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: `text`, `label`, `probability`, `top`, `reason` where there is one, and
-        `num_chunks` and `chunks` where they were asked for."""
+        `num_chunks`, `num_chunks_read` and `chunks` where they were asked for."""
         top = [{"label": label, "probability": probability} for label, probability in self.top]
         answer: dict[str, Any] = {"text": self.text, "label": self.label, "probability": self.probability, "top": top}
         if self.num_chunks is not None:
-            answer |= {"num_chunks": self.num_chunks, "chunks": [asdict(chunk) for chunk in self.chunks]}
+            answer |= {"num_chunks": self.num_chunks, "num_chunks_read": self.num_chunks_read}
+            answer["chunks"] = [asdict(chunk) for chunk in self.chunks]
         return answer if self.reason is None else answer | {"reason": self.reason}
 
     def __str__(self) -> str:
@@ -80,8 +88,11 @@ class Prediction:
         whole = len(text) <= (MAX_SHOWN if self.num_chunks is None else EXCERPT)
         shown = text if whole else f"{text[:EXCERPT]}… ({len(text):,} characters)"
         lines = [f"Text: {shown}", f"Pred: {self.label} (conf={self.probability:.2f})", f"Top-{len(self.top)}: {top}"]
+        if self.num_chunks_read != self.num_chunks:
+            lines.append(f"Read: {self.num_chunks_read:,} of {self.num_chunks:,} windows, the model's max_chunks")
         for chunk in self.chunks:
             place = f"chunk {chunk.chunk_idx + 1} of {self.num_chunks}, characters {chunk.start:,} to {chunk.end:,}"
+            place += "" if chunk.offsets_in == GIVEN else " of the cleaned text"
             passage = chunk.text if len(chunk.text) <= EXCERPT else f"{chunk.text[:EXCERPT]}…"
             lines.append(f"  {place} (logit {chunk.logit:.2f}): {' '.join(passage.split())}")
         return "\n".join(lines)
@@ -216,9 +227,13 @@ def with_chunks(task: Task, answers: Sequence[Answer], documents: ScoredDocument
     """
     chosen: list[list[ChunkAnswer]] = [[] for _ in answers]
     counts: list[int] = []
+    cleaned: list[str] = []
+    read: Counter[int] = Counter()
     for chunks, logits, _ in documents.parts:
         start = len(counts)
         counts += chunks.num_chunks
+        cleaned += chunks.texts
+        read.update(start + document for document in chunks.documents)
         for row, document in enumerate(chunks.documents):
             answer = answers[start + document]
             if isinstance(answer, Prediction) and answer.label is not None:
@@ -226,8 +241,25 @@ def with_chunks(task: Task, answers: Sequence[Answer], documents: ScoredDocument
                 logit = float(logits[row, task.label2id[answer.label]])
                 passage = ChunkAnswer(chunks.texts[document][begin:end], begin, end, chunks.chunk_idx[row], logit)
                 chosen[start + document].append(passage)
-    ranked = [tuple(sorted(passages, key=lambda chunk: -chunk.logit)[:top_chunks]) for passages in chosen]
-    return [
-        replace(answer, chunks=passages, num_chunks=count) if isinstance(answer, Prediction) else answer
-        for answer, passages, count in zip(answers, ranked, counts, strict=True)
-    ]
+    ranked = [sorted(passages, key=lambda chunk: -chunk.logit)[:top_chunks] for passages in chosen]
+    shown: list[Answer] = []
+    for place, (answer, passages, text, count) in enumerate(zip(answers, ranked, cleaned, counts, strict=True)):
+        if isinstance(answer, Prediction):
+            placed = _placed(passages, answer.text or "", text)
+            shown.append(replace(answer, chunks=placed, num_chunks=count, num_chunks_read=read[place]))
+        else:
+            shown.append(answer)
+    return shown
+
+
+def _placed(passages: Sequence[ChunkAnswer], given: str, cleaned: str) -> tuple[ChunkAnswer, ...]:
+    """Passages with their places in the text as given, where these can be told."""
+    places = align(given, cleaned) if passages else None
+    moved = []
+    for chunk in passages:
+        inside = [place for place in (places or [])[chunk.start : chunk.end] if place is not None]
+        if inside:
+            moved.append(replace(chunk, start=min(inside), end=max(inside) + 1))
+        else:
+            moved.append(replace(chunk, offsets_in=CLEANED))
+    return tuple(moved)

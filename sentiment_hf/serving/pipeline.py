@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from copy import copy
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import torch
@@ -9,12 +13,14 @@ from transformers import AutoModelForSequenceClassification, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from sentiment_hf.evaluation.calibration import Calibration
-from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.evaluation.prediction import DOCUMENTS_AT_ONCE, TextScorer
+from sentiment_hf.modeling import classifier as _own_classes  # noqa: F401 registers them with the Auto classes
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.saved import recorded_calibration, recorded_settings, task_of
 from sentiment_hf.serving.predictor import SentimentClassifier
 
 TASK = "long-text-classification"
+DEFAULT_BATCH_SIZE = 32
 
 
 class LongTextClassificationPipeline(Pipeline):
@@ -27,29 +33,44 @@ class LongTextClassificationPipeline(Pipeline):
     '体育'
 
     Calling it with a text gives a dict (`label`, `probability`, `top`, `num_chunks`, `chunks`), with a list of texts a
-    list of them. `batch_size` is the number of chunks that go through the model at once.
+    list of them, with anything else that texts come out of (a generator, a dataset's column) an iterator over them.
+    `top_k`, `top_chunks` and `batch_size`, the number of windows that go through the model at once whichever text they
+    are of, may be given here or when it is made.
     """
 
-    def _sanitize_parameters(
-        self, top_k: int = 3, top_chunks: int = 3, **_: Any
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        return {}, {"top_k": top_k, "top_chunks": top_chunks}, {}
+    def __call__(self, inputs: Any, *args: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
+        kwargs.pop("num_workers", None)
+        _, given, _ = self._sanitize_parameters(**kwargs)
+        settings = {"top_k": 3, "top_chunks": 3} | self._forward_params | given
+        size = batch_size or self._batch_size or DEFAULT_BATCH_SIZE
+        if isinstance(inputs, str):
+            return self._answers([inputs], settings, size)[0]
+        if isinstance(inputs, list | tuple):
+            return self._answers(list(inputs), settings, size)
+        return (answer for block in _blocks(inputs) for answer in self._answers(block, settings, size))
 
+    def _answers(self, texts: list[str], settings: dict[str, int], batch_size: int) -> list[dict[str, Any]]:
+        classifier = copy(self._classifier)
+        classifier.scorer = replace(classifier.scorer, batch_size=batch_size)
+        asked = settings if classifier.scorer.settings.is_sliding else settings | {"top_chunks": 0}
+        with self.device_placement(), torch.inference_mode():
+            return [answer.to_dict() for answer in classifier(texts, **asked)]
+
+    def _sanitize_parameters(
+        self, top_k: int | None = None, top_chunks: int | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        given = {"top_k": top_k, "top_chunks": top_chunks}
+        return {}, {name: value for name, value in given.items() if value is not None}, {}
+
+    # The base class asks for these steps of one row; here rows of several texts are read together.
     def preprocess(self, input_: str, **_: Any) -> dict[str, Any]:
         return {"text": input_}
 
-    def _forward(self, input_tensors: dict[str, Any], top_k: int = 3, top_chunks: int = 3, **_: Any) -> Any:
-        chunks = top_chunks if self._classifier.scorer.settings.is_sliding else 0
-        return self._classifier(input_tensors["text"], top_k=top_k, top_chunks=chunks)
+    def _forward(self, input_tensors: dict[str, Any], **settings: Any) -> Any:
+        return self._answers([input_tensors["text"]], {"top_k": 3, "top_chunks": 3} | settings, DEFAULT_BATCH_SIZE)[0]
 
-    def postprocess(self, model_outputs: Any, **_: Any) -> dict[str, Any]:
-        answer: dict[str, Any] = model_outputs.to_dict()
-        return answer
-
-    def forward(self, model_inputs: dict[str, Any], **forward_params: Any) -> Any:
-        # The chunks of one text are batched inside; there are no tensors to move before that.
-        with self.device_placement(), torch.inference_mode():
-            return self._forward(model_inputs, **forward_params)
+    def postprocess(self, model_outputs: Any, **_: Any) -> Any:
+        return model_outputs
 
     @property
     def _classifier(self) -> SentimentClassifier:
@@ -57,11 +78,18 @@ class LongTextClassificationPipeline(Pipeline):
             config, tokenizer = self.model.config, self.tokenizer
             settings = recorded_settings(config, tokenizer, self.model.name_or_path or "the model")
             forward, head = torch_forward(self.model), torch_document_head(self.model)
-            scorer = TextScorer(tokenizer, settings, forward, batch_size=self._batch_size or 32, document_head=head)
+            scorer = TextScorer(tokenizer, settings, forward, document_head=head)
             calibration = Calibration(*recorded_calibration(config))
             where = (str(self.device),)
             self._made = SentimentClassifier(task_of(config), scorer, "torch", where, calibration=calibration)
         return self._made
+
+
+def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Texts in blocks that are read together, without waiting for the last of them."""
+    waiting = iter(texts)
+    while block := list(islice(waiting, DOCUMENTS_AT_ONCE)):
+        yield block
 
 
 PIPELINE_REGISTRY.register_pipeline(

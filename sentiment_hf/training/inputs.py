@@ -35,6 +35,9 @@ from sentiment_hf.training.aspect_losses import aspect_priors, aspect_weights, s
 from sentiment_hf.training.losses import class_weights, log_prior
 from sentiment_hf.training.output_bias import output_layer
 
+# Texts that are tokenized at once for a look at their lengths.
+_TEXTS_AT_ONCE = 100
+
 
 def load_data(args: RunArguments) -> PreparedData:
     """The rows of a run, labels mapped, cleaned by protocol, split."""
@@ -199,7 +202,9 @@ def audit_tokens(args: RunArguments, data: PreparedData, tokenizer: PreTrainedTo
     uncut = replace(settings, max_length=sys.maxsize, truncation="right", stride=None)
     figures = {}
     for split, frame in data.splits.items():
-        lengths = [len(ids) for ids in encode(tokenizer, frame["text"], uncut)["input_ids"]]
+        # A few at a time: only their lengths are kept.
+        blocks = (frame["text"].iloc[start : start + _TEXTS_AT_ONCE] for start in range(0, len(frame), _TEXTS_AT_ONCE))
+        lengths = [len(ids) for block in blocks for ids in encode(tokenizer, block, uncut)["input_ids"]]
         figures[split] = {"rows": len(frame), **token_figures(lengths, args.data.max_length)}
         if settings.is_sliding:
             figures[split] |= chunk_figures(lengths, tokenizer.num_special_tokens_to_add(), settings)

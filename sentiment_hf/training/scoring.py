@@ -10,10 +10,10 @@ import numpy as np
 
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.evaluation.baseline import Floor, fit_floor, floor_logits, floor_size_mb
-from sentiment_hf.evaluation.prediction import ScoredDocuments, TextScorer
+from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.recorded import write_predictions
 from sentiment_hf.evaluation.report import system_row
-from sentiment_hf.evaluation.scores import headline, task_scores
+from sentiment_hf.evaluation.scores import chunk_scores, headline, task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.files import size_mb
 from sentiment_hf.training.arguments import RunArguments
@@ -61,17 +61,8 @@ def score_run(
     metrics["fp32"] = system_row(scores, size_mb(weights), times["fp32"], trained_on)
     metrics["fp32"]["dev"] = headline(task_scores(scorer.logits(dev["text"]), dev["label"], data.task))
     if documents is not None:
-        metrics["fp32"]["chunk_level"] = _chunk_scores(documents, data)
+        metrics["fp32"]["chunk_level"] = chunk_scores(documents, held_out["label"], data.task)
     return floor, metrics
-
-
-def _chunk_scores(documents: ScoredDocuments, data: PreparedData) -> dict[str, Any]:
-    """The scores of single chunks, each judged by its document's label, beside which the document's own stand."""
-    labels = data.splits[_scored_split(data)]["label"].tolist()
-    answers, places = documents.chunk_logits
-    scores = task_scores(answers, [labels[place] for place in places], data.task)
-    shown = {name: scores[name] for name in ("confusion_matrix",) if name in scores}
-    return headline(scores) | shown | {"rows": len(answers)}
 
 
 def _scored_split(data: PreparedData) -> str:

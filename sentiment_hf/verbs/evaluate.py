@@ -13,7 +13,7 @@ from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.labelled import load_labelled
 from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, read_metrics, system_row, write_metrics
-from sentiment_hf.evaluation.scores import task_scores
+from sentiment_hf.evaluation.scores import chunk_scores, task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import size_mb
@@ -30,9 +30,13 @@ def run(args: argparse.Namespace) -> int:
     rows = rows[~blank]
     if rows.empty:
         raise InputError(f"texts in {args.data}", "only blank ones", "Check the text column.")
-    scores = task_scores(classifier.scorer.logits(rows["text"]), rows["label"], classifier.task)
+    scorer, task = classifier.scorer, classifier.task
+    documents = scorer.documents(rows["text"].tolist()) if scorer.settings.is_sliding else None
+    scores = task_scores(scorer.logits(rows["text"]) if documents is None else documents.logits, rows["label"], task)
     times = milliseconds_per_review({"it": classifier}, rows["text"])
     row = system_row(scores, size_mb(classifier.file) if classifier.file else 0.0, times["it"], None)
+    if documents is not None:
+        row["chunk_level"] = chunk_scores(documents, rows["label"], task)
     row |= {"backend": classifier.backend, "providers": list(classifier.providers)}
 
     folder = _folder(args)

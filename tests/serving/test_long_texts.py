@@ -1,25 +1,31 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from sentiment_hf.cli import main
+from sentiment_hf.data.cleaning import clean
 from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.evaluation import prediction
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.serving.backends import BATCH_SIZES
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
+from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.folder import save_model
+from sentiment_hf.training.run import train
 
 SENTENCES = ["房间很干净，早餐也不错。", "就是隔音差了一点，", "前台服务非常好，", "电池不耐用，", "下次还会考虑！"]
 
 
 @pytest.fixture
 def folder(tmp_path, make_model, tokenizer):
-    def save(aggregation="mean"):
+    def save(aggregation="mean", **more):
         model = make_model()
-        settings = TextSettings(max_length=24, truncation="sliding", stride=6, aggregation=aggregation)
+        settings = TextSettings(max_length=24, truncation="sliding", stride=6, aggregation=aggregation, **more)
         record_settings(model.config, tokenizer, BUILT_IN_TASKS["reviews"], settings)
         save_model(tmp_path / aggregation, model, tokenizer)
         return tmp_path / aggregation
@@ -55,6 +61,45 @@ def test_an_answer_is_the_aggregate_of_its_chunks_and_shows_them(folder, aggrega
         assert classifier.scorer.logits(texts[:1])[0, label] == pytest.approx(scores[0])
     # Company changes nothing.
     assert classifier(texts[0]).probability == pytest.approx(answers[0].probability, abs=1e-6)
+
+
+def test_passages_stand_where_the_text_as_given_says(folder):
+    """Links, tags and full-width letters are gone before the model reads; places are those of the text as given."""
+    classifier = SentimentClassifier.from_pretrained(folder())
+    given = "头条：http://example.com/a <b>ＡＢＣ</b>" + document(30)
+    answer = classifier(given, top_chunks=40)
+    assert len(answer.chunks) == answer.num_chunks == answer.num_chunks_read
+    cleaning = classifier.scorer.settings.cleaning
+    for chunk in answer.chunks:
+        assert chunk.offsets_in == "given"
+        assert clean(given[chunk.start : chunk.end], cleaning).strip() == chunk.text.strip()
+    # Too long to compare letter by letter, and changed: the places are those of the cleaned text, and it says so.
+    long = classifier("<b>" + document(900), top_chunks=1)
+    assert long.chunks[0].offsets_in == "cleaned"
+    assert "of the cleaned text" in str(long)
+
+
+def test_windows_that_are_left_out_are_told(folder):
+    path = folder(max_chunks=3, chunk_choice="spread")
+    answer = SentimentClassifier.from_pretrained(path)(document(40), top_chunks=5)
+    assert (len(answer.chunks), answer.num_chunks_read) == (3, 3)
+    assert answer.num_chunks > 3
+    assert answer.to_dict()["num_chunks_read"] == 3
+    assert f"Read: 3 of {answer.num_chunks} windows" in str(answer)
+
+
+def test_many_long_documents_are_read_few_at_a_time(folder, monkeypatch):
+    monkeypatch.setattr(prediction, "CHARACTERS_AT_ONCE", 200)
+    scorer = SentimentClassifier.from_pretrained(folder()).scorer
+    texts = [document(1 + seed % 7, seed) for seed in range(30)]
+    blocks = list(prediction.document_blocks(texts))
+    assert [text for block in blocks for text in block] == texts
+    assert len(blocks) > 3
+    assert all(len(block) == 1 or sum(map(len, block)) <= 200 for block in blocks)
+    documents = scorer.documents(texts)
+    assert all(part[0].fields == {} for part in documents.parts), "tokens are not kept"
+    monkeypatch.setattr(prediction, "CHARACTERS_AT_ONCE", 10**6)
+    np.testing.assert_allclose(documents.logits, scorer.documents(texts).logits, atol=1e-5)
 
 
 def test_every_backend_aggregates_alike(folder, reviews):
@@ -134,3 +179,29 @@ def test_the_pipeline_answers_as_the_classifier_does(folder):
         assert found["probability"] == pytest.approx(wanted.probability, abs=1e-6)
         assert [chunk["text"] for chunk in found["chunks"]] == [chunk.text for chunk in wanted.chunks]
     assert len(classify(texts[0], top_chunks=1)["chunks"]) == 1
+    # Given when it is made, a setting stays; several texts may come in any form, their windows in batches of any size.
+    one = pipeline("long-text-classification", model=str(path), top_chunks=1, batch_size=3)
+    assert [len(answer["chunks"]) for answer in one(texts)] == [1, 1]
+    assert len(one(texts[0], top_chunks=2)["chunks"]) == 2
+    for answers in (one(texts, batch_size=2), list(one(text for text in texts)), one(tuple(texts), top_k=1)):
+        assert [answer["label"] for answer in answers] == [wanted.label for wanted in expected]
+    with pytest.raises(TypeError, match="top_chunk"):
+        classify(texts, top_chunk=1)
+
+
+HIERARCHICAL = """
+import sys, json
+from transformers import pipeline
+import sentiment_hf.serving.pipeline
+print(json.dumps(pipeline("long-text-classification", model=sys.argv[1])(sys.argv[2])["label"]))
+"""
+
+
+def test_the_pipeline_loads_models_of_our_own(tmp_path, tiny_arguments):
+    """In a process of its own, where nothing else has registered their classes."""
+    words = [*tiny_arguments, "--truncation=sliding", "--hierarchical=attention", "--max_steps=2", "--floor=false"]
+    run = train(parse_run_arguments(words)).folder
+    command = [sys.executable, "-c", HIERARCHICAL, str(run), document(20)]
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == SentimentClassifier.from_pretrained(run)(document(20)).label

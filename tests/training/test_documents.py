@@ -90,6 +90,37 @@ def test_documents_of_one_chunk_have_plain_cross_entropy(make_trainer):
     torch.testing.assert_close(loss, F.cross_entropy(logits, batch["labels"]))
 
 
+def test_the_training_loss_of_one_chunk_is_that_of_its_row(make_trainer):
+    """In training mode, weighted and smoothed: what the document's logits are worth is what a row's would be."""
+    options = {"label_smoothing_factor": 0.1, "settings": TextSettings(max_length=64, truncation="sliding")}
+    trainer = make_trainer(**options)
+    batch = batch_of(trainer, [0, 9, 18])
+    loss = trainer.compute_loss(trainer.model.train(), dict(batch))
+    logits = trainer.model(batch["input_ids"], batch["attention_mask"]).logits
+    torch.testing.assert_close(loss, F.cross_entropy(logits, batch["labels"], label_smoothing=0.1))
+
+
+def test_the_divergence_of_documents_by_hand(make_trainer):
+    """R-Drop under dropout: the halves of each document's logits, and not those of its neighbour, are compared."""
+    trainer = make_trainer(dropout=0.3, rdrop_alpha=2.0, max_chunks_per_batch=None)
+    batch = batch_of(trainer, [8, 3])
+    torch.manual_seed(1)
+    loss = trainer.compute_loss(trainer.model.train(), dict(batch))
+    torch.manual_seed(1)
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    logits = trainer.model(**{name: torch.cat([batch[name], batch[name]]) for name in names}).logits
+    of = batch["chunk_document"]
+    halves = [
+        torch.stack([half[of == document].mean(dim=0) for document in range(2)])
+        for half in logits.split(len(batch["input_ids"]))
+    ]
+    cross_entropy = sum(F.cross_entropy(half, batch["labels"]) for half in halves) / 2
+    log_p, log_q = (half.log_softmax(dim=-1) for half in halves)
+    divergence = ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(dim=-1).mean() / 2
+    assert divergence > 1e-4
+    torch.testing.assert_close(loss, cross_entropy + 2.0 * divergence)
+
+
 @pytest.mark.parametrize("aggregation", ["mean", "max", "logsumexp"])
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_shuffled_chunks_and_split_batches_change_nothing(make_trainer, aggregation, alpha):
@@ -158,7 +189,8 @@ def test_evaluation_scores_documents_in_any_order_and_grouping(make_trainer, doc
 
 def test_two_processes_equal_one(documents, tmp_path):
     """Eight dev documents do not divide by two processes with batches of three, so that one of them gets repeats."""
-    named = documents.assign(label=["positive" if label else "negative" for label in documents["label"]])
+    # Two thirds of the training rows are of one label: with as many of each, weights would be 1.
+    named = documents.assign(label=["positive" if place % 3 else "negative" for place in range(len(documents))])
     named.iloc[:12].to_csv(tmp_path / "train.csv", index=False)
     named.iloc[12:].to_csv(tmp_path / "dev.csv", index=False)
     results = {}
@@ -184,6 +216,8 @@ def test_two_processes_equal_one(documents, tmp_path):
             "--learning_rate=0.05",
             "--num_train_epochs=2",
             "--class_weights=balanced",
+            "--label_smoothing_factor=0.1",
+            "--logging_steps=1",
             "--length_grouping=false",
             "--precision=fp32",
             "--protocol=published",
@@ -200,10 +234,11 @@ def test_two_processes_equal_one(documents, tmp_path):
         assert record["num_processes"] == processes
         history = record["history"]
         results[processes] = [
-            {key: entry[key] for key in ("eval_loss", "eval_macro_f1", "eval_accuracy") if key in entry}
+            {key: entry[key] for key in ("loss", "eval_loss", "eval_macro_f1", "eval_accuracy") if key in entry}
             for entry in history
-            if "eval_loss" in entry
+            if "eval_loss" in entry or "loss" in entry
         ]
-    assert len(results[1]) == 2
+    # Two steps and an evaluation an epoch, two epochs.
+    assert len(results[1]) == 6
     for one, two in zip(results[1], results[2], strict=True):
         assert two == pytest.approx(one, rel=1e-4)

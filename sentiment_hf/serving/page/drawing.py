@@ -97,7 +97,7 @@ def passages(answer: Prediction, wording: Wording) -> str:
         for chunk in answer.chunks[:SHOWN_PASSAGES]
     )
     title = wording.passages.format(label=wording.label(answer.label))
-    strip_note = wording.windows.format(count=answer.num_chunks)
+    strip_note = wording.windows.format(count=answer.num_chunks_read)
     return (
         f'<div class="shf-card"><h4>{escape(title)}</h4><p class="shf-legend">{escape(strip_note)}</p>'
         f'<div class="shf-strip">{cells}</div><ol class="shf-passages">{ranked}</ol></div>'
