@@ -49,13 +49,19 @@ def score_exported(folder: Path, exported: Exported, floor: Floor | None = None)
     """
     metrics = read_metrics(folder)
     files = {"onnx": exported.fp32}
-    if exported.int8 is None:
-        metrics[exported.backend] = None
-    elif suits_this_machine(exported.int8.name):
+    # Another target's file says nothing of the one that runs here, nor does the gate's word on it.
+    for_here = exported.gate is not None and suits_this_machine(exported.int8_name)
+    if for_here and exported.int8 is not None:
         files[exported.backend] = exported.int8
-    else:
-        logger.info("%s is for another processor: not scored here", exported.int8.name)
+    elif for_here:
+        metrics[exported.backend] = None
+    elif exported.gate is not None:
+        logger.info("%s is for another processor: not scored here", exported.int8_name)
     classifiers = {backend: SentimentClassifier.from_pretrained(folder, backend) for backend in ("torch", *files)}
+    for backend, file in list(files.items()):
+        if classifiers[backend].file != file:
+            logger.info("%s is not scored: %s runs here before it", file.name, classifiers[backend].file)
+            del files[backend], classifiers[backend]
     task = classifiers["torch"].task
     held_out, dev = saved_split(folder, metrics["split"], task), saved_split(folder, "dev", task)
     if held_out is None or dev is None:
@@ -78,8 +84,9 @@ def score_exported(folder: Path, exported: Exported, floor: Floor | None = None)
         row = system_row(scores, size_mb(file), times[system], metrics["fp32"]["train_rows"])
         row["dev"] = headline(on_dev)
         metrics[system] = row | {"file": file.name, "providers": list(classifiers[system].providers)}
-    metrics.pop(f"{exported.backend}_refused", None)
-    if exported.refusal:
+    if for_here:
+        metrics.pop(f"{exported.backend}_refused", None)
+    if for_here and exported.refusal:
         metrics[f"{exported.backend}_refused"] = exported.refusal
     write_metrics(folder, metrics)
     return metrics

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from sentiment_hf.benchmark.systems import Predict, System
 from sentiment_hf.data.tokenization import encode
-from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.evaluation.prediction import TEXTS_AT_ONCE, TextScorer
 from sentiment_hf.hardware import peak_memory_mb
 
 LENGTHS = (16, 32, 64, 128)
@@ -152,10 +152,12 @@ def operations_of(config: Any, lengths: Sequence[int]) -> float:
 
 def padding_share(scorer: TextScorer, texts: Sequence[str]) -> float:
     """How much of what the model reads is padding, with this scorer's batches."""
-    lengths = sorted((len(ids) for ids in encode(scorer.tokenizer, texts, scorer.settings)["input_ids"]), reverse=True)
+    lengths = [len(ids) for ids in encode(scorer.tokenizer, texts, scorer.settings)["input_ids"]]
     size, bucket = scorer.batch_size, scorer.pad_to_multiple_of
-    read = sum(
-        len(lengths[start : start + size]) * min(-(-lengths[start] // bucket) * bucket, scorer.settings.max_length)
-        for start in range(0, len(lengths), size)
-    )
+    read = 0
+    for first in range(0, len(lengths), TEXTS_AT_ONCE):
+        block = sorted(lengths[first : first + TEXTS_AT_ONCE], reverse=True)
+        for start in range(0, len(block), size):
+            padded = min(-(-block[start] // bucket) * bucket, scorer.settings.max_length)
+            read += len(block[start : start + size]) * padded
     return 1 - sum(lengths) / read

@@ -22,7 +22,8 @@ def result_table(result: dict[str, Any]) -> Table:
 
     limit = result["limit"]
     title = (
-        f"{result['texts']} texts, {result['tokens']:.0f} tokens on average, {result['threads']} threads. "
+        f"{result['texts']} texts, {result['tokens']:.0f} tokens on average, {result['threads']} threads, "
+        f"{result['padding_share']:.1%} padding in our batches. "
         f"The products alone would take {limit['ms_per_review']:.2f} ms a review in {limit['precision']}"
     )
     table = Table(title=title)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.onnx_providers import PROVIDERS
@@ -65,6 +66,8 @@ class System:
         running = classifier.providers[0]
         if running not in (PROVIDERS[self.provider], self.provider):
             raise InputError(f"{self.name} on {self.provider}", running, "See the warning above.")
+        # A pipeline knows no threshold: every system gives each text a label.
+        classifier.calibration = Calibration()
         return lambda texts: [str(answer.to_dict()["label"]) for answer in classifier(list(texts))]
 
     def _open_pipeline(self) -> Predict:

@@ -38,12 +38,14 @@ class Exported:
         int8: the INT8 file, or None where none was asked for or the gate refused.
         gate: what the gate saw, or None where INT8 was not asked for.
         backend: by which name `SentimentClassifier` opens the INT8 file.
+        int8_name: the name of the INT8 file that was asked for, whether it came to be or not.
     """
 
     fp32: Path
     int8: Path | None = None
     gate: GateResult | None = None
     backend: str = "int8"
+    int8_name: str = ""
 
     @property
     def refusal(self) -> str | None:
@@ -112,17 +114,35 @@ def export_model(
                     int8 = quantizer.quantize(staging)
             gate = GateResult(judge.task.metric, before, judge(int8)[0], quantization.max_drop)
             logger.info("gate %s: %s", "passed" if gate.passed else "refused", gate)
-        # Whatever an earlier export left for this target belongs to other weights or to another gate; it goes first, so
-        # that it never stands beside a newer FP32 file.
-        (output / quantization.file_name).unlink(missing_ok=True)
-        if table is not None:
-            table.to_csv(output / SENSITIVITY_FILE, index=False)
-        if (staging / HEAD_FILE).is_file():
-            # The two halves of a model are of one export, or one of them is not there.
-            (output / FP32_FILE).unlink(missing_ok=True)
-            os.replace(staging / HEAD_FILE, output / HEAD_FILE)
-        os.replace(fp32, output / FP32_FILE)
-        if int8 is not None and gate is not None and gate.passed:
-            os.replace(int8, output / quantization.file_name)
-            return Exported(output / FP32_FILE, output / quantization.file_name, gate, quantization.backend)
-    return Exported(output / FP32_FILE, None, gate, quantization.backend)
+        passed = gate is not None and gate.passed
+        return _put(fp32, int8 if passed else None, table, output, quantization, gate)
+
+
+def _put(
+    fp32: Path,
+    int8: Path | None,
+    table: pd.DataFrame | None,
+    output: Path,
+    quantization: Quantization,
+    gate: GateResult | None,
+) -> Exported:
+    """Move what was made into its place, and what an earlier export left for the same target out of it."""
+    name = "" if quantization.method == "none" else quantization.file_name
+    if name:
+        # An earlier file of this target passed another gate; it goes first, so that it never stands beside a newer FP32
+        # file. The files of other targets are of the same weights and stay.
+        (output / name).unlink(missing_ok=True)
+    if quantization.method == "static":
+        (output / SENSITIVITY_FILE).unlink(missing_ok=True)
+    if table is not None:
+        table.to_csv(output / SENSITIVITY_FILE, index=False)
+    head = fp32.with_name(HEAD_FILE)
+    if head.is_file():
+        # The two halves of a model are of one export, or one of them is not there.
+        (output / FP32_FILE).unlink(missing_ok=True)
+        os.replace(head, output / HEAD_FILE)
+    os.replace(fp32, output / FP32_FILE)
+    if int8 is not None:
+        os.replace(int8, output / name)
+    placed = None if int8 is None else output / name
+    return Exported(output / FP32_FILE, placed, gate, quantization.backend, name)

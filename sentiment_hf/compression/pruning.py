@@ -77,7 +77,7 @@ def prune_structure(
         seed: of the sample.
 
     Returns:
-        The report: shape and size before and after, and the importance of what was kept as a share of all.
+        The report: shape and size before and after, and how important each head was.
 
     Raises:
         InputError: another architecture, nothing to prune, a share that keeps nothing, or no rows.
@@ -96,7 +96,8 @@ def prune_structure(
     check_empty(output)
     # Before anything is weighed, which takes long.
     kept_count(config.intermediate_size, ffn, "neurons")
-    kept_count(config.num_attention_heads, min(heads, width), "heads")
+    kept_count(config.num_attention_heads, heads, "heads")
+    kept_count(config.num_attention_heads, width, "heads")
     settings = recorded_settings(config, tokenizer, name)
     if settings.is_sliding:
         # Importance is a matter of the encoder; the first window of a document will do.

@@ -65,8 +65,8 @@ class Quantization:
         check_choice("calibration", self.calibration, CALIBRATIONS)
         if self.max_drop < 0:
             raise InputError("max_drop of at least 0 points", str(self.max_drop), "0.5 is the default.")
-        if self.arch == "tensorrt" and self.method == "dynamic":
-            raise InputError("quantize: static for TensorRT", "dynamic", "Set it, and give calibration rows.")
+        if self.arch == "tensorrt" and self.method != "static":
+            raise InputError("quantize: static for TensorRT", self.method, "Set it, and give calibration rows.")
         if self.sensitivity and self.method != "static":
             raise InputError("quantize: static for a sensitivity sweep", self.method, "Set it, or leave the sweep out.")
 

@@ -19,7 +19,12 @@ from sentiment_hf.files import check_empty, move_files, size_mb, staging_folder,
 from sentiment_hf.modeling.classifier import load_classifier
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.names import resolve_model
-from sentiment_hf.modeling.pruned_vocabulary import indispensable_pieces, prune_embeddings, prune_tokenizer
+from sentiment_hf.modeling.pruned_vocabulary import (
+    indispensable_pieces,
+    prune_embeddings,
+    prune_tokenizer,
+    whole_texts,
+)
 from sentiment_hf.modeling.saved import recorded_settings
 from sentiment_hf.training.folder import save_model
 
@@ -30,7 +35,8 @@ REPORT_FILE = "vocabulary.json"
 EXPECTED_COVERAGE = 0.99
 MAX_EXAMPLES = 5
 _TEXTS_AT_A_TIME = 1000
-_HAN = re.compile(r"^(##)?[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]$")
+# Without ##: BERT's normalizer makes each Han character a word, so that none stands within one.
+_HAN = re.compile(r"^[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]$")
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,10 @@ def count_pieces(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], setti
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], settings: TextSettings) -> Iterator[list[int]]:
+    backend = whole_texts(tokenizer)
     for start in range(0, len(texts), _TEXTS_AT_A_TIME):
         block = cleaned_texts(texts[start : start + _TEXTS_AT_A_TIME], settings)
-        for encoding in tokenizer.backend_tokenizer.encode_batch(block, add_special_tokens=False):
+        for encoding in backend.encode_batch(block, add_special_tokens=False):
             yield encoding.ids
 
 

@@ -35,7 +35,7 @@ def choose_pieces(
     Raises:
         InputError: `vocab_size` has no room for special pieces and characters.
     """
-    backend = tokenizer.backend_tokenizer
+    backend = whole_texts(tokenizer)
     used: Counter[int] = Counter()
     characters: Counter[str] = Counter()
     for start in range(0, len(texts), _TEXTS_AT_A_TIME):
@@ -63,6 +63,14 @@ def choose_pieces(
     return sorted(kept)
 
 
+def whole_texts(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """The fast tokenizer alone, without the truncation and padding that its file may bring along."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
+
+
 def indispensable_pieces(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Ids without which no text is encoded at all: special pieces and the sign for a space."""
     vocabulary = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=True)
@@ -82,7 +90,8 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, kept: Sequence[int]) -> 
     new_id = {old: new for new, old in enumerate(kept)}
     model = state["model"]
     if model["type"] == "Unigram":
-        model["vocab"] = [model["vocab"][old] for old in kept]
+        # Pieces that were added later come behind the model's own, and are listed elsewhere.
+        model["vocab"] = [model["vocab"][old] for old in kept if old < len(model["vocab"])]
         model["unk_id"] = new_id[model["unk_id"]]
     elif model["type"] == "WordPiece":
         model["vocab"] = {piece: new_id[old] for piece, old in model["vocab"].items() if old in new_id}
@@ -92,7 +101,7 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, kept: Sequence[int]) -> 
         token | {"id": new_id[token["id"]]} for token in state["added_tokens"] if token["id"] in new_id
     ]
     _renumber(state["post_processor"], new_id)
-    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+    special: dict[str, Any] = dict(tokenizer.special_tokens_map)
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(state)),
         model_max_length=tokenizer.model_max_length,

@@ -11,7 +11,7 @@ from sentiment_hf.evaluation.prediction import DocumentHead, Forward
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.hardware import usable_threads
 from sentiment_hf.modeling.configuration_bert_heads import HierarchicalBertConfig
-from sentiment_hf.modeling.onnx_providers import Shapes
+from sentiment_hf.modeling.onnx_providers import PROVIDERS, Shapes
 from sentiment_hf.modeling.onnx_session import (
     FP32_FILE,
     HEAD_FILE,
@@ -73,14 +73,15 @@ def open_backend(
         return _open_torch(model, config, provider, revision, attn_implementation)
     files = [FP32_FILE] if backend == "onnx" else int8_names(backend, provider)
     path = _model_file(model, files, revision)
-    if provider == "cpu" and backend != "onnx" and not suits_this_machine(path.name):
-        command = "sentiment-hf export --model MODEL --quantize dynamic"
-        logger.warning("%s is made for another processor: its numbers may be wrong. Make one: %s", path.name, command)
+    if provider != "cpu":
+        session = open_session(path, provider, shapes=Shapes(GPU_BATCH_SIZE, max_length or Shapes.max_length))
     # Several batches at a time on one core each do more than one at a time on all of them; a GPU takes one at a time.
-    workers = usable_threads() if provider == "cpu" else 1
-    batch_size = BATCH_SIZES[backend] if provider == "cpu" else GPU_BATCH_SIZE
-    shapes = Shapes(batch_size, max_length or Shapes.max_length)
-    session = open_session(path, provider, 1 if workers > 1 else None, shapes)
+    workers, batch_size = 1, GPU_BATCH_SIZE
+    if provider == "cpu" or session.get_providers()[0] == PROVIDERS["cpu"]:
+        session, workers, batch_size = open_session(path, "cpu", threads=1), usable_threads(), BATCH_SIZES[backend]
+        if backend != "onnx" and not suits_this_machine(path.name):
+            command = "sentiment-hf export --model MODEL --quantize dynamic"
+            logger.warning("%s is for another processor: its numbers may be wrong. Make one: %s", path.name, command)
     head = None
     if isinstance(config, HierarchicalBertConfig):
         head = onnx_document_head(open_session(_model_file(model, [HEAD_FILE], revision)))

@@ -67,9 +67,16 @@ class Explainer:
         name = resolve_model(str(model))
         config, tokenizer = load_config(name, revision), load_tokenizer(name, revision)
         # Only eager attention gives its maps.
-        opened = open_backend(name, config, backend, provider, revision, attn_implementation="eager")
         settings = recorded_settings(config, tokenizer, name)
-        scorer = TextScorer(tokenizer, settings, opened.forward, opened.batch_size, document_head=opened.document_head)
+        opened = open_backend(name, config, backend, provider, revision, "eager", settings.max_length)
+        scorer = TextScorer(
+            tokenizer,
+            settings,
+            opened.forward,
+            opened.batch_size,
+            document_head=opened.document_head,
+            workers=opened.workers,
+        )
         if opened.model is not None:
             opened.model.requires_grad_(False)
         return cls(task_of(config), scorer, opened.name, opened.model, recorded_calibration(config)[0])

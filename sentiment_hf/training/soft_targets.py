@@ -99,7 +99,10 @@ def load_teachers(args: RunArguments, data: PreparedData, student: PreTrainedMod
 def _load_teacher(name: str, args: RunArguments, data: PreparedData, student: PreTrainedModel) -> Teacher:
     folder = resolve_model(name)
     config, tokenizer = load_config(folder), load_tokenizer(folder)
-    labels = task_of(config).labels
+    taught = task_of(config)
+    if isinstance(taught, AspectTask):
+        raise InputError(f"a teacher of one label in {name}", "one of aspects", "Fine-tune one on the same task.")
+    labels = taught.labels
     unknown = [label for label in data.task.labels if label not in labels]
     if unknown:
         found = f"none for {', '.join(unknown)}: it has {', '.join(labels)}"

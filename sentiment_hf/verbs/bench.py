@@ -7,6 +7,7 @@ import contextlib
 import importlib.metadata
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.files import move_files, size_mb, staging_folder, write_json
 from sentiment_hf.hardware import usable_threads
 from sentiment_hf.modeling.loading import load_config
+from sentiment_hf.serving.backends import BATCH_SIZES
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import Task
 from sentiment_hf.training.records import environment
@@ -46,6 +48,13 @@ FIGURES, PICTURE = "bench.json", "accuracy_latency.png"
 
 def run(args: argparse.Namespace) -> int:
     log_to_stderr()
+    for name, value, least in (
+        ("rounds", args.rounds, 1),
+        ("threads", args.threads, 1),
+        ("max_texts", args.max_texts, 0),
+    ):
+        if value is not None and value < least:
+            raise InputError(f"{name} of at least {least}", str(value), "Leave it out for the default.")
     use_threads(args.threads or usable_threads())
     # Only for its tokenizer, task and text settings; each system loads what it runs.
     ours = SentimentClassifier.from_pretrained(args.model, "torch")
@@ -55,6 +64,9 @@ def run(args: argparse.Namespace) -> int:
     opened, failed = open_all(systems_of(args.model, args.smaller, args.provider))
     lengths = [len(ids) for ids in encode(ours.scorer.tokenizer, texts, ours.scorer.settings)["input_ids"]]
     config = load_config(args.model)
+    if not hasattr(config, "intermediate_size"):
+        remedy = "The machine's limit is computed from BERT's shape."
+        raise InputError(f"a model of BERT's shape in {args.model}", config.model_type, remedy)
     limit = measured_limit(config.hidden_size, config.intermediate_size)
     predictors = {system.name: predict for system, predict in opened.items()}
     speed, timed = throughput(predictors, texts, args.rounds)
@@ -68,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         "data": args.data,
         "texts": len(texts),
         "tokens": sum(lengths) / len(lengths),
-        "padding_share": padding_share(ours.scorer, texts),
+        "padding_share": padding_share(replace(ours.scorer, batch_size=BATCH_SIZES["int8"]), texts),
         "threads": args.threads or usable_threads(),
         "limit": limit_figures(limit, operations_of(config, lengths)),
         "environment": environment() | {"onnxruntime": onnxruntime_version()},

@@ -9,6 +9,7 @@ from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.labelled import load_labelled
 from sentiment_hf.evaluation.report import metrics_table
+from sentiment_hf.exceptions import InputError
 from sentiment_hf.job import export_run, saved_split
 from sentiment_hf.modeling.loading import load_config
 from sentiment_hf.modeling.saved import task_of
@@ -27,6 +28,9 @@ def run(args: argparse.Namespace) -> int:
     output = Path(args.output_dir) if args.output_dir else None
     quantization = Quantization(args.quantize, args.arch, args.max_drop, args.calibration, args.sensitivity)
     rows = None
+    if args.calibration_file and quantization.method != "static":
+        found = f"--quantize {quantization.method}"
+        raise InputError("--quantize static with --calibration_file", found, "Only that takes ranges beforehand.")
     if args.calibration_file:
         rows = load_labelled(args.calibration_file, task, args.text_column, args.label_column, args.encoding)
         rows = rows[rows["text"].notna()]

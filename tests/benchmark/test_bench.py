@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
 
+import onnxruntime
 from transformers import BertConfig
 
 from sentiment_hf.benchmark import measure
@@ -26,6 +27,8 @@ from sentiment_hf.compression.pruning import prune_structure
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.data.tokenization import encode
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import read_json, write_json
+from sentiment_hf.modeling.saved import record_calibration
 from sentiment_hf.serving.predictor import SentimentClassifier
 
 
@@ -49,7 +52,20 @@ def test_one_run_has_every_way_to_run_it(exported, rows, reviews, tmp_path, caps
     monkeypatch.setattr("sentiment_hf.verbs.bench.peak_megabytes", lambda system, texts: 100.0)
     command = ["bench", "--model", str(exported), "--data", str(tmp_path / "data.csv")]
     command += ["--smaller", str(tmp_path / "half"), "--output_dir", str(tmp_path / "out")]
+    opened = []
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(
+        onnxruntime,
+        "InferenceSession",
+        lambda path, options=None, *rest, **more: opened.append(options) or real(path, options, *rest, **more),
+    )
+    # A threshold of the model's own would leave texts without a label, which a pipeline never does.
+    config = read_json(exported / "config.json")
+    record_calibration(config, 1.0, 0.999)
+    write_json(exported / "config.json", config)
     assert main([*command, "--rounds", "1", "--threads", "1", "--json"]) == 0
+    # One thread is one thread for all, whoever opens the file.
+    assert {options.intra_op_num_threads for options in opened} == {1}
     result = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in result["rows"]] == [
         "transformers pipeline, FP32, batch 1",

@@ -149,6 +149,23 @@ def test_export_of_a_run_for_another_processor(tiny_arguments, tmp_path, capsys)
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["int8"]["file"] == INT8_FILES[native_int8_arch()]
     assert len(list((run / "onnx").iterdir())) == 3
+    scored = metrics["int8"]
+    # The file that any processor runs does not take the place of this one's, nor its name in the table.
+    if native_int8_arch() != "avx2":
+        assert main([*words, "--arch=avx2"]) == 0
+        assert json.loads((run / "metrics.json").read_text(encoding="utf-8"))["int8"]["file"] == scored["file"]
+    # FP32 alone is asked for: what is there of the same weights stays.
+    before = sorted(path.name for path in (run / "onnx").iterdir())
+    assert main(["export", "--model", str(run)]) == 0
+    assert sorted(path.name for path in (run / "onnx").iterdir()) == before
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["int8"]["file"] == scored["file"]
+    assert "int8_refused" not in metrics
+    capsys.readouterr()
+    assert main(["export", "--model", str(run), "--arch=tensorrt"]) == 2
+    assert "quantize: static for TensorRT, found none" in capsys.readouterr().err
+    assert main([*words, "--calibration_file=x.csv"]) == 2
+    assert "--quantize static with --calibration_file, found --quantize dynamic" in capsys.readouterr().err
 
 
 def test_the_whole_job_when_the_gate_refuses(tiny_arguments, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.compression.sensitivity import Judge, quantize_until, sensitivity
 from sentiment_hf.compression.static import StaticQuantizer, calibration_shards
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.onnx_session import onnx_forward, open_session
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import Task
 
@@ -21,6 +22,10 @@ ALLOWED = 100.0
 @pytest.fixture
 def rows(reviews) -> pd.DataFrame:
     return pd.DataFrame({"text": reviews["text"], "label": (reviews["label"] == "positive").astype(int)})
+
+
+def onnx_scorer(folder, file):
+    return SentimentClassifier.from_pretrained(folder, "torch").scorer.with_forward(onnx_forward(open_session(file)))
 
 
 def operators(file):
@@ -60,6 +65,10 @@ def test_the_graph_for_tensorrt_is_symmetric_and_runs_here(model_folder, rows):
         "MatMul" in name for name, weighted in weighted_nodes(exported.fp32).items() if weighted
     )
     assert all(producers[node.input[0]] == "DequantizeLinear" for node in products)
+    # What a GPU would answer, as far as a processor can tell.
+    fp32, int8 = (onnx_scorer(model_folder, file).logits(rows["text"]) for file in (exported.fp32, exported.int8))
+    assert np.abs(int8 - fp32).max() < 0.25 * np.ptp(fp32)
+    assert (int8.argmax(1) == fp32.argmax(1)).mean() > 0.9
 
 
 def test_shards_have_one_shape_each_and_every_text(model_folder, rows):

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -198,6 +200,30 @@ def test_the_command_and_the_way_back(model_folder, rows, tmp_path, capsys, tiny
     with pytest.raises(InputError, match="something to prune"):
         prune_structure(model_folder, rows, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("shares", [{"ffn": 0.5, "heads": 1.5}, {"ffn": 0.5, "width": 2}, {"heads": 1.5}])
+def test_shares_above_all_are_refused(model_folder, rows, tmp_path, shares):
+    with pytest.raises(InputError, match="a share of heads to keep, above 0 and at most 1"):
+        prune_structure(model_folder, rows, tmp_path / "none", **shares)
+
+
+OUTSIDE = """
+import sys
+from transformers import AutoModelForSequenceClassification
+model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1], trust_remote_code=True)
+assert "sentiment_hf" not in sys.modules
+print(type(model).__name__, model.num_parameters())
+"""
+
+
+def test_a_model_without_some_heads_loads_elsewhere_by_its_own_code(model_folder, rows, tmp_path):
+    prune_structure(model_folder, rows, tmp_path / "small", heads=0.5)
+    command = [sys.executable, "-c", OUTSIDE, str(tmp_path / "small")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    own = AutoModelForSequenceClassification.from_pretrained(tmp_path / "small")
+    assert done.stdout.split() == [type(own).__name__, str(own.num_parameters())]
 
 
 def test_a_model_without_some_heads_exports(model_folder, rows, tmp_path):

@@ -1,15 +1,16 @@
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 
 from sentiment_hf.cli import main
-from sentiment_hf.compression.vocabulary import prune_vocabulary
+from sentiment_hf.compression.vocabulary import kept_pieces, prune_vocabulary
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
-from sentiment_hf.modeling.loading import load_tokenizer
+from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
@@ -44,6 +45,45 @@ def test_texts_that_keep_their_pieces_have_the_same_logits_to_the_bit(request, t
     assert np.isfinite(after.logits(OTHERS)).all()
     assert after.settings == before.settings
     assert json.loads((tmp_path / "small/vocabulary.json").read_text(encoding="utf-8")) == report
+
+
+@pytest.mark.parametrize("kind", ["model_folder", "unigram_folder"])
+def test_a_tokenizer_that_cuts_and_pads_is_counted_without(request, tmp_path, kind):
+    """As a file from the Hub may: what stands behind the cut is used as well, and padding is no piece of a text."""
+    folder = request.getfixturevalue(kind)
+    tokenizer = load_tokenizer(str(folder))
+    plain = prune_vocabulary(folder, CORPUS, tmp_path / "plain", han_rank=0)
+    tokenizer.backend_tokenizer.enable_truncation(6)
+    tokenizer.backend_tokenizer.enable_padding(length=64)
+    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    again = prune_vocabulary(folder, CORPUS, tmp_path / "again", han_rank=0)
+    assert again["after"]["pieces"] == plain["after"]["pieces"]
+    assert again["coverage"] == plain["coverage"]
+
+
+def test_pieces_that_were_added_stay(unigram_folder, tmp_path):
+    tokenizer = load_tokenizer(str(unigram_folder))
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<url>"]})
+    model = load_classifier(str(unigram_folder), load_config(str(unigram_folder)))
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    save_model(unigram_folder, model, tokenizer)
+    texts = ["房间很干净<url>，早餐也不错。"]
+    prune_vocabulary(unigram_folder, texts, tmp_path / "small", han_rank=0)
+    before, after = (SentimentClassifier.from_pretrained(path).scorer for path in (unigram_folder, tmp_path / "small"))
+    np.testing.assert_allclose(before.logits(texts), after.logits(texts), atol=1e-6)
+    assert "<url>" in after.tokenizer.all_special_tokens
+    assert after.tokenizer.convert_ids_to_tokens(after.tokenizer(texts[0])["input_ids"]).count("<url>") == 1
+
+
+def test_no_row_is_kept_for_a_han_character_within_a_word(tmp_path, make_model, reviews):
+    """WordPiece has ##房, which BERT's normalizer leaves no use for."""
+    from transformers import BertTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"房间很好", *(f"##{char}" for char in "房间很好"), "##s"]
+    (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    tokenizer = BertTokenizerFast(str(tmp_path / "vocab.txt"))
+    kept = kept_pieces(tokenizer, Counter(), 1, None)
+    assert tokenizer.convert_ids_to_tokens(kept) == words[:9]
 
 
 def test_every_han_character_of_a_rank_stays(unigram_folder, tmp_path):

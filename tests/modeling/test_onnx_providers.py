@@ -71,6 +71,62 @@ def test_a_provider_that_fails_to_start_falls_back_and_says_why(file, caplog, mo
     ]
 
 
+def test_tensorrt_gets_its_options_and_is_warmed_up(file, monkeypatch, tmp_path):
+    """As far as that goes without a GPU: the session is another's, all that is handed to it is real."""
+    import onnxruntime
+
+    monkeypatch.setenv(onnx_providers.CACHE_VARIABLE, str(tmp_path / "cache"))
+    every = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: every)
+    real, seen, batches = onnxruntime.InferenceSession, [], []
+
+    class Session:
+        def __init__(self, path, options, providers):
+            seen.append(providers)
+            self.inner = real(path, options, ["CPUExecutionProvider"])
+
+        def get_inputs(self):
+            return self.inner.get_inputs()
+
+        def get_providers(self):
+            return [seen[-1][0][0] if isinstance(seen[-1][0], tuple) else seen[-1][0]]
+
+        def run(self, names, batch):
+            batches.append(batch["input_ids"].shape)
+            return self.inner.run(names, batch)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    session = open_session(file, "tensorrt", shapes=Shapes(max_batch=4, max_length=32))
+    assert session.get_providers() == ["TensorrtExecutionProvider"]
+    (name, options), *others = seen[-1]
+    assert (name, others) == ("TensorrtExecutionProvider", every[1:])
+    assert options["trt_profile_max_shapes"] == "input_ids:4x32,attention_mask:4x32"
+    assert (tmp_path / "cache" / "tensorrt").is_dir()
+    assert batches == [(1, 8), (4, 16), (4, 32)]
+
+
+def test_tensorrt_that_fails_falls_back_to_cuda(file, monkeypatch, tmp_path, caplog):
+    import onnxruntime
+
+    monkeypatch.setenv(onnx_providers.CACHE_VARIABLE, str(tmp_path / "cache"))
+    every = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: every)
+    real = onnxruntime.InferenceSession
+
+    def session(path, options, providers):
+        if isinstance(providers[0], tuple):
+            raise RuntimeError("libnvinfer.so.10: cannot open shared object file")
+        opened = real(path, options, providers=["CPUExecutionProvider"])
+        opened.get_providers = lambda: list(providers)
+        return opened
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    with caplog.at_level(logging.WARNING):
+        assert open_session(file, "tensorrt").get_providers()[0] == "CUDAExecutionProvider"
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "TensorrtExecutionProvider does not run model.onnx, CUDAExecutionProvider does: libnvinfer" in message
+
+
 def test_an_unknown_provider_is_refused(file):
     with pytest.raises(InputError, match=r"cpu \| cuda \| tensorrt"):
         open_session(file, "npu")

@@ -6,7 +6,9 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from sentiment_hf.aspects import AspectTask, aspect_columns
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.classifier import classifier_config, load_classifier
 from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.studies.fingerprint import fingerprints
@@ -171,8 +173,18 @@ def test_bad_teachers_are_refused(tiny_arguments, make_model, tokenizer, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+def test_a_teacher_of_aspects_is_refused(tmp_path, make_model, tokenizer, tiny_arguments):
+    """Its values are called negative and positive as well, and its first logits are an aspect's."""
+    task = AspectTask(aspect_columns(["taste"]))
+    make_model().save_pretrained(tmp_path / "stock")
+    config = classifier_config(str(tmp_path / "stock"), task, tokenizer)
+    record_settings(config, tokenizer, task, parse_run_arguments(tiny_arguments).text_settings)
+    save_model(tmp_path / "teacher", load_classifier(str(tmp_path / "stock"), config, new_head=True), tokenizer)
+    with pytest.raises(InputError, match="a teacher of one label in .*, found one of aspects"):
+        train(parse_run_arguments([*tiny_arguments, f"--distill_from={tmp_path / 'teacher'}"]))
+
+
 def test_tasks_without_one_label_have_no_teacher(make_model, tiny_arguments):
-    from sentiment_hf.aspects import AspectTask, aspect_columns
     from sentiment_hf.data.preparation import PreparedData
 
     args = parse_run_arguments([*tiny_arguments, "--distill_from=starter"])
