@@ -56,6 +56,9 @@ def check_positive(name: str, value: int | None) -> None:
 OCCLUSION, GRADIENT, INTEGRATED, ATTENTION = "occlusion", "grad_x_input", "integrated_gradients", "attention"
 EXPLANATIONS = (GRADIENT, INTEGRATED, ATTENTION, OCCLUSION)
 
+# Which file of a model runs, and by which runtime; see `SentimentClassifier.from_pretrained`.
+BACKENDS = ("auto", "torch", "onnx", "int8", "static", "openvino", "openvino_int8")
+
 # Of the export: how a model becomes INT8, for which processor, and how calibration reads ranges.
 QUANTIZATIONS = ("none", "dynamic", "static")
 ARCHS = ("auto", "avx512_vnni", "avx2", "arm64", "tensorrt")

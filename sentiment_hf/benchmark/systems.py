@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.onnx_providers import PROVIDERS
 from sentiment_hf.modeling.onnx_session import FP32_FILE, ONNX_FOLDER, int8_names, suits_this_machine
+from sentiment_hf.modeling.openvino_model import PROVIDER as OPENVINO
 from sentiment_hf.modeling.saved import recorded_settings
 from sentiment_hf.serving.predictor import SentimentClassifier
 
@@ -48,9 +50,10 @@ class System:
         folder = Path(self.model)
         if self.kind in (PIPELINE, "torch"):
             return [folder / "model.safetensors"]
-        if self.kind in (OPTIMUM, "onnx"):
+        if self.kind in (OPTIMUM, "onnx", "openvino"):
             return [folder / ONNX_FOLDER / FP32_FILE]
-        names = [name for name in int8_names(self.kind, self.provider) if (folder / ONNX_FOLDER / name).is_file()]
+        kind = "static" if self.kind == "openvino_int8" else self.kind
+        names = [name for name in int8_names(kind, self.provider) if (folder / ONNX_FOLDER / name).is_file()]
         return [folder / ONNX_FOLDER / names[0]]
 
     def open(self) -> Predict:
@@ -64,7 +67,7 @@ class System:
             return self._open_pipeline()
         classifier = SentimentClassifier.from_pretrained(self.model, self.kind, self.provider)
         running = classifier.providers[0]
-        if running not in (PROVIDERS[self.provider], self.provider):
+        if running not in (PROVIDERS[self.provider], self.provider, OPENVINO):
             raise InputError(f"{self.name} on {self.provider}", running, "See the warning above.")
         # A pipeline knows no threshold: every system gives each text a label.
         classifier.calibration = Calibration()
@@ -117,7 +120,7 @@ def systems_of(model: str, smaller: Sequence[str], provider: str) -> list[System
         rows.append(System("torch, FP32", model, "torch", provider=provider))
     rows += [System(_title(kind), model, kind, provider=provider) for kind in onnx_kinds(model, provider)]
     for folder in smaller:
-        kinds = [kind for kind in onnx_kinds(folder, provider) if kind != "onnx"]
+        kinds = [kind for kind in onnx_kinds(folder, provider) if kind not in ("onnx", "openvino")]
         if not kinds:
             remedy = f"Make one: sentiment-hf export --model {folder} --quantize dynamic"
             raise InputError(f"an INT8 file in {folder}", "none", remedy)
@@ -134,8 +137,16 @@ def onnx_kinds(model: str, provider: str) -> list[str]:
         suits = [name for name in names if provider == "tensorrt" or suits_this_machine(name)]
         if any((folder / name).is_file() for name in suits) and not (kind == "int8" and provider == "tensorrt"):
             kinds.append(kind)
+    if provider == "cpu" and find_spec("openvino") is not None:
+        kinds += [f"openvino{'_int8' if kind == 'static' else ''}" for kind in kinds if kind in ("onnx", "static")]
     return kinds
 
 
 def _title(kind: str) -> str:
-    return {"onnx": "ONNX, FP32", "int8": "ONNX, INT8", "static": "ONNX, static INT8"}[kind]
+    return {
+        "onnx": "ONNX, FP32",
+        "int8": "ONNX, INT8",
+        "static": "ONNX, static INT8",
+        "openvino": "OpenVINO, FP32 weights",
+        "openvino_int8": "OpenVINO, static INT8",
+    }[kind]

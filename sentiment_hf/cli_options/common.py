@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 
+from sentiment_hf.option_values import BACKENDS
+
 
 def add_model_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
     text = None if required else "default: the classifier of reviews that comes with the package"
     parser.add_argument("--model", required=required, metavar="PATH_OR_ID", help=text)
     text = "which file runs; auto (the default): the first of torch, int8 and onnx that the model has"
-    parser.add_argument("--backend", choices=("auto", "torch", "onnx", "int8", "static"), default="auto", help=text)
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help=text)
     parser.add_argument("--provider", choices=("cpu", "cuda", "tensorrt"), default="cpu", help="where it runs (cpu)")
 
 

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from sentiment_hf.cli_options.common import add_column_options, add_model_options
-from sentiment_hf.option_values import EXPLANATIONS
+from sentiment_hf.option_values import BACKENDS, EXPLANATIONS
 
 
 def add_study_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -77,9 +77,8 @@ def _add_compare(verbs: argparse._SubParsersAction[Any]) -> None:
     compare.add_argument("a", metavar="A", help="path or id of the model that is there")
     compare.add_argument("b", metavar="B", help="path or id of the one that is to be better")
     compare.add_argument("--data", required=True, metavar="FILE", help="labelled file")
-    backends = ("auto", "torch", "onnx", "int8", "static")
-    compare.add_argument("--backend", choices=backends, default="auto", help="which file of both runs (auto)")
-    compare.add_argument("--backend_b", choices=backends, help="which file of B runs, where it is another than A's")
+    compare.add_argument("--backend", choices=BACKENDS, default="auto", help="which file of both runs (auto)")
+    compare.add_argument("--backend_b", choices=BACKENDS, help="which file of B runs, where it is another than A's")
     compare.add_argument("--provider", choices=("cpu", "cuda", "tensorrt"), default="cpu", help="where it runs (cpu)")
     compare.add_argument("--seed", type=int, default=42, metavar="N", help="of the bootstrap (42)")
     compare.add_argument("--output_dir", metavar="FOLDER", help="for compare.json and changed.csv")

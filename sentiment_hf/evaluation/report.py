@@ -20,6 +20,8 @@ SYSTEMS = {
     "onnx": "FP32 (ONNX Runtime)",
     "int8": "INT8 (ONNX Runtime)",
     "static": "INT8, static (ONNX Runtime)",
+    "openvino": "FP32 weights (OpenVINO)",
+    "openvino_int8": "INT8, static (OpenVINO)",
 }
 
 

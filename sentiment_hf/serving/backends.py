@@ -20,8 +20,11 @@ from sentiment_hf.modeling.onnx_session import (
     onnx_document_head,
     onnx_forward,
     open_session,
+    static_name,
     suits_this_machine,
 )
+from sentiment_hf.modeling.openvino_model import PROVIDER, openvino_forward
+from sentiment_hf.option_values import BACKENDS
 from sentiment_hf.serving.hub import hub_file, hub_has
 
 if TYPE_CHECKING:
@@ -32,9 +35,8 @@ logger = logging.getLogger(__name__)
 # Weights for torch, whole or in pieces.
 CHECKPOINTS = ("model.safetensors", "model.safetensors.index.json")
 GPU_BATCH_SIZE = 32
-BACKENDS = ("auto", "torch", "onnx", "int8", "static")
 # On a processor, where in small batches of sorted texts next to nothing is padding; torch has more overhead a call.
-BATCH_SIZES = {"torch": 16, "onnx": 8, "int8": 8, "static": 8}
+BATCH_SIZES = {"torch": 16, "onnx": 8, "int8": 8, "static": 8, "openvino": 8, "openvino_int8": 8}
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def open_backend(
         backend = first_there(model, revision)
     if backend == "torch":
         return _open_torch(model, config, provider, revision, attn_implementation)
+    if backend in ("openvino", "openvino_int8"):
+        return _open_openvino(model, config, backend, provider, revision)
     files = [FP32_FILE] if backend == "onnx" else int8_names(backend, provider)
     path = _model_file(model, files, revision)
     if provider != "cpu":
@@ -82,11 +86,27 @@ def open_backend(
         if backend != "onnx" and not suits_this_machine(path.name):
             command = "sentiment-hf export --model MODEL --quantize dynamic"
             logger.warning("%s is for another processor: its numbers may be wrong. Make one: %s", path.name, command)
-    head = None
-    if isinstance(config, HierarchicalBertConfig):
-        head = onnx_document_head(open_session(_model_file(model, [HEAD_FILE], revision)))
     providers = tuple(session.get_providers())
+    head = _open_head(model, config, revision)
     return OpenBackend(backend, onnx_forward(session), providers, batch_size, path, head, workers)
+
+
+def _open_head(model: str, config: PretrainedConfig, revision: str | None) -> DocumentHead | None:
+    """What reads over the windows, of a hierarchical model."""
+    if not isinstance(config, HierarchicalBertConfig):
+        return None
+    return onnx_document_head(open_session(_model_file(model, [HEAD_FILE], revision)))
+
+
+def _open_openvino(
+    model: str, config: PretrainedConfig, backend: str, provider: str, revision: str | None
+) -> OpenBackend:
+    if provider != "cpu":
+        raise InputError(f"provider cpu for {backend}", repr(provider), "cuda and tensorrt run with backend onnx.")
+    files = [FP32_FILE] if backend == "openvino" else [*int8_names("static"), static_name("tensorrt")]
+    path, workers = _model_file(model, files, revision), usable_threads()
+    forward, head = openvino_forward(path, workers), _open_head(model, config, revision)
+    return OpenBackend(backend, forward, (PROVIDER,), BATCH_SIZES[backend], path, head, workers)
 
 
 def _open_torch(
@@ -134,6 +154,8 @@ def _model_file(model: str, files: list[str], revision: str | None) -> Path:
                 return folder / ONNX_FOLDER / file
         found = ", ".join(sorted(str(item.relative_to(folder)) for item in folder.glob("onnx/*"))) or "no ONNX files"
         quantize = "" if files == [FP32_FILE] else " --quantize dynamic"
+        if files[0].startswith("model_static"):
+            quantize = " --quantize static --calibration_file FILE"
         expected = f"{ONNX_FOLDER}/{files[0]} in {model}"
         raise InputError(expected, found, f"Make it: sentiment-hf export --model {model}{quantize}")
     return hub_file(model, [f"{ONNX_FOLDER}/{file}" for file in files], revision)

@@ -17,9 +17,10 @@ from sentiment_hf.evaluation.scores import chunk_scores, task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import size_mb
+from sentiment_hf.option_values import BACKENDS
 from sentiment_hf.serving.predictor import SentimentClassifier
 
-SYSTEMS = {"torch": "fp32", "onnx": "onnx", "int8": "int8", "static": "static"}
+SYSTEMS = {backend: "fp32" if backend == "torch" else backend for backend in BACKENDS}
 
 
 def run(args: argparse.Namespace) -> int:

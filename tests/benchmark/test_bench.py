@@ -67,7 +67,9 @@ def test_one_run_has_every_way_to_run_it(exported, rows, reviews, tmp_path, caps
     # One thread is one thread for all, whoever opens the file.
     assert {options.intra_op_num_threads for options in opened} == {1}
     result = json.loads(capsys.readouterr().out)
-    assert [row["name"] for row in result["rows"]] == [
+    # OpenVINO's rows, where it is installed, have tests of their own.
+    rows = [row for row in result["rows"] if "OpenVINO" not in row["name"]]
+    assert [row["name"] for row in rows] == [
         "transformers pipeline, FP32, batch 1",
         "transformers pipeline, FP32, batch 32",
         "Optimum pipeline, FP32 ONNX, batch 32",
@@ -77,14 +79,14 @@ def test_one_run_has_every_way_to_run_it(exported, rows, reviews, tmp_path, caps
         "half, ONNX, INT8",
     ]
     # The same weights and texts give the same answers, whoever runs them.
-    assert len({row["accuracy"] for row in result["rows"][:5]}) == 1
+    assert len({row["accuracy"] for row in rows[:5]}) == 1
     for row in result["rows"]:
         assert row["reviews_per_s"] > 0
         assert 0 < row["share_of_limit"] < 1
         assert row["p50_ms"]["16"] <= row["p99_ms"]["16"]
         # No text is that long, and none is made up.
         assert "128" not in row["p50_ms"]
-    sizes = [row["size_mb"] for row in result["rows"]]
+    sizes = [row["size_mb"] for row in rows]
     assert sizes[6] < sizes[5] < sizes[4]
     assert json.loads((tmp_path / "out" / "bench.json").read_text(encoding="utf-8")) == result
     assert (tmp_path / "out" / "accuracy_latency.png").stat().st_size > 1000
