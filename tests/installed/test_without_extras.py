@@ -47,8 +47,8 @@ def trained(data, tmp_path_factory) -> Path:
 def test_it_is_the_wheel_and_has_no_extra():
     assert Path(sys.prefix) in INSTALLED.parents
     assert SOURCES not in (INSTALLED, *INSTALLED.parents)
-    missing = "captum cleanlab fastapi gguf gradio matplotlib onnx openvino optimum optuna peft pypinyin rjieba snownlp "
-    missing += "tensorboard uvicorn wandb"
+    missing = "captum cleanlab fastapi gguf gradio matplotlib onnx openvino optimum optuna peft pypinyin rjieba "
+    missing += "snownlp tensorboard uvicorn wandb"
     assert [name for name in missing.split() if importlib.util.find_spec(name)] == []
 
 
