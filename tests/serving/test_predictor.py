@@ -97,7 +97,7 @@ def test_providers_are_what_runs(model_folder):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backend": "openvino"}, r"torch \| onnx \| int8"),
+        ({"backend": "tensorflow"}, r"torch \| onnx \| int8"),
         ({"provider": "tensorrt"}, "tensorrt runs ONNX files"),
         ({"backend": "onnx"}, "sentiment-hf export"),
         ({"backend": "int8"}, "--quantize dynamic"),
