@@ -101,7 +101,12 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, kept: Sequence[int]) -> 
         token | {"id": new_id[token["id"]]} for token in state["added_tokens"] if token["id"] in new_id
     ]
     _renumber(state["post_processor"], new_id)
-    special: dict[str, Any] = dict(tokenizer.special_tokens_map)
+    special: dict[str, Any] = {
+        name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)
+    }
+    others = [token for token in tokenizer.all_special_tokens if token not in special.values()]
+    if others:
+        special["additional_special_tokens"] = others
     return PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(state)),
         model_max_length=tokenizer.model_max_length,
