@@ -12,8 +12,9 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
-# Tools of the tests have no lowest version; torch comes in one build for all environments.
-FREE = {"dev", "gpu"}
+# Tools of the tests have no lowest version, and what wants a GPU is in none of their environments; torch comes in one
+# build for all of them.
+FREE = {"dev", "gpu", "4bit"}
 
 
 def requirements() -> list[Requirement]:

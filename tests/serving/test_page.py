@@ -211,7 +211,10 @@ def test_the_space_runs_with_the_models_that_it_names(page_folders, tmp_path):
 def test_the_command_opens_the_page_and_ends_with_the_interrupt(page_folders):
     words = ["demo", "--port", "0", "--model", page_folders.sentence]
     command = [sys.executable, "-m", "sentiment_hf.cli", *words]
+    # A shell starts what goes on in the background deaf to Ctrl-C, and its children inherit that.
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     try:
         line = process.stdout.readline()
         address = re.search(r"http://127\.0\.0\.1:\d+/", line)[0]
