@@ -1,4 +1,4 @@
-"""The scripts beside the starter's recipes run from end to end on a tiny model."""
+"""Scripts that time models run from end to end on a tiny model."""
 
 import json
 import subprocess
@@ -8,6 +8,24 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = Path(__file__).parents[1] / "recipes/starter"
+
+
+def test_runtimes_are_compared(model_folder, reviews):
+    pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra")
+    from sentiment_hf.compression.export import export_model
+    from sentiment_hf.compression.quantization import Quantization
+
+    rows = reviews.assign(label=(reviews["label"] == "positive").astype(int))
+    export_model(model_folder, rows, Quantization("dynamic", max_drop=100))
+    script = SCRIPTS.parent / "compression" / "runtimes.py"
+    words = [sys.executable, str(script), str(model_folder), "--shapes", "1x8", "4x16", "--rounds", "2"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines()]
+    assert [row[0] for row in table[2:]] == ["1x8", "4x16", "distance"]
+    assert {"torch", "onnx", "int8", "torch, bfloat16", "int8, I/O binding"} <= set(table[0])
+    distance = dict(zip(table[0], table[-1], strict=True))
+    assert float(distance["onnx"]) == 0.0
 
 
 def test_heads_are_timed_in_every_backend(model_folder, train_file, tmp_path):

@@ -143,7 +143,8 @@ def document_blocks(texts: Sequence[str]) -> Iterator[list[str]]:
             block, characters = [], 0
         block.append(text)
         characters += length
-    yield block
+    if block:
+        yield block
 
 
 def _counted(part: np.ndarray, bar: tqdm[Any]) -> np.ndarray:

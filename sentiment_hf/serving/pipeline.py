@@ -17,10 +17,12 @@ from sentiment_hf.evaluation.prediction import DOCUMENTS_AT_ONCE, TextScorer
 from sentiment_hf.modeling import classifier as _own_classes  # noqa: F401 registers them with the Auto classes
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.saved import recorded_calibration, recorded_settings, task_of
+from sentiment_hf.serving.answers import TOP_K
 from sentiment_hf.serving.predictor import SentimentClassifier
 
 TASK = "long-text-classification"
 DEFAULT_BATCH_SIZE = 32
+_DEFAULTS = {"top_k": TOP_K, "top_chunks": 3}
 
 
 class LongTextClassificationPipeline(Pipeline):
@@ -41,7 +43,7 @@ class LongTextClassificationPipeline(Pipeline):
     def __call__(self, inputs: Any, *args: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
         kwargs.pop("num_workers", None)
         _, given, _ = self._sanitize_parameters(**kwargs)
-        settings = {"top_k": 3, "top_chunks": 3} | self._forward_params | given
+        settings = _DEFAULTS | self._forward_params | given
         size = batch_size or self._batch_size or DEFAULT_BATCH_SIZE
         if isinstance(inputs, str):
             return self._answers([inputs], settings, size)[0]
@@ -67,7 +69,7 @@ class LongTextClassificationPipeline(Pipeline):
         return {"text": input_}
 
     def _forward(self, input_tensors: dict[str, Any], **settings: Any) -> Any:
-        return self._answers([input_tensors["text"]], {"top_k": 3, "top_chunks": 3} | settings, DEFAULT_BATCH_SIZE)[0]
+        return self._answers([input_tensors["text"]], _DEFAULTS | settings, DEFAULT_BATCH_SIZE)[0]
 
     def postprocess(self, model_outputs: Any, **_: Any) -> Any:
         return model_outputs

@@ -88,9 +88,9 @@ def _contents(args: RunArguments) -> dict[str, Any]:
         if found:
             contents[f"{name}_files"] = found
     models = {"model": [args.model.model or ""], "distill_from": teacher_names(args.training.distill_from)}
-    contents |= {
-        name: [part for one in named for part in _model_contents(one)] for name, named in models.items() if named
-    }
+    for name, folders in models.items():
+        if any(one and Path(resolve_model(one)).is_dir() for one in folders):
+            contents[name] = [part for one in folders for part in _model_contents(one)]
     return contents
 
 
