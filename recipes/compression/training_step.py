@@ -1,0 +1,110 @@
+"""What a step of training takes on a processor: attention, dropout, precision, and what becomes of freed memory.
+
+    python recipes/compression/training_step.py --shapes 32x96 32x256 16x512
+
+Forward and backward over random ids, in thousands of tokens a second; the ways take turns and their medians count. The
+two halves of the table are two processes, since the allocator is set once for all: as it is, and as a run of this
+package sets it (`sentiment_hf.training.allocation`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+
+import torch
+from transformers import BertForSequenceClassification, PreTrainedModel
+
+from sentiment_hf.benchmark.measure import use_threads
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.exceptions import exits_cleanly
+from sentiment_hf.hardware import peak_memory_mb, usable_threads
+from sentiment_hf.modeling.loading import load_config
+from sentiment_hf.training.allocation import keep_freed_memory
+
+# Precision, attention, dropout inside attention, dropout elsewhere.
+WAYS = (
+    ("fp32", "sdpa", 0.1, 0.1),
+    ("bf16", "sdpa", 0.1, 0.1),
+    ("bf16", "eager", 0.1, 0.1),
+    ("bf16", "sdpa", 0.0, 0.0),
+    ("bf16", "eager", 0.0, 0.0),
+)
+
+
+def make_model(encoder: str, attention: str, in_attention: float, elsewhere: float) -> PreTrainedModel:
+    """A classifier of an encoder's shape with random weights, ready to learn."""
+    config = load_config(encoder)
+    config.attention_probs_dropout_prob, config.hidden_dropout_prob = in_attention, elsewhere
+    config._attn_implementation = attention
+    return BertForSequenceClassification(config).train()
+
+
+def step(model: PreTrainedModel, precision: str, batch: dict[str, torch.Tensor]) -> float:
+    """Seconds of one forward and backward."""
+    start = time.perf_counter()
+    with torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else nullcontext():
+        loss = model(**batch).loss
+    loss.backward()
+    model.zero_grad()
+    return time.perf_counter() - start
+
+
+def speeds(encoder: str, shapes: list[str], rounds: int, threads: int, keep: bool) -> dict[str, list[float]]:
+    """Tokens a second of each way at each shape, and the process' peak memory in MB under `peak`."""
+    use_threads(threads)
+    if keep and not keep_freed_memory():
+        return {}
+    models = {way: make_model(encoder, *way[1:]) for way in WAYS}
+    found: dict[str, list[float]] = {" ".join(map(str, way)): [] for way in WAYS}
+    for shape in shapes:
+        rows, tokens = map(int, shape.split("x"))
+        ids = torch.randint(5, 1000, (rows, tokens))
+        mask = torch.ones_like(ids)
+        mask[0, tokens // 2 :] = 0  # a batch with padding, as most are
+        batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.zeros(rows, dtype=torch.long)}
+        seconds: dict[tuple[str, str, float, float], list[float]] = {way: [] for way in WAYS}
+        for turn in range(rounds + 1):
+            for way, model in models.items():
+                took = step(model, way[0], batch)
+                if turn:  # the first round warms up
+                    seconds[way].append(took)
+        for way, took_all in seconds.items():
+            found[" ".join(map(str, way))].append(rows * tokens / statistics.median(took_all))
+    return found | {"peak": [peak_memory_mb() or 0.0]}
+
+
+@exits_cleanly
+def main() -> int:
+    log_to_stderr()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", default="starter", help="whose shape (starter)")
+    parser.add_argument("--shapes", nargs="+", default=["32x96", "32x256", "16x512"], metavar="ROWSxTOKENS")
+    parser.add_argument("--rounds", type=int, default=5, help="of which the median counts (5)")
+    parser.add_argument("--threads", type=int, help="processor threads (all)")
+    args = parser.parse_args()
+    halves = {}
+    for name, keep in (("given back", False), ("kept", True)):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            asked = (args.encoder, args.shapes, args.rounds, args.threads or usable_threads(), keep)
+            halves[name] = pool.submit(speeds, *asked).result()
+    halves = {name: half for name, half in halves.items() if half}
+    columns = [f"{shape}, {name}" for name in halves for shape in args.shapes]
+    lines = ["| precision, attention, dropout in it and elsewhere | " + " | ".join(columns) + " |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    for way in (" ".join(map(str, way)) for way in WAYS):
+        cells = [f"{speed / 1000:.1f}" for half in halves.values() for speed in half[way]]
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    show("\n".join(lines))
+    peaks = ", ".join(f"{name} {half['peak'][0]:,.0f} MB" for name, half in halves.items())
+    show(f"Thousands of tokens a second. Peak memory of all ways together, freed memory {peaks}.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
