@@ -64,7 +64,7 @@ def speeds(encoder: str, shapes: list[str], rounds: int, threads: int, keep: boo
     found: dict[str, list[float]] = {" ".join(map(str, way)): [] for way in WAYS}
     for shape in shapes:
         rows, tokens = map(int, shape.split("x"))
-        ids = torch.randint(5, 1000, (rows, tokens))
+        ids = torch.randint(models[WAYS[0]].config.vocab_size, (rows, tokens))
         mask = torch.ones_like(ids)
         mask[0, tokens // 2 :] = 0  # a batch with padding, as most are
         batch = {"input_ids": ids, "attention_mask": mask, "labels": torch.zeros(rows, dtype=torch.long)}
