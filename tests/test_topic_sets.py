@@ -66,9 +66,12 @@ def test_six_topics(folder):
     assert set(made["train"]["label"]) == {"sport", "finance", "health"}
 
 
-def test_a_document_costs_what_its_windows_do(folder, model_folder):
+@pytest.mark.parametrize("backend", ["torch", "int8"])
+def test_a_document_costs_what_its_windows_do(backend, folder, model_folder):
+    if backend == "int8":
+        pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra")
     words = [folder / "train.jsonl.gz", "--encoder", model_folder, "--max_length", 32, "--stride", 8]
-    words += ["--lengths", 100, 1000, "--total", 2000, "--rounds", 1, "--threads", 1, "--backend", "torch"]
+    words += ["--lengths", 100, 1000, "--total", 2000, "--rounds", 1, "--threads", 1, "--backend", backend]
     run("linear_cost.py", *words, "--output_dir", folder / "cost")
     figures = json.loads((folder / "cost" / "cost.json").read_text(encoding="utf-8"))
     assert [row["documents"] for row in figures.values()] == [12, 20, 2]

@@ -19,12 +19,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from tqdm import tqdm
 from transformers import BertForSequenceClassification, set_seed
 
 from sentiment_hf.benchmark.measure import peak_megabytes, use_threads
 from sentiment_hf.benchmark.systems import System
 from sentiment_hf.compression.export import export_model
+from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.chunks import encode_chunks
 from sentiment_hf.data.sources import load_texts
@@ -83,7 +85,9 @@ def main() -> int:
     if args.model is None:
         make_model(args.encoder, model, args.max_length, args.stride)
         if args.backend != "torch" and not (model / ONNX_FOLDER).is_dir():
-            export_model(model, None)
+            # Random weights have no score to lose: whatever the gate reads, it has to let INT8 pass.
+            rows = pd.DataFrame({"text": [text[:200] for text in made[args.lengths[0]][:20]]}).assign(label=0)
+            export_model(model, rows, Quantization("dynamic" if args.backend == "int8" else "none", max_drop=100))
     scorer = SentimentClassifier.from_pretrained(model, args.backend).scorer
     if not scorer.settings.is_sliding:
         raise InputError("a model that reads in windows", str(model), "Train one with `truncation: sliding`.")
