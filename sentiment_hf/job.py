@@ -24,7 +24,6 @@ from sentiment_hf.files import size_mb
 from sentiment_hf.modeling.onnx_session import suits_this_machine
 from sentiment_hf.publishing.push import PushOptions, check_push, push_run, show_pushed
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.training.allocation import keep_freed_memory
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.run import SPLITS_FOLDER, train
 
@@ -111,7 +110,6 @@ def export_run(
 @exits_cleanly
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a recipe to its end and show the report."""
-    keep_freed_memory()
     args = parse_run_arguments(sys.argv[1:] if argv is None else argv)
     log_to_stderr(logging.INFO if args.training.process_index == 0 else logging.WARNING)
     hub = args.training

@@ -33,9 +33,8 @@ def test_steps_of_training_are_compared(model_folder):
     words = ["--encoder", model_folder, "--shapes", "2x8", "4x16", "--rounds", "1", "--threads", "1"]
     done = subprocess.run([sys.executable, str(script), *map(str, words)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines()[:-1]]
-    halves = ("given back", "kept") if sys.platform.startswith("linux") else ("given back",)
-    assert table[0][1:] == [f"{shape}, {half}" for half in halves for shape in ("2x8", "4x16")]
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in done.stdout.splitlines()]
+    assert table[0][1:] == ["2x8", "4x16"]
     assert [row[0].split()[:2] for row in table[2:]][::4] == [["fp32", "sdpa"], ["bf16", "eager"]]
     assert all(float(cell) > 0 for row in table[2:] for cell in row[1:])
 

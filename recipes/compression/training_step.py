@@ -1,20 +1,16 @@
-"""What a step of training takes on a processor: attention, dropout, precision, and what becomes of freed memory.
+"""What a step of training takes on a processor, by attention, dropout and precision.
 
     python recipes/compression/training_step.py --shapes 32x96 32x256 16x512
 
-Forward and backward over random ids, in thousands of tokens a second; the ways take turns and their medians count. The
-two halves of the table are two processes, since the allocator is set once for all: as it is, and as a run of this
-package sets it (`sentiment_hf.training.allocation`).
+Forward and backward over random ids, in thousands of tokens a second; the ways take turns and their medians count.
 """
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import statistics
 import sys
 import time
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 
 import torch
@@ -23,9 +19,8 @@ from transformers import BertForSequenceClassification, PreTrainedModel
 from sentiment_hf.benchmark.measure import use_threads
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.exceptions import exits_cleanly
-from sentiment_hf.hardware import peak_memory_mb, usable_threads
+from sentiment_hf.hardware import usable_threads
 from sentiment_hf.modeling.loading import load_config
-from sentiment_hf.training.allocation import keep_freed_memory
 
 # Precision, attention, dropout inside attention, dropout elsewhere.
 WAYS = (
@@ -55,11 +50,8 @@ def step(model: PreTrainedModel, precision: str, batch: dict[str, torch.Tensor])
     return time.perf_counter() - start
 
 
-def speeds(encoder: str, shapes: list[str], rounds: int, threads: int, keep: bool) -> dict[str, list[float]]:
-    """Tokens a second of each way at each shape, and the process' peak memory in MB under `peak`."""
-    use_threads(threads)
-    if keep and not keep_freed_memory():
-        return {}
+def speeds(encoder: str, shapes: list[str], rounds: int) -> dict[str, list[float]]:
+    """Tokens a second of each way at each shape."""
     models = {way: make_model(encoder, *way[1:]) for way in WAYS}
     found: dict[str, list[float]] = {" ".join(map(str, way)): [] for way in WAYS}
     for shape in shapes:
@@ -76,7 +68,7 @@ def speeds(encoder: str, shapes: list[str], rounds: int, threads: int, keep: boo
                     seconds[way].append(took)
         for way, took_all in seconds.items():
             found[" ".join(map(str, way))].append(rows * tokens / statistics.median(took_all))
-    return found | {"peak": [peak_memory_mb() or 0.0]}
+    return found
 
 
 @exits_cleanly
@@ -88,21 +80,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="of which the median counts (5)")
     parser.add_argument("--threads", type=int, help="processor threads (all)")
     args = parser.parse_args()
-    halves = {}
-    for name, keep in (("given back", False), ("kept", True)):
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-            asked = (args.encoder, args.shapes, args.rounds, args.threads or usable_threads(), keep)
-            halves[name] = pool.submit(speeds, *asked).result()
-    halves = {name: half for name, half in halves.items() if half}
-    columns = [f"{shape}, {name}" for name in halves for shape in args.shapes]
-    lines = ["| precision, attention, dropout in it and elsewhere | " + " | ".join(columns) + " |"]
-    lines.append("|---" * (len(columns) + 1) + "|")
-    for way in (" ".join(map(str, way)) for way in WAYS):
-        cells = [f"{speed / 1000:.1f}" for half in halves.values() for speed in half[way]]
-        lines.append(f"| {way} | {' | '.join(cells)} |")
+    use_threads(args.threads or usable_threads())
+    lines = ["| precision, attention, dropout in it and elsewhere | " + " | ".join(args.shapes) + " |"]
+    lines.append("|---" * (len(args.shapes) + 1) + "|")
+    for way, found in speeds(args.encoder, args.shapes, args.rounds).items():
+        lines.append(f"| {way} | {' | '.join(f'{speed / 1000:.1f}' for speed in found)} |")
     show("\n".join(lines))
-    peaks = ", ".join(f"{name} {half['peak'][0]:,.0f} MB" for name, half in halves.items())
-    show(f"Thousands of tokens a second. Peak memory of all ways together, freed memory {peaks}.")
     return 0
 
 

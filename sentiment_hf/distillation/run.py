@@ -33,7 +33,6 @@ from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import write_json
 from sentiment_hf.options import HeldOutArguments
 from sentiment_hf.training import folder as run_folder
-from sentiment_hf.training.allocation import keep_freed_memory
 from sentiment_hf.training.arguments import RecipeTrainingArguments, parse_recipe, recorded_keys
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file
 from sentiment_hf.training_options import TrainingOptions
@@ -168,7 +167,6 @@ def distill(args: DistillationArguments) -> Path:
 @exits_cleanly
 def main(argv: Sequence[str] | None = None) -> int:
     """Distill by the arguments of the command line."""
-    keep_freed_memory()
     args = parse_distillation_arguments(sys.argv[1:] if argv is None else argv)
     log_to_stderr(logging.INFO if args.training.process_index == 0 else logging.WARNING)
     show(f"The encoder is in {distill(args)}: give the folder as `model:` in a recipe.")

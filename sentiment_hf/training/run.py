@@ -34,7 +34,6 @@ from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.lora import merge_adapters
 from sentiment_hf.processes import end_with_parent
 from sentiment_hf.training import folder as run_folder
-from sentiment_hf.training.allocation import keep_freed_memory
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
 from sentiment_hf.training.inputs import (
     audit_tokens,
@@ -184,7 +183,6 @@ def log_facts(args: RunArguments, data: PreparedData, trained_on: int, model: Pr
 def main(argv: Sequence[str] | None = None) -> int:
     """Train by the arguments of the command line and show the table."""
     end_with_parent()
-    keep_freed_memory()
     args = parse_run_arguments(sys.argv[1:] if argv is None else argv)
     if args.training.push_finished_run:
         remedy = "Use that, or push afterwards: sentiment-hf push RUN USER/MODEL"

@@ -23,7 +23,6 @@ from sentiment_hf.enrich.folds import assign_folds, floor_learner, recipe_learne
 from sentiment_hf.enrich.review import DROP, Decision, apply_decisions, read_decisions, review_table
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import move_files, staging_folder, write_json, write_text
-from sentiment_hf.training.allocation import keep_freed_memory
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
 from sentiment_hf.training.inputs import read_splits
 
@@ -39,7 +38,6 @@ class _Parser(argparse.ArgumentParser):
 
 @exits_cleanly
 def main(words: Sequence[str]) -> int:
-    keep_freed_memory()
     log_to_stderr()
     parser = _Parser(add_help=False, allow_abbrev=False)
     add_clean_options(parser)
