@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -115,9 +114,14 @@ def setting_effects(settings: Sequence[FoundSetting], baseline: FoundSetting) ->
 
 
 def axis_values(settings: Sequence[FoundSetting], baseline: FoundSetting) -> list[AxisValue]:
-    """Every value of every key that was varied, key by key, the best by dev first."""
+    """Every value of every key that was varied by itself, key by key, the best by dev first.
+
+    A key of which no two settings differ in it alone came along with others; the mean of its values would say what
+    those did.
+    """
     values: list[AxisValue] = []
-    for key in tqdm(baseline.axes, unit="key", desc="Comparing values", leave=False):
+    keys = [key for key in baseline.axes if _varied_alone(key, settings)]
+    for key in tqdm(keys, unit="key", desc="Comparing values", leave=False):
         groups: dict[str, list[FoundSetting]] = {}
         for setting in settings:
             groups.setdefault(as_word(setting.axes[key]), []).append(setting)
@@ -156,14 +160,23 @@ def _pairs_along(
     key: str, first: Sequence[FoundSetting], second: Sequence[FoundSetting]
 ) -> list[tuple[FoundRun, FoundRun]]:
     """Runs that differ in this key alone."""
-
-    def rest(setting: FoundSetting) -> dict[str, Any]:
-        return {name: value for name, value in setting.axes.items() if name != key}
-
-    runs = {(repr(rest(setting)), run.seed): run for setting in first for run in setting.runs}
+    runs = {(_without(key, setting), run.seed): run for setting in first for run in setting.runs}
     return [
-        (runs[repr(rest(setting)), run.seed], run)
+        (runs[_without(key, setting), run.seed], run)
         for setting in second
         for run in setting.runs
-        if (repr(rest(setting)), run.seed) in runs
+        if (_without(key, setting), run.seed) in runs
     ]
+
+
+def _varied_alone(key: str, settings: Sequence[FoundSetting]) -> bool:
+    """Whether two settings differ in this key and in no other."""
+    values: dict[str, set[str]] = {}
+    for setting in settings:
+        values.setdefault(_without(key, setting), set()).add(as_word(setting.axes[key]))
+    return any(len(different) > 1 for different in values.values())
+
+
+def _without(key: str, setting: FoundSetting) -> str:
+    """All but one key of a setting, as one word to compare by."""
+    return repr({name: value for name, value in setting.axes.items() if name != key})

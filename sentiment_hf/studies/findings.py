@@ -20,7 +20,7 @@ class Findings:
         baseline: which of them the others are measured against.
         best: the one with the best mean dev score.
         effects: of each other setting, by its name, where it can be told.
-        axes: values of the keys that were varied.
+        axes: values of the keys that were varied by themselves.
         skipped: runs that are left out, with the reason.
     """
 

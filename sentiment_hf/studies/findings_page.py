@@ -157,9 +157,14 @@ def _settings_table(findings: Findings, split: str) -> str:
 
 
 def _axes_part(findings: Findings) -> list[str]:
-    if not findings.axes:
+    if not findings.baseline.axes:
         return ["The runs differ in nothing but the seed."]
-    lines = []
+    lines, alone = [], {value.key for value in findings.axes}
+    together = [key for key in findings.baseline.axes if key not in alone]
+    note = f"Changed along with other keys only, so that nothing is said of them: {', '.join(together)}."
+    others = [note] if together else []
+    if not findings.axes:
+        return others
     for value in findings.axes:
         told = (
             [_points(value.effect), f"{value.effect.adjusted:.3f}", value.effect.verdict] if value.effect else ["–"] * 3
@@ -168,7 +173,7 @@ def _axes_part(findings: Findings) -> list[str]:
         lines.append([value.key, value.value, str(value.settings), best, *told])
     note = "Effect: against the baseline's value, in runs that differ in this key alone; – where it is that value, or "
     note += "where no such runs are there. p-values are adjusted for the number of values."
-    return [table(["key", "value", "settings", "dev macro-F1", "effect", "p", "verdict"], lines), note]
+    return [table(["key", "value", "settings", "dev macro-F1", "effect", "p", "verdict"], lines), note, *others]
 
 
 def _failures(findings: Findings, drawn: dict[str, str], examples: int) -> list[str]:

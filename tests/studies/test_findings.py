@@ -121,6 +121,22 @@ def test_what_helps_is_told_from_what_does_not(sweep):
     assert values["max_length", "128"].settings == 2
 
 
+def test_a_key_that_only_came_along_with_another_is_named_and_not_judged(tmp_path):
+    pytest.importorskip("matplotlib", reason="needs the plots extra")
+    for truncation, batch, length in (("right", 16, 128), ("right", 16, 256), ("sliding", 4, 256)):
+        for seed in (42, 43):
+            keys = {"truncation": truncation, "per_device_train_batch_size": batch, "max_length": length}
+            write_run(tmp_path / "runs" / f"{truncation}-{length}" / str(seed), keys, seed, 0.8)
+    settings, _ = read(tmp_path / "runs")
+    assert {value.key for value in axis_values(settings, settings[0])} == {"max_length"}
+    write_findings(find_out("x", settings, []), tmp_path / "f.md", examples=0)
+    page = (tmp_path / "f.md").read_text(encoding="utf-8")
+    together = next(line for line in page.splitlines() if line.startswith("Changed along with other keys only"))
+    assert "max_length" not in together
+    assert "per_device_train_batch_size" in together
+    assert "truncation" in together
+
+
 def test_the_report_stands_alone_and_shows_what_texts_it_is_told_to(sweep, tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="needs the plots extra")
     output = tmp_path / "report" / "findings.md"
