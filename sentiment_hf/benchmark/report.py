@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 BASELINE = "transformers pipeline, FP32, batch 32"
 _COLUMNS = ("system", "reviews/s", "ms/review", "× pipeline")
 _LAST = ("size MB", "peak MB", "accuracy", "share of limit")
+_MARKERS = "osD^v"
 
 
 def result_table(result: dict[str, Any]) -> Table:
@@ -51,14 +52,19 @@ def accuracy_latency_plot(result: dict[str, Any], path: Path) -> None:
         MissingExtraError: matplotlib is not installed.
     """
     figure = new_figure(figsize=(8, 5))
+    from matplotlib.ticker import LogLocator
+
     axes = figure.subplots()
     rows = [row for row in result["rows"] if row["reviews_per_s"] is not None]
     for place, row in enumerate(rows):
-        axes.scatter(
-            1000 / row["reviews_per_s"], 100 * row["accuracy"], s=60, color=f"C{place % 10}", label=row["name"]
-        )
+        # Ten colours, then the same in another shape.
+        look = {"color": f"C{place % 10}", "marker": _MARKERS[place // 10 % len(_MARKERS)], "label": row["name"]}
+        axes.scatter(1000 / row["reviews_per_s"], 100 * row["accuracy"], s=60, **look)
     axes.axvline(result["limit"]["ms_per_review"], linestyle=":", color="grey", label="products alone")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("milliseconds a review, strings in and labels out")
     axes.set_ylabel("accuracy, %")
     axes.grid(alpha=0.3)
