@@ -52,7 +52,7 @@ def accuracy_latency_plot(result: dict[str, Any], path: Path) -> None:
         MissingExtraError: matplotlib is not installed.
     """
     figure = new_figure(figsize=(8, 5))
-    from matplotlib.ticker import LogLocator
+    from matplotlib.ticker import LogLocator  # after new_figure, which says what to install where it is missing
 
     axes = figure.subplots()
     rows = [row for row in result["rows"] if row["reviews_per_s"] is not None]

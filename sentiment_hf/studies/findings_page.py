@@ -161,8 +161,8 @@ def _axes_part(findings: Findings) -> list[str]:
         return ["The runs differ in nothing but the seed."]
     lines, alone = [], {value.key for value in findings.axes}
     together = [key for key in findings.baseline.axes if key not in alone]
-    note = f"Changed along with other keys only, so that nothing is said of them: {', '.join(together)}."
-    others = [note] if together else []
+    named = f"Changed along with other keys only, so that nothing is said of them: {', '.join(together)}."
+    others = [named] if together else []
     if not findings.axes:
         return others
     for value in findings.axes:
