@@ -40,6 +40,7 @@ class Endpoint:
 
     scores_words = False
     concurrency = 1024
+    takes_batches = False
 
     def __init__(
         self,

@@ -12,13 +12,15 @@ from typing import Any
 import pandas as pd
 from jinja2 import Template
 
+from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.matching import matching_key
 from sentiment_hf.enrich.llm import LanguageModel
 from sentiment_hf.enrich.prompts import CLOSE, ENDING, OPEN, TEMPLATES, delimited, load_template, render
 from sentiment_hf.enrich.questions import Question, Reply, fields_of, object_schema
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.strict_yaml import load_yaml
 
-VARIABLES = ("text", "label", "target", "labels")
+VARIABLES = ("text", "label", "target", "target_name", "labels")
 BUILT_IN = ("irony", "negation", "contrast", "comparison", "implicit", "reasons")
 # Those of them that any task can use; the others write praise and blame.
 FOR_ANY_TASK = ("comparison", "reasons")
@@ -26,7 +28,9 @@ SAME, ANY, AMBIGUOUS = "same", "any", "ambiguous"
 TEMPERATURE = 0.8
 _RULE = re.compile(r"\A\s*\{#(.*?)#\}", re.DOTALL)
 _TWO_LINES = re.compile(r"理由[:：]\s*(?P<reasons>[^\n]+)\n+\s*改写[:：]\s*(?P<text>[^\n]+)")
+_CUE = re.compile(r"^(改写|评论)[:：]\s*")
 _QUOTES = " \t\"'“”「」"
+REPEATS = "repeats the template"
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,12 @@ class Recast:
     Attributes:
         name: of the file, without its ending.
         template: with the variables `text` (between its marks), `label` and `target` (words of the old and the new
-            label) and `labels`.
+            label), `target_name` (name of the new one) and `labels` (all words).
         labels: label of a row -> label of what is written; rows with other labels are not used.
         ambiguous: whether it takes rows alone that the classifier is unsure of.
         reasons: whether reasons come with the text.
         digest: of the file.
+        source: the file's text, with the examples that it shows.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Recast:
     ambiguous: bool
     reasons: bool
     digest: str
+    source: HeldOutTexts
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Written:
         template: by which it was written.
         prompt_hash: digest of the prompt.
         explanation: reasons, or "".
-        failed: why there is no text; "" where there is one.
+        failed: why there is no text, or none of use; "" where there is one.
     """
 
     row: int
@@ -113,7 +119,8 @@ def load_recast(name: str, labels: Sequence[str]) -> Recast:
         remedy = "Name the task with --task, or leave the template out."
         raise InputError(f"the labels {', '.join(labels)} in the rule of {path.name}", found, remedy)
     digest = hashlib.sha256(source.encode()).hexdigest()[:12]
-    return Recast(path.stem, template, mapping, asked["rows"] == AMBIGUOUS, bool(asked.get("reasons")), digest)
+    shown = HeldOutTexts([source])
+    return Recast(path.stem, template, mapping, asked["rows"] == AMBIGUOUS, bool(asked.get("reasons")), digest, shown)
 
 
 def write_texts(
@@ -138,11 +145,13 @@ def write_texts(
                 "text": delimited(text),
                 "label": words[label],
                 "target": words[target],
+                "target_name": target,
                 "labels": list(words.values()),
             }
             prompt = render(recast.template, values)
             schema = None if llm.answerer.scores_words else _schema(recast)
-            question = Question(prompt, schema=schema, temperature=TEMPERATURE, seed=seed)
+            lines = 2 if recast.reasons else 1
+            question = Question(prompt, schema=schema, temperature=TEMPERATURE, seed=seed, lines=lines)
             asked.append((row, recast, target, question))
     replies = llm.ask_all([question for *_, question in asked], "Writing")
     return [
@@ -160,6 +169,9 @@ def _read(reply: Reply, row: int, recast: Recast, target: str, question: Questio
     fields = _fields(reply, recast, question) if not reply.failed else None
     text = _bare(fields["text"]) if fields else ""
     failed = reply.failed or ("" if text else "an answer that holds no text")
+    if recast.source.match(matching_key(text)) is not None:
+        # A small model says the template's examples over again.
+        failed = failed or REPEATS
     explanation = " ".join(fields.get("reasons", "").split()) if fields else ""
     digest = hashlib.sha256(question.prompt.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return Written(row, text, target, f"{recast.name}@{recast.digest}", digest, explanation, failed)
@@ -177,4 +189,5 @@ def _fields(reply: Reply, recast: Recast, question: Question) -> Mapping[str, st
 
 
 def _bare(text: str) -> str:
-    return " ".join(text.replace(OPEN, "").replace(CLOSE, "").split()).strip(_QUOTES)
+    plain = " ".join(text.replace(OPEN, "").replace(CLOSE, "").split())
+    return _CUE.sub("", plain).strip(_QUOTES)

@@ -8,12 +8,12 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from tqdm import tqdm
 
 from sentiment_hf.enrich.cache import AnswerCache
-from sentiment_hf.enrich.questions import Answerer, Question, Reply, fields_of
+from sentiment_hf.enrich.questions import Answerer, BatchAnswerer, Question, Reply, fields_of
 from sentiment_hf.exceptions import InputError, ended_by_sigterm
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class LanguageModel:
     Args:
         answerer: who is asked.
         cache: where answers are kept and looked up.
-        concurrency: questions under way at a time.
+        concurrency: questions under way at a time; of a local model those that are written to together.
         per_minute: questions a minute at most; None for no limit.
     """
 
@@ -74,6 +74,7 @@ class LanguageModel:
     ) -> None:
         self.answerer, self.cache, self.usage = answerer, cache, Usage()
         self.concurrency = min(concurrency, answerer.concurrency)
+        self.batch_size = concurrency if answerer.takes_batches else 1
         self._interval = 0.0 if per_minute is None else 60 / per_minute
         self._next_turn = 0.0
         self._failures = 0
@@ -96,12 +97,12 @@ class LanguageModel:
         bar = tqdm(total=len(different), initial=len(different) - len(open_questions), desc=desc, unit="question")
         with bar, ended_by_sigterm(), ThreadPoolExecutor(self.concurrency) as pool:
             try:
-                futures = {pool.submit(self._ask, question): question for question in open_questions}
+                futures = {pool.submit(self._ask, batch): batch for batch in self._batches(open_questions)}
                 for future in as_completed(futures):
-                    reply = future.result()
-                    if reply.failed:
-                        failed[futures[future].key(self.answerer.name)] = reply
-                    bar.update()
+                    for question, reply in zip(futures[future], future.result(), strict=True):
+                        if reply.failed:
+                            failed[question.key(self.answerer.name)] = reply
+                        bar.update()
             except BaseException:
                 self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -110,8 +111,30 @@ class LanguageModel:
         self.usage.abstained += sum(bool(reply.failed) for reply in replies)
         return replies
 
-    def _ask(self, question: Question) -> Reply:
-        reply = self._answer(question)
+    def _batches(self, questions: Sequence[Question]) -> list[list[Question]]:
+        """Single questions, or those that an answerer takes together: of like length, so that none waits for long."""
+        size = self.batch_size
+        alone = [size == 1 or bool(question.words) or question.schema is not None for question in questions]
+        batches = [[question] for question, single in zip(questions, alone, strict=True) if single]
+        together = [question for question, single in zip(questions, alone, strict=True) if not single]
+        together.sort(key=lambda question: len(question.prompt))
+        return batches + [together[start : start + size] for start in range(0, len(together), size)]
+
+    def _ask(self, batch: Sequence[Question]) -> list[Reply]:
+        if len(batch) == 1:
+            replies = [self._answer(batch[0])]
+        else:
+            self._take_turn()
+            replies = cast(BatchAnswerer, self.answerer).ask_batch(batch)
+        hopeless = [self._keep(question, reply) for question, reply in zip(batch, replies, strict=True)]
+        if any(hopeless):
+            found = f"{FAILURES_IN_A_ROW} x {replies[hopeless.index(True)].failed}"
+            remedy = "What was answered so far is kept; start again when it is mended."
+            raise InputError(f"answers from {self.answerer.name}", found, remedy)
+        return replies
+
+    def _keep(self, question: Question, reply: Reply) -> bool:
+        """Count a reply, and keep it if it is one; whether too many in a row were none."""
         with self._lock:
             self.usage.asked += 1
             self.usage.prompt_tokens += reply.prompt_tokens
@@ -122,10 +145,7 @@ class LanguageModel:
             hopeless = self._failures >= FAILURES_IN_A_ROW
         if answered:
             self.cache.add(question, reply)
-        if hopeless:
-            remedy = "What was answered so far is kept; start again when it is mended."
-            raise InputError(f"answers from {self.answerer.name}", f"{FAILURES_IN_A_ROW} x {reply.failed}", remedy)
-        return reply
+        return hopeless
 
     def _answer(self, question: Question) -> Reply:
         """One question until its answer follows its schema, or too often."""

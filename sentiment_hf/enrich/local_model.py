@@ -13,11 +13,15 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
+    LogitsProcessorList,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    StoppingCriteriaList,
 )
 
+from sentiment_hf.enrich.prefix_cache import PrefixCache
 from sentiment_hf.enrich.questions import Question, Reply, Wait
+from sentiment_hf.enrich.sampling import EndOfText, SeededSampler
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.modeling.loading import TOKENIZER_FILES, check_folder, not_loadable
 
@@ -39,11 +43,13 @@ class LocalModel:
     """
 
     scores_words = True
-    # The model is one; threads would only wait for each other.
+    # The model is one: threads would only wait for each other.
     concurrency = 1
+    takes_batches = True
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str) -> None:
         self.model, self.tokenizer, self.name = model, tokenizer, name
+        self._prefixes = PrefixCache(model)
 
     @classmethod
     def from_pretrained(cls, model: str, load_in_4bit: bool = False) -> LocalModel:
@@ -95,26 +101,47 @@ class LocalModel:
     @torch.no_grad()
     def ask(self, question: Question, wait: Wait) -> Reply:
         """Log-likelihoods of the question's words, or an answer in words."""
-        if question.words:
-            prompt = self.tokenizer(question.prompt)["input_ids"]
-            endings = [self.tokenizer(word, add_special_tokens=False)["input_ids"] for word in question.words]
-            if self._exceeds(len(prompt) + max(map(len, endings))):
-                return Reply(prompt_tokens=len(prompt), failed=TOO_LONG)
-            scores = self.score(prompt, question.words)
-            return Reply(scores=tuple(scores), prompt_tokens=len(prompt))
-        ids = self._chat(question)
-        if self._exceeds(len(ids) + question.max_tokens):
-            return Reply(prompt_tokens=len(ids), failed=TOO_LONG)
-        torch.manual_seed(question.seed)
-        sampling = {"do_sample": True, "temperature": question.temperature} if question.temperature > 0 else {}
+        if not question.words:
+            return self.ask_batch([question])[0]
+        prompt = self.tokenizer(question.prompt)["input_ids"]
+        endings = [self.tokenizer(word, add_special_tokens=False)["input_ids"] for word in question.words]
+        if self._exceeds(len(prompt) + max(map(len, endings))):
+            return Reply(prompt_tokens=len(prompt), failed=TOO_LONG)
+        return Reply(scores=tuple(self.score(prompt, question.words)), prompt_tokens=len(prompt))
+
+    @torch.no_grad()
+    def ask_batch(self, questions: Sequence[Question]) -> list[Reply]:
+        """Answers in words, written together: on a GPU, and on a CPU too, a batch takes little longer than one text.
+
+        What is written to a question does not depend on the others (see `SeededSampler`), but for rounding.
+        """
+        prompts = [self._chat(question) for question in questions]
+        replies = [Reply(prompt_tokens=len(ids), failed=TOO_LONG) for ids in prompts]
+        fitting = [
+            place
+            for place, (ids, question) in enumerate(zip(prompts, questions, strict=True))
+            if not self._exceeds(len(ids) + question.max_tokens)
+        ]
+        if not fitting:
+            return replies
+        asked = [questions[place] for place in fitting]
+        inputs = self._tensors([prompts[place] for place in fitting], left=True)
+        length = inputs["input_ids"].shape[1]
+        sampler = LogitsProcessorList([SeededSampler(asked)])
+        limits = EndOfText(self.tokenizer, length, asked)
         written = self.model.generate(
-            **self._tensors([ids]),
-            max_new_tokens=question.max_tokens,
+            **inputs,
+            max_new_tokens=max(question.max_tokens for question in asked),
             pad_token_id=self._padding,
-            **({"do_sample": False} | sampling),
-        )[0][len(ids) :]
-        text = self.tokenizer.decode(written, skip_special_tokens=True)
-        return Reply(text.strip(), prompt_tokens=len(ids), completion_tokens=len(written))
+            do_sample=False,
+            logits_processor=sampler,
+            stopping_criteria=StoppingCriteriaList([limits]),
+        )[:, length:]
+        for place, ids, count in zip(fitting, written, limits.counts(written, self._ends), strict=True):
+            text = self.tokenizer.decode(ids[:count], skip_special_tokens=True)
+            tokens = replies[place].prompt_tokens
+            replies[place] = Reply(text.strip(), prompt_tokens=tokens, completion_tokens=count)
+        return replies
 
     @torch.no_grad()
     def score(self, prompt: Sequence[int], words: Sequence[str]) -> list[float]:
@@ -123,8 +150,12 @@ class LocalModel:
         longest = max(map(len, endings))
         # What stands at a place is said by the logits of the place before; the last token is only ever said.
         rows = [list(prompt)] if longest == 1 else [[*prompt, *ending[:-1]] for ending in endings]
+        states, known = self._prefixes.states(prompt, len(rows))
+        inputs = self._tensors(rows)
+        inputs["input_ids"] = inputs["input_ids"][:, known:]
         # Logits of a vocabulary of a quarter of a million cost more than the model itself.
-        logits = self.model(**self._tensors(rows), **self._last_logits(longest)).logits[:, -longest:].float()
+        options = {**self._last_logits(longest), **({} if states is None else {"past_key_values": states})}
+        logits = self.model(**inputs, **options).logits[:, -longest:].float()
         scores = []
         for row, ending in enumerate(endings):
             log_p = logits[0 if longest == 1 else row, : len(ending)].log_softmax(dim=-1)
@@ -154,11 +185,21 @@ class LocalModel:
         tokenizer = self.tokenizer
         return tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id or 0
 
-    def _tensors(self, rows: Sequence[Sequence[int]]) -> dict[str, torch.Tensor]:
-        # On the right, so that the places of a causal model's tokens do not move.
+    @property
+    def _ends(self) -> list[int]:
+        """Tokens that end what is written."""
+        ends = self.model.generation_config.eos_token_id if self.model.generation_config is not None else None
+        return list(ends) if isinstance(ends, (list, tuple)) else [] if ends is None else [ends]
+
+    def _tensors(self, rows: Sequence[Sequence[int]], left: bool = False) -> dict[str, torch.Tensor]:
+        """Ids and mask, filled up on the right, so that no token's place moves, or on the left, to go on writing."""
         length = max(map(len, rows))
-        ids = torch.tensor([[*row, *[self._padding] * (length - len(row))] for row in rows])
-        mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
+        filled, known = [], []
+        for row in rows:
+            rest = length - len(row)
+            filled.append([self._padding] * rest + list(row) if left else list(row) + [self._padding] * rest)
+            known.append([0] * rest + [1] * len(row) if left else [1] * len(row) + [0] * rest)
+        ids, mask = torch.tensor(filled), torch.tensor(known)
         return {"input_ids": ids.to(self.model.device), "attention_mask": mask.to(self.model.device)}
 
 

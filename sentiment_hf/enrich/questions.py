@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ class Question:
         schema: JSON schema of an object that the answer has to follow: its `properties` are strings, with `enum` where
             few will do, and numbers between `minimum` and `maximum`; all are required.
         max_tokens: of the answer.
+        lines: that are wanted of it; a local model writes no further. 0 for what it takes.
         temperature: 0 takes the likeliest token.
         seed: another seed is another request, also where it changes nothing else.
     """
@@ -32,6 +33,7 @@ class Question:
     words: tuple[str, ...] = ()
     schema: Mapping[str, Any] | None = None
     max_tokens: int = 256
+    lines: int = 0
     temperature: float = 0.0
     seed: int = 0
 
@@ -66,14 +68,22 @@ class Answerer(Protocol):
     Attributes:
         name: of the model; answers are kept under it.
         scores_words: whether it can say how likely given words are; without that it is asked for JSON.
-        concurrency: questions that it takes at a time at most.
+        concurrency: questions that it takes at a time at most, each in a thread of its own.
+        takes_batches: whether it is a `BatchAnswerer`.
     """
 
     name: str
     scores_words: bool
     concurrency: int
+    takes_batches: bool
 
     def ask(self, question: Question, wait: Wait) -> Reply: ...
+
+
+class BatchAnswerer(Answerer, Protocol):
+    """One that answers several questions without `words` and `schema` faster together than one by one."""
+
+    def ask_batch(self, questions: Sequence[Question]) -> list[Reply]: ...
 
 
 def fields_of(text: str, schema: Mapping[str, Any]) -> dict[str, Any] | None:

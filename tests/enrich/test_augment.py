@@ -57,6 +57,7 @@ def test_templates_name_the_label_that_they_ask_for(name):
             "text": delimited("早餐一般"),
             "label": words[given],
             "target": words[target],
+            "target_name": target,
             "labels": list(words.values()),
         }
         prompt = recast.template.render(**values)
@@ -78,7 +79,7 @@ def test_templates_with_mistakes(tmp_path):
             "{#\nlabels: {negative: angry}\nrows: any\n#}{{ text }}",
             "labels negative, positive in .*, found angry",
         ),
-        (rule + "{{ txt }} {{ lable }}", "variables text, label, target, labels in .*, found lable, txt"),
+        (rule + "{{ txt }} {{ lable }}", "variables text, label, target, target_name, labels in .*, found lable, txt"),
         (rule + "{{ label }}", "the variable text in .*, found none"),
         (rule + "{{ text", "a Jinja template in .* in line"),
     ):

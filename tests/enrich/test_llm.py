@@ -1,18 +1,15 @@
 import json
 import logging
 import shutil
-import sys
 import time
 
 import pytest
-import torch
 
 from sentiment_hf.enrich.cache import AnswerCache
 from sentiment_hf.enrich.endpoint import Endpoint
 from sentiment_hf.enrich.llm import MALFORMED, MALFORMED_RETRIES, LanguageModel
-from sentiment_hf.enrich.local_model import LocalModel
 from sentiment_hf.enrich.questions import Question, fields_of, object_schema
-from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.exceptions import InputError
 from tests.enrich.llm_server import KEY, LlmServer
 
 SCHEMA = object_schema(
@@ -227,94 +224,6 @@ def test_a_cache_of_another_model_and_one_cut_short(client, tmp_path):
 )
 def test_schema(text, fits):
     assert (fields_of(text, SCHEMA) is not None) is fits
-
-
-def test_a_local_model_scores_words_as_its_logits_say(llm_folder):
-    local = LocalModel.from_pretrained(str(llm_folder))
-    words = ("好", "非常差", "x")
-    prompt = local.tokenizer("房间")["input_ids"]
-    reply = local.ask(Question("房间", words=words), lambda seconds: None)
-    assert reply.prompt_tokens == len(prompt)
-    for word, score in zip(words, reply.scores, strict=True):
-        ending = local.tokenizer(word)["input_ids"]
-        total, ids = 0.0, list(prompt)
-        for token in ending:
-            with torch.no_grad():
-                logits = local.model(torch.tensor([ids])).logits[0, -1]
-            total += float(logits.log_softmax(-1)[token])
-            ids.append(token)
-        assert score == pytest.approx(total, abs=1e-4)
-
-
-def test_a_local_model_writes_the_same_again(llm_folder):
-    local = LocalModel.from_pretrained(str(llm_folder))
-    asked = [Question("早餐", max_tokens=8, temperature=heat, seed=seed) for heat, seed in ((0, 0), (1.0, 1), (1.0, 2))]
-    answers = [local.ask(question, lambda seconds: None) for question in asked]
-    assert answers == [local.ask(question, lambda seconds: None) for question in asked]
-    assert answers[1].text != answers[2].text
-    assert all(0 < answer.completion_tokens <= 8 for answer in answers)
-
-
-def test_local_models_that_cannot_be_loaded(tmp_path, llm_folder, model_folder):
-    bare = tmp_path / "bare"
-    bare.mkdir()
-    for name in ("config.json", "model.safetensors"):
-        (bare / name).write_bytes((llm_folder / name).read_bytes())
-    for model, message in (
-        (str(bare), "a tokenizer in .*, found config.json, model.safetensors"),
-        (str(model_folder), "the weights of a causal model in .*, found none for cls"),
-        (str(tmp_path / "none"), "nothing there"),
-        (str(tmp_path / "none.gguf"), "a GGUF file at"),
-    ):
-        with pytest.raises(InputError, match=message):
-            LocalModel.from_pretrained(model)
-    (tmp_path / "bad.gguf").write_bytes(b"no gguf")
-    with pytest.raises(InputError, match="a causal model and its tokenizer"):
-        LocalModel.from_pretrained(str(tmp_path / "bad.gguf"))
-
-
-def test_a_local_model_in_four_bits(llm_folder, monkeypatch):
-    pytest.importorskip("bitsandbytes", reason="needs the 4bit extra")
-    whole, packed = LocalModel.from_pretrained(str(llm_folder)), LocalModel.from_pretrained(str(llm_folder), True)
-    assert packed.name == f"{whole.name} in 4 bits", "its answers are its own"
-    weight = packed.model.model.layers[0].mlp.up_proj.weight
-    assert weight.dtype == torch.uint8
-    assert weight.numel() == whole.model.model.layers[0].mlp.up_proj.weight.numel() / 2
-    question = Question("房间", words=("好", "非常差"))
-    scores = [local.ask(question, lambda seconds: None).scores for local in (whole, packed)]
-    assert scores[0] != scores[1]
-    assert scores[0] == pytest.approx(scores[1], rel=0.3)
-
-
-def test_four_bits_need_weights_and_a_package(llm_folder, tmp_path, monkeypatch):
-    (tmp_path / "model.gguf").write_bytes(b"")
-    with pytest.raises(InputError, match="weights that are not quantized for 4 bits, found a GGUF file"):
-        LocalModel.from_pretrained(str(tmp_path / "model.gguf"), load_in_4bit=True)
-    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'sentiment_hf\[4bit\]'"):
-        LocalModel.from_pretrained(str(llm_folder), load_in_4bit=True)
-
-
-def test_weights_of_one_size_have_names_of_their_own(llm_folder, tmp_path):
-    names = []
-    for number in range(2):
-        folder = tmp_path / str(number) / "final"
-        shutil.copytree(llm_folder, folder)
-        local = LocalModel.from_pretrained(str(folder))
-        with torch.no_grad():
-            local.model.lm_head.weight += number
-        local.model.save_pretrained(folder)
-        names.append(LocalModel.from_pretrained(str(folder)).name)
-    assert names[0] != names[1]
-    assert all(name.startswith("final (") for name in names)
-
-
-def test_what_is_longer_than_the_model_is_not_answered(llm_folder):
-    local = LocalModel.from_pretrained(str(llm_folder))
-    local.model.config.max_position_embeddings = 20
-    for asked in (Question("房" * 50, words=("好",)), Question("房" * 50), Question("房", max_tokens=50)):
-        assert local.ask(asked, lambda seconds: None).failed == "longer than the model reads"
-    assert not local.ask(Question("房", words=("好",)), lambda seconds: None).failed
 
 
 def test_answers_in_the_file_are_readable(client, tmp_path):
