@@ -16,6 +16,15 @@ _HAN = re.compile("[一-鿿]")
 _LETTER = re.compile(r"[^\W\d_]")
 MIN_LENGTH, MAX_LENGTH = 4, 300
 MIN_HAN = 0.5
+# A model that has lost its way says the same over and over: so many characters, so many times.
+LOOP_LENGTH, LOOPS = 6, 4
+
+
+def repeats_itself(text: str) -> bool:
+    """Whether some characters stand in a text again and again, as a small model writes that has lost its way."""
+    starts = range(len(text) - LOOP_LENGTH + 1)
+    counts = Counter(text[start : start + LOOP_LENGTH] for start in starts)
+    return bool(counts) and max(counts.values()) >= LOOPS
 
 
 @dataclass
@@ -56,6 +65,8 @@ class TextFilter:
         letters = _LETTER.findall(text)
         if not letters or len(_HAN.findall(text)) < self.min_han * len(letters):
             return "another language"
+        if repeats_itself(text):
+            return "says the same over and over"
         key = matching_key(text)
         match = self.evaluation.match(key)
         if match is not None:

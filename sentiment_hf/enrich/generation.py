@@ -30,7 +30,7 @@ _RULE = re.compile(r"\A\s*\{#(.*?)#\}", re.DOTALL)
 _TWO_LINES = re.compile(r"理由[:：]\s*(?P<reasons>[^\n]+)\n+\s*改写[:：]\s*(?P<text>[^\n]+)")
 _CUE = re.compile(r"^(改写|评论)[:：]\s*")
 _QUOTES = " \t\"'“”「」"
-REPEATS = "repeats the template"
+REPEATS, CUT_SHORT = "repeats the template", "longer than was asked for"
 
 
 @dataclass(frozen=True)
@@ -172,6 +172,8 @@ def _read(reply: Reply, row: int, recast: Recast, target: str, question: Questio
     if recast.source.match(matching_key(text)) is not None:
         # A small model says the template's examples over again.
         failed = failed or REPEATS
+    if question.schema is None and reply.completion_tokens >= question.max_tokens:
+        failed = failed or CUT_SHORT
     explanation = " ".join(fields.get("reasons", "").split()) if fields else ""
     digest = hashlib.sha256(question.prompt.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return Written(row, text, target, f"{recast.name}@{recast.digest}", digest, explanation, failed)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
 
+from sentiment_hf.enrich.filters import repeats_itself
 from sentiment_hf.enrich.questions import Question
 
 # As transformers samples where a model's config says nothing else.
@@ -43,7 +44,7 @@ class SeededSampler(LogitsProcessor):
 
 
 class EndOfText(StoppingCriteria):
-    """Ends each row of a batch once it holds the lines, or the tokens, that its question asks for.
+    """Ends each row of a batch once it holds the lines, or the tokens, that its question asks for, or goes in circles.
 
     Args:
         tokenizer: of the model.
@@ -62,7 +63,8 @@ class EndOfText(StoppingCriteria):
         for row, (question, text) in enumerate(zip(self.questions, texts, strict=True)):
             # The last line is whole when another one has begun.
             whole = sum(bool(line.strip()) for line in text.split("\n")[:-1])
-            if self.ended_at[row] is None and (0 < question.lines <= whole or written.shape[1] >= question.max_tokens):
+            done = 0 < question.lines <= whole or written.shape[1] >= question.max_tokens
+            if self.ended_at[row] is None and (done or (question.lines > 0 and repeats_itself(text))):
                 self.ended_at[row] = written.shape[1]
         return torch.tensor([place is not None for place in self.ended_at], device=input_ids.device)
 

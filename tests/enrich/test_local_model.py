@@ -194,3 +194,22 @@ def test_questions_to_a_local_model_are_asked_in_batches(llm_folder, tmp_path, m
         sizes.clear()
         assert LanguageModel(local, cache, concurrency=4).ask_all([*asked, *scored], "Asking") == replies
         assert not sizes
+
+
+def test_a_text_that_goes_in_circles_ends(llm_folder, monkeypatch):
+    local = LocalModel.from_pretrained(str(llm_folder))
+    circle = local.tokenizer("真的非常好，")["input_ids"]
+    said = []
+
+    def says(input_ids, scores):
+        said.append(circle[len(said) % len(circle)])
+        scores = torch.full_like(scores, -1e9)
+        scores[:, said[-1]] = 0
+        return scores
+
+    monkeypatch.setattr("sentiment_hf.enrich.local_model.SeededSampler", lambda questions: says)
+    reply = local.ask(Question("早餐", max_tokens=200, lines=1), never)
+    assert reply.text == "真的非常好，" * 4
+    said.clear()
+    # An answer that is read in another way is as long as was asked for.
+    assert local.ask(Question("早餐", max_tokens=200), never).completion_tokens == 200
