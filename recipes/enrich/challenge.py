@@ -54,10 +54,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="rows with text, label, kind and pair")
     parser.add_argument("models", nargs="+", metavar="NAME=MODEL")
-    parser.add_argument(
-        "--written", nargs="+", default=[], metavar="FILE", help="written rows that models learned from"
-    )
-    args = parser.parse_args()
+    # One file each time: several in a row would take the models for files.
+    text = "written rows that models learned from; may be given several times"
+    parser.add_argument("--written", action="append", default=[], metavar="FILE", help=text)
+    args = parser.parse_intermixed_args()
     rows = read_table(args.data)
     if not {"text", "label", "kind", "pair"} <= set(rows.columns):
         found = ", ".join(map(str, rows.columns))

@@ -97,7 +97,8 @@ def add_llm_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--base_url", metavar="URL", help="OpenAI-compatible endpoint, such as http://localhost:8000/v1")
     text = "environment variable with the endpoint's key (OPENAI_API_KEY)"
     group.add_argument("--api_key_variable", default="OPENAI_API_KEY", metavar="NAME", help=text)
-    group.add_argument("--concurrency", type=int, default=8, metavar="N", help="requests under way at a time (8)")
+    text = "requests under way at a time, or texts that a local model writes together (8)"
+    group.add_argument("--concurrency", type=int, default=8, metavar="N", help=text)
     group.add_argument("--requests_per_minute", type=float, metavar="N", help="at most; default: no limit")
     group.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="for one answer (60)")
     group.add_argument("--retries", type=int, default=4, metavar="N", help="after 429, 5xx and silence (4)")

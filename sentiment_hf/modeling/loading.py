@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 
 from safetensors import safe_open
@@ -32,6 +33,8 @@ for _config in OWN_CONFIGS:
     # Saved models bring their code along, for environments without this package.
     _config.register_for_auto_class()
 
+# Characters of what transformers says that are shown.
+LONGEST_FOUND = 300
 # Fields of a config that are a dimension of some tensor.
 _SIZES = ("hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings", "type_vocab_size")
 # These count positions from padding_idx + 1, so that many rows of the table hold no position.
@@ -149,7 +152,8 @@ def not_loadable(what: str, model: str, error: Exception) -> InputError:
     """The first line of what transformers or the Hub said, as our error."""
     if isinstance(error, InputError):
         return error
-    first_line = (str(error).strip().splitlines() or [""])[0]
+    # Cut: transformers counts up every model that it knows.
+    first_line = textwrap.shorten((str(error).strip().splitlines() or [""])[0], LONGEST_FOUND, placeholder=" …")
     if not isinstance(error, OSError | ValueError):
         first_line = f"{type(error).__name__}: {first_line}"
     remedy = "Check the name and HF_ENDPOINT; without access to the Hub, give a folder that holds the model."

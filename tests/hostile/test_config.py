@@ -105,6 +105,15 @@ def test_what_is_said(saved, change, said):
         SentimentClassifier.from_pretrained(saved, "torch")(TEXTS)
 
 
+def test_what_is_said_of_an_unknown_model_can_be_read(saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "model")
+    (folder / "config.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(InputError, match="Unrecognized model") as error:
+        SentimentClassifier.from_pretrained(folder, "torch")
+    # transformers counts up hundreds.
+    assert len(str(error.value)) < 300 + 200 + len(str(folder))
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"{}", b"[1]", b'{"version": "1.0", "model": {"type": "WordPiece"}}', b"\xff"]
 )
