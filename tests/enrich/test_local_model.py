@@ -9,6 +9,7 @@ from sentiment_hf.enrich.cache import AnswerCache
 from sentiment_hf.enrich.llm import LanguageModel
 from sentiment_hf.enrich.local_model import LocalModel
 from sentiment_hf.enrich.questions import Question
+from sentiment_hf.enrich.sampling import SeededSampler
 from sentiment_hf.exceptions import InputError, MissingExtraError
 
 
@@ -146,16 +147,15 @@ def test_a_batch_is_written_as_each_alone(llm_folder):
     assert local.ask_batch([too_long])[0].failed
 
 
-def test_a_temperature_draws_as_often_as_the_model_says(llm_folder):
-    local = LocalModel.from_pretrained(str(llm_folder))
-    asked = [Question("房间", max_tokens=1, temperature=0.7, seed=seed) for seed in range(3000)]
-    local.tokenizer.decode = lambda ids, **kwargs: str(int(ids[0]))
-    drawn = [int(reply.text) for start in range(0, 3000, 500) for reply in local.ask_batch(asked[start : start + 500])]
-    with torch.no_grad():
-        logits = local.model(torch.tensor([local.tokenizer("房间")["input_ids"]])).logits[0, -1]
-    best = (logits / 0.7).topk(50)
+def test_a_temperature_draws_as_often_as_the_model_says():
+    logits = torch.randn(1, 80, generator=torch.Generator().manual_seed(0)) * 3
+    asked = [Question("房间", temperature=0.7, seed=seed) for seed in range(3000)]
+    drawn = SeededSampler(asked)(torch.empty(3000, 0), logits.expand(3000, -1)).argmax(dim=1).tolist()
+    best = (logits[0] / 0.7).topk(50)
     for token, share in list(zip(best.indices.tolist(), best.values.softmax(0).tolist(), strict=True))[:5]:
         assert drawn.count(token) / 3000 == pytest.approx(share, abs=4 * (share * (1 - share) / 3000) ** 0.5)
+    coldest = SeededSampler([Question("房间")])(torch.empty(1, 0), logits).argmax()
+    assert coldest == logits.argmax()
 
 
 def test_no_more_lines_are_written_than_are_wanted(llm_folder, monkeypatch):
