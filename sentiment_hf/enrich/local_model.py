@@ -111,7 +111,7 @@ class LocalModel:
 
     @torch.no_grad()
     def ask_batch(self, questions: Sequence[Question]) -> list[Reply]:
-        """Answers in words, written together: on a GPU, and on a CPU too, a batch takes little longer than one text.
+        """Answers in words, written together, so that the weights are read once for the next token of all of them.
 
         What is written to a question does not depend on the others (see `SeededSampler`), but for rounding.
         """
