@@ -32,7 +32,8 @@ class PrefixCache:
         None and 0 where nothing long enough was seen before. At least one token of the prompt is left to be read.
         """
         ids = list(prompt)
-        if self._prefix != ids[: len(self._prefix)] or not self._prefix or len(self._prefix) == len(ids):
+        known = len(self._prefix)
+        if not (0 < known < len(ids) and ids[:known] == self._prefix):
             common = _common(self._last, ids[:-1])
             self._prefix, self._states = (ids[:common], self._read(ids[:common])) if common >= SHORTEST else ([], None)
         self._last = ids
