@@ -156,16 +156,21 @@ def mean_dev(setting: FoundSetting) -> float:
     return mean(map(dev_score, setting.runs))
 
 
+def mean_held_out(setting: FoundSetting) -> float:
+    """Its mean score on the held-out rows, which chooses nothing."""
+    return mean(float(run.model_scores[METRIC]) for run in setting.runs)
+
+
 def _pairs_along(
     key: str, first: Sequence[FoundSetting], second: Sequence[FoundSetting]
 ) -> list[tuple[FoundRun, FoundRun]]:
     """Runs that differ in this key alone."""
-    runs = {(_without(key, setting), run.seed): run for setting in first for run in setting.runs}
+    runs = {(setting.without(key), run.seed): run for setting in first for run in setting.runs}
     return [
-        (runs[_without(key, setting), run.seed], run)
+        (runs[setting.without(key), run.seed], run)
         for setting in second
         for run in setting.runs
-        if (_without(key, setting), run.seed) in runs
+        if (setting.without(key), run.seed) in runs
     ]
 
 
@@ -173,10 +178,5 @@ def _varied_alone(key: str, settings: Sequence[FoundSetting]) -> bool:
     """Whether two settings differ in this key and in no other."""
     values: dict[str, set[str]] = {}
     for setting in settings:
-        values.setdefault(_without(key, setting), set()).add(as_word(setting.axes[key]))
+        values.setdefault(setting.without(key), set()).add(as_word(setting.axes[key]))
     return any(len(different) > 1 for different in values.values())
-
-
-def _without(key: str, setting: FoundSetting) -> str:
-    """All but one key of a setting, as one word to compare by."""
-    return repr({name: value for name, value in setting.axes.items() if name != key})

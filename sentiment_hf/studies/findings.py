@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.studies.effects import AxisValue, Effect, axis_values, mean_dev, setting_effects
 from sentiment_hf.studies.found_runs import FoundSetting
+from sentiment_hf.studies.grid import Grid, find_grid
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Findings:
         best: the one with the best mean dev score.
         effects: of each other setting, by its name, where it can be told.
         axes: values of the keys that were varied by themselves.
+        grid: one key against the rest, where every combination was tried.
         skipped: runs that are left out, with the reason.
     """
 
@@ -30,6 +32,7 @@ class Findings:
     best: FoundSetting
     effects: dict[str, Effect]
     axes: Sequence[AxisValue]
+    grid: Grid | None
     skipped: Sequence[tuple[str, str]]
 
     @property
@@ -62,4 +65,5 @@ def find_out(
             raise InputError(f"runs of one {key}", ", ".join(kinds), "Report them one by one.")
     best = max(settings, key=mean_dev)
     effects = setting_effects(settings, first)
-    return Findings(title, settings, first, best, effects, axis_values(settings, first), skipped)
+    axes, grid = axis_values(settings, first), find_grid(settings)
+    return Findings(title, settings, first, best, effects, axes, grid, skipped)

@@ -21,6 +21,7 @@ from sentiment_hf.studies import findings_pictures as pictures
 from sentiment_hf.studies.effects import ALPHA, Effect
 from sentiment_hf.studies.findings import Findings
 from sentiment_hf.studies.found_runs import FoundRun, FoundSetting
+from sentiment_hf.studies.grid import Grid
 from sentiment_hf.studies.table import METRIC
 from sentiment_hf.studies.trackers import disagreement
 
@@ -51,6 +52,9 @@ def _draw(findings: Findings, folder: Path, stem: str) -> dict[str, str]:
         "scores": lambda path: pictures.scores_picture(findings.settings, path),
         "losses": lambda path: pictures.loss_picture(findings.settings, path),
     }
+    grid = findings.grid
+    if grid is not None:
+        kinds["grid"] = lambda path: pictures.grid_picture(grid, path)
     if findings.labels:
         kinds["confusion"] = lambda path: pictures.confusion_picture(findings.best, findings.labels, path)
         best = two[-1:]
@@ -92,6 +96,7 @@ def page(findings: Findings, drawn: dict[str, str], examples: int) -> str:
         "effect counts. Settings are chosen by dev alone.",
     ]
     parts += [_picture(drawn, "scores"), "## Each key that was varied", *_axes_part(findings)]
+    parts += _grid_part(findings.grid, drawn, split)
     parts += ["## Where the best setting fails", *_failures(findings, drawn, examples)]
     parts += ["## Training", _picture(drawn, "losses"), _cost_table(findings), *_versions(findings)]
     if findings.skipped:
@@ -174,6 +179,17 @@ def _axes_part(findings: Findings) -> list[str]:
     note = "Effect: against the baseline's value, in runs that differ in this key alone; – where it is that value, or "
     note += "where no such runs are there. p-values are adjusted for the number of values."
     return [table(["key", "value", "settings", "dev macro-F1", "effect", "p", "verdict"], lines), note, *others]
+
+
+def _grid_part(grid: Grid | None, drawn: dict[str, str], split: str) -> list[str]:
+    if grid is None:
+        return []
+    lines = [
+        [row, *(f"{_spread(setting, 'dev')} / {_spread(setting)}" for setting in line)]
+        for row, line in zip(grid.rows, grid.cells, strict=True)
+    ]
+    header = ["setting", *(f"{grid.key}={value}" for value in grid.values)]
+    return [f"Side by side, macro-F1 on dev / {split}:", table(header, lines), _picture(drawn, "grid")]
 
 
 def _failures(findings: Findings, drawn: dict[str, str], examples: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -12,21 +13,25 @@ import pandas as pd
 
 from sentiment_hf.evaluation.pictures import confusion_plot, drawable_names, new_figure
 from sentiment_hf.evaluation.significance import bootstrap_macro_f1, interval
-from sentiment_hf.studies.effects import dev_score
+from sentiment_hf.studies.effects import dev_score, mean_dev, mean_held_out
 from sentiment_hf.studies.found_runs import FoundRun, FoundSetting
+from sentiment_hf.studies.grid import Grid
 from sentiment_hf.studies.table import METRIC
 
 LENGTH_BINS = 5
 # Characters of a name that a picture has room for.
 _NAME_LENGTH = 45
-_COLOURS = ("#4477aa", "#cc3311", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#000000")
+_COLOURS = (
+    *("#4477aa", "#cc3311", "#228833", "#ccbb44", "#66ccee", "#aa3377"),
+    *("#bbbbbb", "#000000", "#ee7733", "#009988", "#882255", "#997700"),
+)
 
 
 def scores_picture(settings: Sequence[FoundSetting], path: Path) -> None:
     """Macro-F1 of each run on dev and on the held-out rows, means, and the 95 % interval over rows of the latter."""
     figure = new_figure(figsize=(8, 1.2 + 0.45 * len(settings)))
     axes = figure.subplots()
-    names, font = _names(settings)
+    names, font = _names([setting.name for setting in settings])
     for place, setting in enumerate(settings):
         dev = [100 * dev_score(run) for run in setting.runs]
         test = [100 * run.model_scores[METRIC] for run in setting.runs]
@@ -45,21 +50,44 @@ def scores_picture(settings: Sequence[FoundSetting], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+def grid_picture(grid: Grid, path: Path) -> None:
+    """Mean macro-F1 over seeds of each cell, on dev and on the held-out rows, coloured each by its own range."""
+    figure = new_figure(figsize=(3 + 2.2 * len(grid.values), 1.6 + 0.55 * len(grid.rows)))
+    drawable, font = _names([*grid.rows, *grid.values])
+    names, values = drawable[: len(grid.rows)], drawable[len(grid.rows) :]
+    for axes, split in zip(figure.subplots(1, 2, sharey=True), ("dev", "held out"), strict=True):
+        score = mean_dev if split == "dev" else mean_held_out
+        scores = np.array([[100 * score(setting) for setting in line] for line in grid.cells])
+        axes.imshow(scores, cmap="Blues", aspect="auto")
+        for (row, column), cell in np.ndenumerate(scores):
+            colour = "white" if cell > (scores.min() + scores.max()) / 2 else "black"
+            axes.text(column, row, f"{cell:.2f}", ha="center", va="center", color=colour, fontsize=9)
+        axes.set_xticks(range(len(values)), values, **font)
+        axes.set_yticks(range(len(names)), names, **font)
+        axes.set_title(f"macro-F1, {split}, percent", fontsize=10)
+        axes.set(xlabel=grid.key)
+    figure.savefig(path, dpi=100)
+
+
 def loss_picture(settings: Sequence[FoundSetting], path: Path) -> None:
-    """Training loss (lines) and dev loss (dashed) over steps, a line a run."""
+    """Training loss (lines) and dev loss (dashed) over steps, each a mean over seeds."""
     figure = new_figure(figsize=(8, 4.5))
     axes = figure.subplots()
-    names, font = _names(settings)
-    for place, (setting, name) in enumerate(zip(settings, names, strict=True)):
-        colour = _COLOURS[place % len(_COLOURS)]
-        for number, run in enumerate(setting.runs):
-            for figures, style in (("loss", "-"), ("eval_loss", "--")):
-                points = [(entry["step"], entry[figures]) for entry in run.history if figures in entry]
-                label = name if (number, figures) == (0, "loss") else None
-                axes.plot(*zip(*points, strict=True), style, color=colour, linewidth=1, label=label) if points else None
-    axes.set(xlabel="step", ylabel="loss (dashed: dev)")
+    names, font = _names([setting.name for setting in settings])
+    for setting, name, colour in zip(settings, names, cycle(_COLOURS), strict=False):
+        for figures, style in (("loss", "-"), ("eval_loss", "--")):
+            steps: dict[int, list[float]] = {}
+            for run in setting.runs:
+                for entry in run.history:
+                    if figures in entry:
+                        steps.setdefault(entry["step"], []).append(entry[figures])
+            if steps:
+                label = name if figures == "loss" else None
+                heights = [mean(steps[step]) for step in sorted(steps)]
+                axes.plot(sorted(steps), heights, style, color=colour, linewidth=1, label=label)
+    axes.set(xlabel="step", ylabel="loss, a mean over seeds (dashed: dev)")
     _legend(axes, font)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=100)
 
 
 def confusion_picture(setting: FoundSetting, labels: Sequence[str], path: Path) -> None:
@@ -75,7 +103,7 @@ def length_picture(settings: Sequence[FoundSetting], path: Path) -> None:
     places = np.clip(np.searchsorted(edges, lengths, side="left") - 1, 0, max(len(edges) - 2, 0))
     figure = new_figure(figsize=(8, 4))
     axes = figure.subplots()
-    names, font = _names(settings)
+    names, font = _names([setting.name for setting in settings])
     for number, (setting, name) in enumerate(zip(settings, names, strict=True)):
         right = np.mean([_right(run) for run in setting.runs], axis=0)
         shares = [100 * right[places == place].mean() for place in np.unique(places)]
@@ -87,10 +115,10 @@ def length_picture(settings: Sequence[FoundSetting], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def _names(settings: Sequence[FoundSetting]) -> tuple[list[str], dict[str, Any]]:
+def _names(names: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Names as a picture can show them, and the font for them."""
     # Three plain dots: a font without Han may lack the ellipsis, too.
-    cut = [name if len(name) <= _NAME_LENGTH else f"{name[:_NAME_LENGTH]}..." for name in (s.name for s in settings)]
+    cut = [name if len(name) <= _NAME_LENGTH else f"{name[:_NAME_LENGTH]}..." for name in names]
     return drawable_names(cut)
 
 

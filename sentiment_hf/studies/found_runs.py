@@ -121,6 +121,10 @@ class FoundSetting:
     def seeds(self) -> list[int]:
         return [run.seed for run in self.runs]
 
+    def without(self, key: str) -> str:
+        """All but one of its axes, as one word to compare by."""
+        return repr({name: value for name, value in self.axes.items() if name != key})
+
 
 def find_runs(paths: Sequence[Path]) -> tuple[list[FoundRun], list[tuple[str, str]]]:
     """The runs in some folders: of a sweep, of runs, or of folders that hold runs.

@@ -15,12 +15,14 @@ from sentiment_hf.evaluation.markdown import plain, table, to_html
 from sentiment_hf.evaluation.recorded import write_predictions
 from sentiment_hf.evaluation.report import write_metrics
 from sentiment_hf.evaluation.scores import headline, task_scores
+from sentiment_hf.evaluation.seeds import spread
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json, write_json, write_text
 from sentiment_hf.studies.effects import axis_values, setting_effects
 from sentiment_hf.studies.findings import find_out
 from sentiment_hf.studies.findings_page import write_findings
 from sentiment_hf.studies.found_runs import find_runs, group
+from sentiment_hf.studies.grid import find_grid
 from sentiment_hf.tasks import BUILT_IN_TASKS
 
 TASK = BUILT_IN_TASKS["reviews"]
@@ -137,6 +139,40 @@ def test_a_key_that_only_came_along_with_another_is_named_and_not_judged(tmp_pat
     assert "truncation" in together
 
 
+def test_settings_that_cross_are_shown_as_a_grid(sweep, tmp_path):
+    settings, _ = read(sweep)
+    grid = find_grid(settings)
+    # By name: runs without a sweep's table come in the order of their folders.
+    assert (grid.key, sorted(grid.values)) == ("loss", ["focal", "plain"])
+    assert grid.rows == ["max_length=128", "max_length=256"]
+    for row, line in zip(grid.rows, grid.cells, strict=True):
+        assert [setting.name for setting in line] == [f"{row} loss={value}" for value in grid.values]
+    write_findings(find_out("x", settings, []), tmp_path / "f.md", examples=0)
+    page = (tmp_path / "f.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| max_length=256 |")]
+    runs = grid.cells[1][0].runs
+    dev = spread([run.model_scores["dev"]["macro_f1"] for run in runs])
+    test = spread([run.model_scores["macro_f1"] for run in runs])
+    assert len(rows) == 1
+    assert rows[0].startswith(f"| max_length=256 | {dev} / {test} |")
+
+
+def test_a_sweeps_own_names_name_the_rows_of_a_grid(sweep):
+    settings, _ = read(sweep)
+    for setting in settings:
+        length, loss = setting.axes["max_length"], setting.axes["loss"]
+        setting.name = f"{'long' if length == 256 else 'short'} loss={loss}"
+    assert sorted(find_grid(settings).rows) == ["long", "short"]
+
+
+def test_where_a_combination_was_not_tried_there_is_no_grid(sweep):
+    settings, _ = read(sweep)
+    assert find_grid(settings[1:]) is None
+    assert find_grid(settings[:1]) is None
+    alone = [setting for setting in settings if setting.axes["loss"] == "plain"]
+    assert find_grid(alone) is None, "one key is no grid"
+
+
 def test_the_report_stands_alone_and_shows_what_texts_it_is_told_to(sweep, tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="needs the plots extra")
     output = tmp_path / "report" / "findings.md"
@@ -159,7 +195,7 @@ def test_the_report_stands_alone_and_shows_what_texts_it_is_told_to(sweep, tmp_p
     assert "第" in page
     assert str(tmp_path) not in page, "a report travels"
     pictures = sorted(file.name for file in output.parent.glob("*.png"))
-    assert pictures == [f"findings-{kind}.png" for kind in ("confusion", "lengths", "losses", "scores")]
+    assert pictures == [f"findings-{kind}.png" for kind in ("confusion", "grid", "lengths", "losses", "scores")]
     assert all(f"({name})" in page for name in pictures)
     html = output.with_suffix(".html").read_text(encoding="utf-8")
     assert html.count("data:image/png;base64,") == len(pictures)
@@ -179,7 +215,7 @@ def test_han_names_are_drawn_or_numbered_but_never_boxes(sweep, tmp_path, monkey
     write_findings(find_out("x", settings, []), tmp_path / "f.md", examples=0)
     assert "no font with Han glyphs is installed" in caplog.text
     assert "0 = 第0种设置" in caplog.text
-    assert len(list(tmp_path.glob("*.png"))) == 4
+    assert len(list(tmp_path.glob("*.png"))) == 5
 
 
 def test_settings_with_other_held_out_rows_are_shown_each_for_itself(tmp_path):
