@@ -33,6 +33,8 @@ for _config in OWN_CONFIGS:
     # Saved models bring their code along, for environments without this package.
     _config.register_for_auto_class()
 
+# What files of weights end in, for any framework.
+_WEIGHTS = (".safetensors", ".bin", ".h5", ".ckpt", ".msgpack", ".index")
 # Characters of what transformers says that are shown.
 LONGEST_FOUND = 300
 # Fields of a config that are a dimension of some tensor.
@@ -152,6 +154,11 @@ def not_loadable(what: str, model: str, error: Exception) -> InputError:
     """The first line of what transformers or the Hub said, as our error."""
     if isinstance(error, InputError):
         return error
+    folder = Path(model)
+    if what == "weights" and folder.is_dir() and not any(file.suffix in _WEIGHTS for file in folder.iterdir()):
+        found = ", ".join(sorted(item.name for item in folder.iterdir())[:8]) or "an empty folder"
+        remedy = "A sweep deletes its runs' weights unless it has --keep_models; train again, or give another folder."
+        return InputError(f"weights in {model} (model.safetensors)", found, remedy)
     # Cut: transformers counts up every model that it knows.
     first_line = textwrap.shorten((str(error).strip().splitlines() or [""])[0], LONGEST_FOUND, placeholder=" …")
     if not isinstance(error, OSError | ValueError):

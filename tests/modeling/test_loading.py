@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
+from sentiment_hf.modeling.encoder import load_encoder
 from sentiment_hf.modeling.loading import check_max_length, load_config, load_tokenizer, max_positions
 from sentiment_hf.modeling.saved import record_settings, recorded_settings, task_of
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
@@ -45,6 +47,15 @@ def test_first_layers_of_a_checkpoint(model_folder):
     assert len(shallow.bert.encoder.layer) == 1
     query = "bert.encoder.layer.0.attention.self.query.weight"
     assert torch.equal(shallow.state_dict()[query], whole.state_dict()[query])
+
+
+def test_a_folder_without_weights_says_who_deletes_them(model_folder, tmp_path):
+    folder = tmp_path / "swept"
+    shutil.copytree(model_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    with pytest.raises(InputError, match=r"model\.safetensors\), found .*config\.json.*--keep_models"):
+        load_classifier(str(folder), load_config(str(folder)))
+    with pytest.raises(InputError, match="--keep_models"):
+        load_encoder(str(folder))
 
 
 def test_weights_come_up_in_fp32_whatever_they_were_saved_in(model_folder, tmp_path):
