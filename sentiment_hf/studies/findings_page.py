@@ -18,8 +18,9 @@ from sentiment_hf.evaluation.seeds import spread
 from sentiment_hf.exceptions import MissingExtraError
 from sentiment_hf.files import move_files, staging_folder, write_text
 from sentiment_hf.studies import findings_pictures as pictures
-from sentiment_hf.studies.effects import ALPHA, Effect
+from sentiment_hf.studies.effects import ALPHA
 from sentiment_hf.studies.findings import Findings
+from sentiment_hf.studies.findings_sentences import points, sentences, spread_of
 from sentiment_hf.studies.found_runs import FoundRun, FoundSetting
 from sentiment_hf.studies.grid import Grid
 from sentiment_hf.studies.table import METRIC
@@ -88,7 +89,7 @@ def page(findings: Findings, drawn: dict[str, str], examples: int) -> str:
         f"{runs[0].metrics.get('protocol', '–')}, rows: {counted}.",
         "Percent; mean ± sample standard deviation over seeds.",
         "## What was found",
-        *_sentences(findings),
+        "\n".join(sentences(findings)),
         "## Settings",
         _settings_table(findings, split),
         f"Effect: macro-F1 on {split} against **{plain(findings.baseline.name)}**, with the 95 % interval of a paired "
@@ -108,55 +109,17 @@ def _picture(drawn: dict[str, str], kind: str) -> str:
     return picture(kind, drawn[kind]) if kind in drawn else ""
 
 
-def _sentences(findings: Findings) -> list[str]:
-    best, baseline = findings.best, findings.baseline
-    said = [f"- Best by dev: **{plain(best.name)}**, {_spread(best, 'dev')} (held out {_spread(best)})."]
-    effect = findings.effects.get(best.name)
-    if best is baseline:
-        said.append("- No setting is better than the baseline on dev.")
-    elif effect is not None:
-        said.append(f"- Against the baseline ({plain(baseline.name)}) on the held-out rows: {_told(effect)}.")
-    proven = [effect for effect in findings.effects.values() if effect.is_significant]
-    if findings.effects:
-        said.append(f"- {len(proven)} of {len(findings.effects)} settings differ from the baseline significantly.")
-        said += [f"- {plain(effect.name)}: {_told(effect)}." for effect in proven if effect.name != best.name]
-        unproven = [plain(effect.name) for effect in findings.effects.values() if not effect.is_significant]
-        if unproven:
-            said.append(f"- Not significant, so that nothing is claimed of them: {'; '.join(unproven)}.")
-    untold = [plain(s.name) for s in findings.settings if s is not baseline and s.name not in findings.effects]
-    if untold:
-        why = "answers of one label on the same rows and a common seed are needed"
-        said.append(f"- Not tested ({why}): {'; '.join(untold)}.")
-    few = min(len(setting.runs) for setting in findings.settings)
-    if few < 3:
-        said.append(f"- Some settings have {few} seed{'s' if few > 1 else ''} only: too few to know how runs scatter.")
-    return ["\n".join(said)]
-
-
-def _told(effect: Effect) -> str:
-    return f"{_points(effect)}, adjusted p = {effect.adjusted:.3f}, {effect.verdict}"
-
-
-def _points(effect: Effect) -> str:
-    return f"{100 * effect.difference:+.2f} [{100 * effect.low:+.2f}, {100 * effect.high:+.2f}]"
-
-
-def _spread(setting: FoundSetting, split: str | None = None, score: str = METRIC) -> str:
-    rows = [run.model_scores["dev"] if split == "dev" else run.model_scores for run in setting.runs]
-    return spread([row[score] for row in rows if row.get(score) is not None])
-
-
 def _settings_table(findings: Findings, split: str) -> str:
     header = ["setting", "seeds", "dev macro-F1", f"{split} macro-F1", f"{split} accuracy", "effect", "p", "verdict"]
     lines = []
     for setting in findings.settings:
         effect = findings.effects.get(setting.name)
-        cells = [setting.name, ", ".join(map(str, setting.seeds)), _spread(setting, "dev"), _spread(setting)]
-        cells.append(_spread(setting, score="accuracy"))
+        cells = [setting.name, ", ".join(map(str, setting.seeds)), spread_of(setting, "dev"), spread_of(setting)]
+        cells.append(spread_of(setting, score="accuracy"))
         if setting is findings.baseline:
             cells += ["–", "–", "baseline"]
         else:
-            cells += [_points(effect), f"{effect.adjusted:.3f}", effect.verdict] if effect else ["–", "–", "not tested"]
+            cells += [points(effect), f"{effect.adjusted:.3f}", effect.verdict] if effect else ["–", "–", "not tested"]
         lines.append(cells)
     return table(header, lines)
 
@@ -172,7 +135,7 @@ def _axes_part(findings: Findings) -> list[str]:
         return others
     for value in findings.axes:
         told = (
-            [_points(value.effect), f"{value.effect.adjusted:.3f}", value.effect.verdict] if value.effect else ["–"] * 3
+            [points(value.effect), f"{value.effect.adjusted:.3f}", value.effect.verdict] if value.effect else ["–"] * 3
         )
         best = f"{100 * value.dev:.2f}" + (" (best)" if value.is_best else "")
         lines.append([value.key, value.value, str(value.settings), best, *told])
@@ -185,7 +148,7 @@ def _grid_part(grid: Grid | None, drawn: dict[str, str], split: str) -> list[str
     if grid is None:
         return []
     lines = [
-        [row, *(f"{_spread(setting, 'dev')} / {_spread(setting)}" for setting in line)]
+        [row, *(f"{spread_of(setting, 'dev')} / {spread_of(setting)}" for setting in line)]
         for row, line in zip(grid.rows, grid.cells, strict=True)
     ]
     header = ["setting", *(f"{grid.key}={value}" for value in grid.values)]

@@ -190,6 +190,8 @@ def test_the_report_stands_alone_and_shows_what_texts_it_is_told_to(sweep, tmp_p
     page = output.read_text(encoding="utf-8")
     assert "12 runs of 4 settings" in page
     assert "nothing is claimed of them: max_length=128 loss=focal" in page
+    assert re.search(r"- max_length=256 in place of max_length=128, all else equal: \+\d.*, better\.", page)
+    assert "- No other value of loss differs from loss=plain significantly, all else equal." in page
     assert "| 256-plain/45 | not readable (JSONDecodeError) |" in page
     assert "<b>" not in page
     assert "第" in page
