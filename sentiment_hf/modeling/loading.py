@@ -85,10 +85,9 @@ def load_tokenizer(model: str, revision: str | None = None) -> PreTrainedTokeniz
     check_folder(model)
     folder = Path(model)
     if folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZER_FILES):
-        found = ", ".join(sorted(item.name for item in folder.iterdir())[:8]) or "an empty folder"
         raise InputError(
             f"a tokenizer in {model} ({', '.join(TOKENIZER_FILES[:2])}, …)",
-            found,
+            _listing(folder),
             "Save the tokenizer beside the weights: tokenizer.save_pretrained(folder).",
         )
     try:
@@ -150,15 +149,19 @@ def check_folder(model: str) -> None:
         raise InputError(f"a model folder at {model}", "nothing there", "Check the path.")
 
 
+def _listing(folder: Path) -> str:
+    """What a folder holds, for an error."""
+    return ", ".join(sorted(item.name for item in folder.iterdir())[:8]) or "an empty folder"
+
+
 def not_loadable(what: str, model: str, error: Exception) -> InputError:
     """The first line of what transformers or the Hub said, as our error."""
     if isinstance(error, InputError):
         return error
     folder = Path(model)
     if what == "weights" and folder.is_dir() and not any(file.suffix in _WEIGHTS for file in folder.iterdir()):
-        found = ", ".join(sorted(item.name for item in folder.iterdir())[:8]) or "an empty folder"
         remedy = "A sweep deletes its runs' weights unless it has --keep_models; train again, or give another folder."
-        return InputError(f"weights in {model} (model.safetensors)", found, remedy)
+        return InputError(f"weights in {model} (model.safetensors)", _listing(folder), remedy)
     # Cut: transformers counts up every model that it knows.
     first_line = textwrap.shorten((str(error).strip().splitlines() or [""])[0], LONGEST_FOUND, placeholder=" …")
     if not isinstance(error, OSError | ValueError):

@@ -76,15 +76,11 @@ def loss_picture(settings: Sequence[FoundSetting], path: Path) -> None:
     names, font = _names([setting.name for setting in settings])
     for setting, name, colour in zip(settings, names, cycle(_COLOURS), strict=False):
         for figures, style in (("loss", "-"), ("eval_loss", "--")):
-            steps: dict[int, list[float]] = {}
-            for run in setting.runs:
-                for entry in run.history:
-                    if figures in entry:
-                        steps.setdefault(entry["step"], []).append(entry[figures])
-            if steps:
+            entries = [entry for run in setting.runs for entry in run.history if figures in entry]
+            if entries:
+                line = pd.DataFrame(entries).groupby("step")[figures].mean()
                 label = name if figures == "loss" else None
-                heights = [mean(steps[step]) for step in sorted(steps)]
-                axes.plot(sorted(steps), heights, style, color=colour, linewidth=1, label=label)
+                axes.plot(line.index, line, style, color=colour, linewidth=1, label=label)
     axes.set(xlabel="step", ylabel="loss, a mean over seeds (dashed: dev)")
     _legend(axes, font)
     figure.savefig(path, dpi=100)

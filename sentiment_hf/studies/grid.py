@@ -46,7 +46,7 @@ def find_grid(settings: Sequence[FoundSetting]) -> Grid | None:
 def _row_name(setting: FoundSetting, key: str) -> str:
     """The setting's name without this key."""
     own = f"{key}={as_word(setting.axes[key])}"
-    words = " ".join(setting.name.replace(own, "").split())
+    words = " ".join(word for word in setting.name.split() if word != own)
     if words and words != setting.name:
         return words
     return " ".join(f"{name}={as_word(value)}" for name, value in setting.axes.items() if name != key)
