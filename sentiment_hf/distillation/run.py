@@ -34,6 +34,7 @@ from sentiment_hf.files import write_json
 from sentiment_hf.options import HeldOutArguments
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RecipeTrainingArguments, parse_recipe, recorded_keys
+from sentiment_hf.training.process_group import leave_process_group
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file
 from sentiment_hf.training_options import TrainingOptions
 
@@ -170,6 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_distillation_arguments(sys.argv[1:] if argv is None else argv)
     log_to_stderr(logging.INFO if args.training.process_index == 0 else logging.WARNING)
     show(f"The encoder is in {distill(args)}: give the folder as `model:` in a recipe.")
+    leave_process_group()
     return 0
 
 

@@ -18,6 +18,7 @@ from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.trainer import SentimentTrainer
 
 RECIPES = Path(__file__).parents[2] / "recipes/accelerate"
+TRAINING = Path(__file__).with_name("train_and_leave.py")
 WINDOWS = TextSettings(max_length=24, truncation="sliding", stride=6)
 
 
@@ -200,7 +201,7 @@ def test_two_processes_equal_one(documents, tmp_path):
         hardware = RECIPES / ("ddp.yaml" if processes > 1 else "cpu.yaml")
         words = [sys.executable, "-m", "accelerate.commands.launch", f"--config_file={hardware}"]
         words += ["--num_cpu_threads_per_process=1"]
-        words += ["-m", "sentiment_hf.training.run", f"--output_dir={folder}", "--task=reviews", "--model=scratch"]
+        words += [str(TRAINING), f"--output_dir={folder}", "--task=reviews", "--model=scratch"]
         words += [
             f"--train_file={tmp_path / 'train.csv'}",
             f"--validation_file={tmp_path / 'dev.csv'}",
