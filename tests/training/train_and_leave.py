@@ -1,4 +1,4 @@
-"""`sentiment_hf.training.run`, and after it a look at the threads that are left: those of gloo may abort the process."""
+"""`sentiment_hf.training.run`, and a look at the threads that are left after it: those of gloo may abort it."""
 
 import sys
 from pathlib import Path
