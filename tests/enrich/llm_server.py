@@ -96,7 +96,7 @@ class LlmServer:
             self._send(request, int(misdeed), "not now", headers)
             return
         if misdeed == "hang":
-            time.sleep(1.5)
+            time.sleep(3.0)
             return
         said = {
             "truncated": content[: len(content) // 2],

@@ -29,7 +29,7 @@ def server():
 
 @pytest.fixture
 def client(server, tmp_path):
-    endpoint = Endpoint(server.base_url, "tiny", "NO_SUCH_KEY", timeout=0.7, retries=2, backoff=0.05)
+    endpoint = Endpoint(server.base_url, "tiny", "NO_SUCH_KEY", timeout=2.0, retries=2, backoff=0.05)
     with AnswerCache(tmp_path / "answers.jsonl", "tiny") as cache:
         yield LanguageModel(endpoint, cache, concurrency=4)
 
