@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.loading import TOKENIZER_FILES
 from sentiment_hf.modeling.names import resolve_model
@@ -33,7 +34,8 @@ UNRELATED_KEYS = {
     "disable_tqdm",
 }
 # Data keys that act on the rows of a model alone, not on those that the floor is fitted and everything is scored on.
-_TEXT_KEYS = {"max_length", "truncation", "head_share", "pad_to_multiple_of", "max_train_rows"}
+_TEXT_KEYS = {item.name for item in dataclasses.fields(TextSettings)} - {"cleaning"}
+_TEXT_KEYS |= {"pad_to_multiple_of", "max_train_rows"}
 _DATA_KEYS = {"supplement_files"} | {
     item.name for part in (TaskArguments, DataArguments, HeldOutArguments) for item in dataclasses.fields(part)
 } - _TEXT_KEYS

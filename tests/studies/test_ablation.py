@@ -154,6 +154,19 @@ def test_a_fingerprint_is_of_what_a_run_depends_on(plan, train_file, tmp_path):
     assert fingerprint(supplement) != first
 
 
+def test_the_floor_is_of_rows_and_not_of_how_a_model_reads_them(plan):
+    def rows(settings):
+        (run,) = plan(f"list: {{a: {settings}}}\nseeds: [1]\n")
+        return run.data
+
+    first = rows("{max_length: 16, truncation: sliding}")
+    for settings in ("stride: 4", "max_chunks: 2", "chunk_choice: spread", "aggregation: max", "max_train_rows: 5"):
+        assert rows(f"{{max_length: 16, truncation: sliding, {settings}}}") == first, settings
+    assert rows("{max_length: 16, truncation: right, head_share: 0.3}") == first
+    for settings in ("cleaning: {urls: false}", "split_seed: 1", "protocol: published"):
+        assert rows(f"{{max_length: 16, truncation: sliding, {settings}}}") != first, settings
+
+
 def test_a_renamed_setting_keeps_its_runs(plan):
     (before,) = plan("list: {a: {max_length: 16}}\nseeds: [1]\n")
     before.folder.mkdir(parents=True)
