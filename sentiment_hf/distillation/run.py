@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from rich.table import Table
 from transformers import set_seed
 
@@ -34,7 +35,6 @@ from sentiment_hf.files import write_json
 from sentiment_hf.options import HeldOutArguments
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RecipeTrainingArguments, parse_recipe, recorded_keys
-from sentiment_hf.training.process_group import leave_process_group
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file
 from sentiment_hf.training_options import TrainingOptions
 
@@ -169,9 +169,13 @@ def distill(args: DistillationArguments) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """Distill by the arguments of the command line."""
     args = parse_distillation_arguments(sys.argv[1:] if argv is None else argv)
-    log_to_stderr(logging.INFO if args.training.process_index == 0 else logging.WARNING)
-    show(f"The encoder is in {distill(args)}: give the folder as `model:` in a recipe.")
-    leave_process_group()
+    is_main = args.training.process_index == 0
+    log_to_stderr(logging.INFO if is_main else logging.WARNING)
+    folder = distill(args)
+    if is_main:
+        show(f"The encoder is in {folder}: give the folder as `model:` in a recipe.")
+    # As at the end of training: a thread of gloo that is left may abort the process.
+    PartialState().destroy_process_group()
     return 0
 
 

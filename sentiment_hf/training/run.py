@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from transformers import EarlyStoppingCallback, PreTrainedModel
 
 from sentiment_hf.aspects import AspectTask
@@ -45,7 +46,6 @@ from sentiment_hf.training.inputs import (
 )
 from sentiment_hf.training.metric_log import peak_memory_mb
 from sentiment_hf.training.output_bias import shift_output_bias
-from sentiment_hf.training.process_group import leave_process_group
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file, rows_digest
 from sentiment_hf.training.scoring import score_run
 from sentiment_hf.training.soft_targets import load_teachers, rows_to_learn_from, with_soft_targets
@@ -194,7 +194,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         show(metrics_table([finished.metrics]))
         if args.export.quantize != "none":
             show(f"Trained only. For ONNX and INT8: sentiment-hf export --model {finished.folder} --quantize dynamic")
-    leave_process_group()
+    # A thread of gloo that is still there when the interpreter ends may abort the process, and with it the whole job.
+    PartialState().destroy_process_group()
     return 0
 
 

@@ -1,6 +1,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -140,6 +142,17 @@ def test_a_stopped_run_goes_on_to_the_same_weights(words, tmp_path):
     found = load_file(tmp_path / "stopped" / "model.safetensors")
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
+
+
+def test_two_processes_make_one_encoder(words, tmp_path):
+    hardware = f"--config_file={ROOT / 'recipes/accelerate/ddp.yaml'}"
+    launch = [sys.executable, "-m", "accelerate.commands.launch", hardware, "--num_cpu_threads_per_process=1"]
+    launch += [str(ROOT / "tests/no_thread_left.py"), "sentiment_hf.distillation.run"]
+    launch += [*words, "--use_cpu=true", "--ddp_backend=gloo"]
+    done = subprocess.run(launch, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("The encoder is in") == 1
+    assert BertModel.from_pretrained(tmp_path / "student").config.num_hidden_layers == 2
 
 
 def test_a_student_with_its_own_tokenizer_learns_from_sentences(words, tmp_path, reviews):

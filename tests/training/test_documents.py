@@ -18,7 +18,7 @@ from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.trainer import SentimentTrainer
 
 RECIPES = Path(__file__).parents[2] / "recipes/accelerate"
-TRAINING = Path(__file__).with_name("train_and_leave.py")
+NO_THREAD_LEFT = Path(__file__).parents[1] / "no_thread_left.py"
 WINDOWS = TextSettings(max_length=24, truncation="sliding", stride=6)
 
 
@@ -201,7 +201,8 @@ def test_two_processes_equal_one(documents, tmp_path):
         hardware = RECIPES / ("ddp.yaml" if processes > 1 else "cpu.yaml")
         words = [sys.executable, "-m", "accelerate.commands.launch", f"--config_file={hardware}"]
         words += ["--num_cpu_threads_per_process=1"]
-        words += [str(TRAINING), f"--output_dir={folder}", "--task=reviews", "--model=scratch"]
+        words += [str(NO_THREAD_LEFT), "sentiment_hf.training.run"]
+        words += [f"--output_dir={folder}", "--task=reviews", "--model=scratch"]
         words += [
             f"--train_file={tmp_path / 'train.csv'}",
             f"--validation_file={tmp_path / 'dev.csv'}",
