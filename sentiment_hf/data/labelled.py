@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pandas as pd
 
@@ -18,6 +20,26 @@ AnyTask = Task | AspectTask
 _RAW_BY_ID = {index: raw for raw, index in RAW_VALUES.items()}
 
 
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a labelled file is read, as a command line says.
+
+    Attributes:
+        text_column: the column with the text; None: the first with a usual name.
+        label_column: the column with the label, likewise.
+        encoding: of the file.
+    """
+
+    text_column: str | None = None
+    label_column: str | None = None
+    encoding: str = "auto"
+
+    @classmethod
+    def from_args(cls, args: argparse.Namespace) -> Self:
+        """Take the options of `add_column_options`."""
+        return cls(args.text_column, args.label_column, args.encoding)
+
+
 def columns_of(
     task: AnyTask | None, text: str | None = None, label: str | None = None, rating_required: bool = True
 ) -> Columns:
@@ -27,15 +49,15 @@ def columns_of(
     return Columns(text, label)
 
 
-def load_labelled(
-    path: str | Path, task: AnyTask, text: str | None = None, label: str | None = None, encoding: str = "auto"
-) -> pd.DataFrame:
+def load_labelled(path: str | Path, task: AnyTask, options: ReadOptions | None = None) -> pd.DataFrame:
     """Rows of a file with labels as ids.
 
     Raises:
         InputError: see `load_file` and `map_labels`.
     """
-    return map_labels(load_file(path, columns_of(task, text, label, rating_required=False), encoding), task, str(path))
+    options = options or ReadOptions()
+    columns = columns_of(task, options.text_column, options.label_column, rating_required=False)
+    return map_labels(load_file(path, columns, options.encoding), task, str(path))
 
 
 def map_labels(frame: pd.DataFrame, task: AnyTask, name: str) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from sentiment_hf.benchmark.report import accuracy_latency_plot, result_table
 from sentiment_hf.benchmark.systems import Predict, System, systems_of
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled
 from sentiment_hf.data.tokenization import encode
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.files import move_files, size_mb, staging_folder, write_json
@@ -117,7 +117,7 @@ def labelled_rows(args: argparse.Namespace, classifier: SentimentClassifier) -> 
     if not isinstance(task, Task) or classifier.scorer.settings.is_sliding:
         remedy = "transformers' pipeline, which everything is held against, answers nothing else."
         raise InputError("a model of one label that reads short texts", "another", remedy)
-    rows = load_labelled(args.data, task, args.text_column, args.label_column, args.encoding)
+    rows = load_labelled(args.data, task, ReadOptions.from_args(args))
     rows = rows[~rows["text"].map(is_blank)].reset_index(drop=True)
     if rows.empty:
         raise InputError(f"texts in {args.data}", "none", "Check the text column.")

@@ -11,7 +11,7 @@ import numpy as np
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled
 from sentiment_hf.evaluation.calibration import (
     calibration_report,
     fit_temperature,
@@ -75,7 +75,7 @@ def _answers(
 ) -> tuple[np.ndarray, np.ndarray]:
     assert isinstance(classifier.task, Task)
     if file:
-        rows = load_labelled(file, classifier.task, args.text_column, args.label_column, args.encoding)
+        rows = load_labelled(file, classifier.task, ReadOptions.from_args(args))
     else:
         saved = saved_split(Path(args.model), split, classifier.task)
         if saved is None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled
 from sentiment_hf.data.spreadsheets import write_csv
 from sentiment_hf.evaluation.comparison import BROKEN, MENDED, changed_rows, compare
 from sentiment_hf.exceptions import InputError
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     b = SentimentClassifier.from_pretrained(args.b, args.backend_b or args.backend, args.provider)
     task, order = a.task, _order(a, b)
     assert isinstance(task, Task)
-    rows = load_labelled(args.data, task, args.text_column, args.label_column, args.encoding)
+    rows = load_labelled(args.data, task, ReadOptions.from_args(args))
     rows = rows[~rows["text"].map(is_blank)].reset_index(drop=True)
     if rows.empty:
         raise InputError(f"texts in {args.data}", "only blank ones", "Check the text column.")

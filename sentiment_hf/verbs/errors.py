@@ -12,7 +12,7 @@ import pandas as pd
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.columns import as_text, pick_column
-from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled
 from sentiment_hf.data.spreadsheets import write_csv
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.evaluation.errors import (
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     task = classifier.task
     if not isinstance(task, Task):
         raise InputError("a model of one label", "one of aspects", "`evaluate` has the scores of each aspect.")
-    rows = load_labelled(args.data, task, args.text_column, args.label_column, args.encoding)
+    rows = load_labelled(args.data, task, ReadOptions.from_args(args))
     if args.category is not None:
         table = read_table(args.data, args.encoding)
         column = pick_column(table, args.category, (), "category", args.data, option="category")

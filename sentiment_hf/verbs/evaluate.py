@@ -11,7 +11,7 @@ import pandas as pd
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled
 from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, read_metrics, system_row, write_metrics
 from sentiment_hf.evaluation.scores import chunk_scores, task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
@@ -26,7 +26,7 @@ SYSTEMS = {backend: "fp32" if backend == "torch" else backend for backend in BAC
 def run(args: argparse.Namespace) -> int:
     log_to_stderr()
     classifier = SentimentClassifier.from_pretrained(args.model, args.backend, args.provider)
-    rows = load_labelled(args.data, classifier.task, args.text_column, args.label_column, args.encoding)
+    rows = load_labelled(args.data, classifier.task, ReadOptions.from_args(args))
     blank = rows["text"].map(is_blank)
     rows = rows[~blank]
     if rows.empty:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled
 from sentiment_hf.evaluation.report import metrics_table
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.job import export_run, saved_split
@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     log_to_stderr()
     task = task_of(load_config(args.model))
     if args.validation_file:
-        dev = load_labelled(args.validation_file, task, args.text_column, args.label_column, args.encoding)
+        dev = load_labelled(args.validation_file, task, ReadOptions.from_args(args))
         dev = dev[dev["text"].notna()]
     else:
         dev = saved_split(Path(args.model), "dev", task)
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
         found = f"--quantize {quantization.method}"
         raise InputError("--quantize static with --calibration_file", found, "Only that takes ranges beforehand.")
     if args.calibration_file:
-        rows = load_labelled(args.calibration_file, task, args.text_column, args.label_column, args.encoding)
+        rows = load_labelled(args.calibration_file, task, ReadOptions.from_args(args))
         rows = rows[rows["text"].notna()]
     exported, metrics = export_run(args.model, quantization, dev, output, calibration_rows=rows)
     if metrics:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled
 from sentiment_hf.data.passages import read_passages
 from sentiment_hf.evaluation.explanation import choose_targets
 from sentiment_hf.evaluation.faithfulness import RANDOM, faithfulness, summarize
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     methods = list(dict.fromkeys(args.methods or (EXPLANATIONS if explainer.model is not None else [OCCLUSION])))
     for method in methods:
         explainer.check_method(method)
-    rows = load_labelled(args.data, explainer.task, args.text_column, args.label_column, args.encoding)
+    rows = load_labelled(args.data, explainer.task, ReadOptions.from_args(args))
     rows = rows[~rows["text"].map(is_blank)]
     if len(rows) < 2:
         raise InputError(f"texts in {args.data}", f"{len(rows)} that are not blank", "Check the text column.")

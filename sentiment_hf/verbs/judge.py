@@ -11,7 +11,7 @@ import pandas as pd
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.spreadsheets import write_csv
 from sentiment_hf.enrich.judge import TEMPLATE, Judge, agreement, label_words, majority
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
 
 def classified_rows(classifier: SentimentClassifier, task: Task, args: argparse.Namespace) -> pd.DataFrame:
     """Rows with text: `id`, `text`, `label` and `classifier` (names), and `p_label`."""
-    rows = load_labelled(args.data, task, args.text_column, args.label_column, args.encoding)
+    rows = load_labelled(args.data, task, ReadOptions.from_args(args))
     labelled = enumerate(zip(rows["text"], rows["label"], strict=True))
     rows["id"] = [row_id(row, text, label) for row, (text, label) in labelled]
     rows = rows[~rows["text"].map(is_blank)].reset_index(drop=True)
