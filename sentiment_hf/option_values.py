@@ -20,13 +20,25 @@ def parse_value(value: Any, name: str, kinds: tuple[type, ...]) -> Any:
     if isinstance(value, str):
         try:
             value = load_yaml(value)
-        except ValueError:
-            raise InputError(f"YAML or JSON for {name}", repr(value), "Quote it as '{name: value}'.") from None
+        except ValueError as error:
+            # Of a colon that is none the message says more than the value does.
+            found = str(error) if "colon" in str(error) else repr(value)
+            raise InputError(f"YAML or JSON for {name}", found, "Quote it as '{name: value}'.") from None
     if value is not None and not isinstance(value, kinds):
         names = " or ".join({"dict": "a mapping", "list": "a list", "str": "a word"}[kind.__name__] for kind in kinds)
         example = "[value, value]" if kinds == (list,) else "{name: value}"
         raise InputError(f"{names} for {name}", repr(value), f"Write it as {example}.")
     return value
+
+
+def parse_labels(value: Any, kinds: tuple[type, ...] = (dict, list)) -> Any:
+    """Read `labels`, whose raw values and names stay text: a mapping {raw value: name or null}, or names."""
+    if isinstance(value, str):
+        try:
+            value = load_yaml(value, all_text=True)
+        except ValueError as error:
+            raise InputError("YAML or JSON for labels", str(error), "Quote it as '{raw value: name}'.") from None
+    return parse_value(value, "labels", kinds)
 
 
 def parse_names(value: Any, name: str) -> Any:
@@ -55,6 +67,9 @@ def check_positive(name: str, value: int | None) -> None:
 # How a label is explained, for the command line and for `sentiment_hf.serving.explainer`.
 OCCLUSION, GRADIENT, INTEGRATED, ATTENTION = "occlusion", "grad_x_input", "integrated_gradients", "attention"
 EXPLANATIONS = (GRADIENT, INTEGRATED, ATTENTION, OCCLUSION)
+
+# How the labels of a file are read, see `LabelSpace.read`.
+LABEL_VALUES = ("auto", "raw", "names")
 
 # Which file of a model runs, and by which runtime; see `SentimentClassifier.from_pretrained`.
 BACKENDS = ("auto", "torch", "onnx", "int8", "static", "openvino", "openvino_int8")

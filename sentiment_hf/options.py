@@ -12,10 +12,12 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.option_values import (
     ARCHS,
     CALIBRATIONS,
+    LABEL_VALUES,
     QUANTIZATIONS,
     check_choice,
     check_positive,
     option,
+    parse_labels,
     parse_value,
 )
 
@@ -31,7 +33,10 @@ class TaskArguments:
         None,
         "reviews, emotion, topics, aspects, or a name of your own with `labels`; none: read the labels off the rows",
     )
-    labels: str | None = option(None, "mapping {raw value: label name}, or a list of label names")
+    labels: str | None = option(
+        None, "mapping {raw value: label name, or null to leave rows out}, or a list of label names"
+    )
+    label_values: str = option("auto", "raw, names or auto: how labels of files are read where both are possible")
     aspects: str | None = option(None, "of task aspects: columns, or {aspect: column}; none: ASAP's eighteen")
     rating: str = option("ordinal", "of task aspects: how stars are learned, ordinal, regression or none")
     rating_column: str | None = option(
@@ -39,7 +44,8 @@ class TaskArguments:
     )
 
     def __post_init__(self) -> None:
-        self.labels = parse_value(self.labels, "labels", (dict, list))
+        self.labels = parse_labels(self.labels)
+        check_choice("label_values", self.label_values, LABEL_VALUES)
         self.aspects = parse_value(self.aspects, "aspects", (dict, list))
         check_choice("rating", self.rating, RATINGS)
         if self.aspects is not None and self.task != ASPECTS_TASK:

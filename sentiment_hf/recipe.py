@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.strict_yaml import load_yaml
+from sentiment_hf.strict_yaml import load_yaml, wide_colon
 from sentiment_hf.training_options import FINE_TUNING_PARTS
 
 
@@ -25,11 +25,13 @@ def read_recipe(path: str | Path, known: Iterable[str] | None) -> dict[str, Any]
     if not path.is_file():
         raise InputError(f"a recipe at {path}", "nothing there", "Check the path.")
     try:
-        keys = load_yaml(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        keys = load_yaml(text)
     except ValueError as error:
         raise InputError(f"YAML in {path}", str(error), "Mend the file there.") from None
     if not isinstance(keys, dict):
-        raise InputError(f"`key: value` lines in {path}", type(keys).__name__, "Look at recipes/reviews for examples.")
+        found = f"{type(keys).__name__}{wide_colon(text)}"
+        raise InputError(f"`key: value` lines in {path}", found, "Look at recipes/reviews for examples.")
     if known is not None:
         check_known(keys, known, str(path))
     return keys

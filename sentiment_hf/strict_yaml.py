@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from typing import Any
 
@@ -11,6 +12,12 @@ import yaml
 MAX_CHARACTERS = 1_000_000
 MAX_VALUES = 100_000
 MAX_DEPTH = 30
+
+# Keys of a recipe whose values stay text, too: `no`, `1` and `1.0` are labels as they stand there.
+TEXT_KEYS = ("labels",)
+_STRING, _NULL = "tag:yaml.org,2002:str", "tag:yaml.org,2002:null"
+_WIDE_COLON = "："
+_WIDE_KEY = re.compile(rf"^[^#:'\"]*{_WIDE_COLON}", re.MULTILINE)
 
 
 class _Loader(yaml.SafeLoader):
@@ -28,12 +35,16 @@ _Loader.yaml_constructors = {
 }
 
 
-def load_yaml(text: str) -> Any:
-    """The value that a text describes.
+def load_yaml(text: str, all_text: bool = False) -> Any:
+    """The value that a text describes; keys of mappings stay text (`yes`, `1`), and so does all of `TEXT_KEYS`.
+
+    Args:
+        text: YAML, of which JSON is a part.
+        all_text: every value but null stays text.
 
     Raises:
-        ValueError: no YAML, a key that comes twice, a value of a kind that no recipe has, or one that is too large or
-            too deep, also by aliases; the message is one line.
+        ValueError: no YAML, a key that comes twice, a value of a kind that no recipe has, one that is too large or too
+            deep, also by aliases, or a colon that is none of YAML's; the message is one line.
     """
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"{len(text):,} characters, where at most {MAX_CHARACTERS:,} are read")
@@ -43,11 +54,26 @@ def load_yaml(text: str) -> Any:
         if node is None:
             return None
         _measure(node, {})
+        if all_text:
+            _keep_text(node, set())
+        elif isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in TEXT_KEYS:
+                    _keep_text(value, set())
         return loader.construct_document(node)
     except RecursionError:
         raise ValueError("values within values without end") from None
     except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
+        raise ValueError(" ".join(str(error).split()) + wide_colon(text)) from None
+
+
+def wide_colon(text: str) -> str:
+    """A hint, to be appended to a message, where a text has a full-width colon in the place of YAML's; else nothing."""
+    found = _WIDE_KEY.search(text)
+    if found is None:
+        return ""
+    line = text.count("\n", 0, found.end()) + 1
+    return f"; line {line} has a full-width colon ({_WIDE_COLON}): write a plain one and a space"
 
 
 def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple[int, int]:
@@ -68,6 +94,7 @@ def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple
         children = node.value
     elif isinstance(node, yaml.MappingNode):
         _check_keys(node)
+        _check_colons(node)
         children = [child for pair in node.value for child in pair]
     below = [_measure(child, known) for child in children]
     size, depth = 1 + sum(count for count, _ in below), 1 + max((levels for _, levels in below), default=0)
@@ -78,9 +105,35 @@ def _measure(node: yaml.Node, known: dict[int, tuple[int, int] | None]) -> tuple
 
 
 def _check_keys(node: yaml.MappingNode) -> None:
+    """Make the keys text, and see that none comes twice."""
     seen: set[Hashable] = set()
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode):
-            if (key.tag, key.value) in seen:
+            key.tag = _STRING
+            if key.value in seen:
                 raise ValueError(f"{key.value!r} twice, the second time in line {key.start_mark.line + 1}")
-            seen.add((key.tag, key.value))
+            seen.add(key.value)
+
+
+def _check_colons(node: yaml.MappingNode) -> None:
+    """A key that swallowed its value, as `{0：bad}` and `{0:bad}` make one, is no key with a null."""
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.style is not None:
+            continue
+        if value.tag == _NULL and not value.value and (_WIDE_COLON in key.value or ":" in key.value):
+            said = f"a full-width colon ({_WIDE_COLON})" if _WIDE_COLON in key.value else "no space after its colon"
+            raise ValueError(f"{key.value!r} with {said}: write a plain colon and a space")
+
+
+def _keep_text(node: yaml.Node, seen: set[int]) -> None:
+    """Let every scalar below a node but null be text as it is written."""
+    if id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag != _NULL:
+            node.tag = _STRING
+        return
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    for child in [child for pair in pairs for child in pair] or node.value:
+        _keep_text(child, seen)

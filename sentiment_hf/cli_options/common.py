@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sentiment_hf.option_values import BACKENDS
+from sentiment_hf.option_values import BACKENDS, LABEL_VALUES
 
 
 def add_model_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
@@ -18,4 +18,10 @@ def add_model_options(parser: argparse.ArgumentParser, required: bool = True) ->
 def add_column_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text_column", metavar="NAME", help="default: the first with a usual name")
     parser.add_argument("--label_column", metavar="NAME", help="default: the first with a usual name")
+    text = (
+        "what labels of this file mean, {raw value: label name, or null to leave rows out}; default: as the model knows"
+    )
+    parser.add_argument("--labels", metavar="YAML", help=text)
+    text = "how labels are read where both are possible: as raw values or as names"
+    parser.add_argument("--label_values", choices=LABEL_VALUES, default="auto", help=text)
     parser.add_argument("--encoding", default="auto", metavar="NAME", help="auto, utf-8, utf-8-sig or gb18030")

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sentiment_hf.data.matching import matching_key
-from sentiment_hf.tasks import raw_label_key
+from sentiment_hf.labels import label_text
 
 EXCERPT_LENGTH = 40
 MAX_EXCERPTS = 5
@@ -45,7 +45,7 @@ def audit_splits(
         if split != "train":
             figures["in_train"] = sum(key in train_labels for key in keys[split])
             figures["in_train_disagree"] = sum(
-                key in train_labels and raw_label_key(label) not in train_labels[key]
+                key in train_labels and _key(label) not in {*train_labels[key], None}
                 for key, label in zip(keys[split], frame["label"], strict=True)
             )
         if split == "test" and "dev" in keys:
@@ -90,7 +90,9 @@ def labels_by_key(keys: Iterable[str], labels: Iterable[Any]) -> dict[str, set[s
     """All labels that each text carries somewhere."""
     by_key: dict[str, set[str]] = {}
     for key, label in zip(keys, labels, strict=True):
-        by_key.setdefault(key, set()).add(raw_label_key(label))
+        carried = by_key.setdefault(key, set())
+        # A row without a label contradicts none.
+        carried.update(text for text in (_key(label),) if text is not None)
     return by_key
 
 
@@ -107,11 +109,12 @@ def _split_figures(
     count_labels: Callable[[pd.Series], Counter[str]] | None,
 ) -> dict[str, Any]:
     texts = ["" if is_blank(text) else text for text in frame["text"]]
-    labels = count_labels(frame["label"]) if count_labels else Counter(map(raw_label_key, frame["label"]))
+    labels = count_labels(frame["label"]) if count_labels else _count_texts(frame["label"])
     conflicts = [key for key, values in labels_by_key(keys, frame["label"]).items() if len(values) > 1]
     figures: dict[str, Any] = {
         "rows": len(frame),
         "labels": dict(sorted(labels.items())),
+        "unlabelled_rows": sum(label_text(label) is None for label in frame["label"]) if count_labels is None else 0,
         "empty_texts": sum(is_blank(text) for text in texts),
         "repeated_rows": len(keys) - len(set(keys)),
         "conflicting_texts": len(conflicts),
@@ -121,6 +124,15 @@ def _split_figures(
     if count_tokens is not None:
         figures |= token_figures(count_tokens(texts), max_length)
     return figures
+
+
+def _key(label: Any) -> str | None:
+    """A row's label as text; that of aspects is a tuple of ids."""
+    return str(label) if isinstance(label, tuple) else label_text(label)
+
+
+def _count_texts(labels: pd.Series) -> Counter[str]:
+    return Counter(text for text in map(label_text, labels) if text is not None)
 
 
 def token_figures(lengths: list[int], max_length: int | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 
 from sentiment_hf.aspects import MISSING, AspectTask, cell_value, star_value
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.labels import LABEL_VALUES, MARK_COLUMN, NAMES
 
 TEXT_COLUMNS = (
     "text",
@@ -26,6 +28,8 @@ TEXT_COLUMNS = (
     "正文",
 )
 LABEL_COLUMNS = ("label", "labels", "sentiment", "category", "target", "标签", "类别", "情感")
+# What `predict` calls the column of its labels, with a number where the file had one of that name already.
+PREDICTED_COLUMN = re.compile(r"predicted_label(?:_\d+)?")
 RATING_COLUMNS = ("star", "stars", "rating", "score", "评分", "星级")
 
 
@@ -51,8 +55,10 @@ class Columns:
         """
         selected = _texts(frame, self.text, name)
         if self.labelled:
-            selected["label"] = frame[pick_column(frame, self.label, LABEL_COLUMNS, "label", name)].tolist()
+            column = pick_column(frame, self.label, LABEL_COLUMNS, "label", name)
+            selected["label"] = pd.Series(frame[column].tolist(), dtype=object)
             _check_documents(frame, selected["label"], name)
+            _mark(selected, frame, column, name)
         return selected
 
 
@@ -115,6 +121,23 @@ def _check_documents(frame: pd.DataFrame, labels: pd.Series, name: str) -> None:
         if earlier != str(label):
             found = f"{earlier!r} in row {before} and {label!r} in row {row} for doc_id {document}"
             raise InputError(f"one label for each doc_id in {name}", found, "Mend the rows, or drop the column.")
+
+
+def _mark(selected: pd.DataFrame, frame: pd.DataFrame, column: str, name: str) -> None:
+    """Take over what a file that this package wrote says of its labels: that they are names.
+
+    Raises:
+        InputError: some rows say so and others do not, as in a file made of two.
+    """
+    if PREDICTED_COLUMN.fullmatch(column):
+        selected.attrs[MARK_COLUMN] = NAMES
+    elif MARK_COLUMN in frame.columns:
+        marks = {as_text(value) or "" for value in frame[MARK_COLUMN]}
+        if marks - set(LABEL_VALUES) or len(marks) > 1:
+            found = ", ".join(repr(mark) for mark in sorted(marks))
+            remedy = "Such files were put together: read each by itself, or drop the column and give --label_values."
+            raise InputError(f"one of raw and names in the column {MARK_COLUMN} of {name}", found, remedy)
+        selected.attrs[MARK_COLUMN] = marks.pop()
 
 
 def _holds_mappings(frame: pd.DataFrame, column: str) -> bool:

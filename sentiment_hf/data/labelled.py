@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -14,7 +16,11 @@ from sentiment_hf.aspects import MISSING, RAW_VALUES, VALUES, AspectTask
 from sentiment_hf.data.columns import RATING_COLUMNS, AspectColumns, Columns
 from sentiment_hf.data.sources import load_file
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.labels import AUTO, MARK_COLUMN, NAMES, LabelReading
+from sentiment_hf.option_values import parse_labels
 from sentiment_hf.tasks import Task
+
+logger = logging.getLogger(__name__)
 
 AnyTask = Task | AspectTask
 _RAW_BY_ID = {index: raw for raw, index in RAW_VALUES.items()}
@@ -28,16 +34,21 @@ class ReadOptions:
         text_column: the column with the text; None: the first with a usual name.
         label_column: the column with the label, likewise.
         encoding: of the file.
+        labels: raw value -> label name, or None for rows that are left out; None: what the model was saved with.
+        label_values: `raw`, `names` or `auto`, see `LabelSpace.read`.
     """
 
     text_column: str | None = None
     label_column: str | None = None
     encoding: str = "auto"
+    labels: Any = None
+    label_values: str = AUTO
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Self:
         """Take the options of `add_column_options`."""
-        return cls(args.text_column, args.label_column, args.encoding)
+        labels = parse_labels(args.labels, (dict,))
+        return cls(args.text_column, args.label_column, args.encoding, labels, args.label_values)
 
 
 def columns_of(
@@ -50,36 +61,80 @@ def columns_of(
 
 
 def load_labelled(path: str | Path, task: AnyTask, options: ReadOptions | None = None) -> pd.DataFrame:
-    """Rows of a file with labels as ids.
+    """Load the rows of a file that have a label, with labels as ids; `doc_id` is a row's place in the file.
 
     Raises:
         InputError: see `load_file` and `map_labels`.
     """
     options = options or ReadOptions()
     columns = columns_of(task, options.text_column, options.label_column, rating_required=False)
-    return map_labels(load_file(path, columns, options.encoding), task, str(path))
+    frame = load_file(path, columns, options.encoding)
+    return map_labels(frame, task, str(path), options.labels, options.label_values)
 
 
-def map_labels(frame: pd.DataFrame, task: AnyTask, name: str) -> pd.DataFrame:
-    """Raw labels -> ids; those of aspects are ids from the moment they are read.
+def map_labels(
+    frame: pd.DataFrame,
+    task: AnyTask,
+    name: str,
+    labels: Any = None,
+    label_values: str = AUTO,
+    training: bool = False,
+) -> pd.DataFrame:
+    """Replace labels by ids and drop the rows without one; labels of aspects are ids from the moment they are read.
+
+    Args:
+        frame: with raw labels, all of one file.
+        task: knows the labels.
+        name: of the file, for messages.
+        labels: see `ReadOptions`, likewise `label_values`.
+        training: see `LabelSpace.read`.
+
+    Returns:
+        The rows; `attrs["labels"]` says how they were read, for records.
 
     Raises:
-        InputError: a label that the task does not know, with its row (counted from 1, header aside) and file.
+        InputError: see `LabelSpace.read`; or no row has a label.
     """
     if isinstance(task, AspectTask):
+        if labels is not None or label_values != AUTO:
+            remedy = "Cells hold 1, 0, -1 and -2; name the columns with `aspects:`."
+            raise InputError("no labels and no label_values for aspects", str(labels or label_values), remedy)
         return frame
-    ids = [task.label_id(label) for label in frame["label"]]
-    for row, (label, label_id) in enumerate(zip(frame["label"], ids, strict=True), start=1):
-        if label_id is None:
-            remedy = "Add it to `labels:` in the recipe, or mend the row."
-            raise InputError(f"a label among {task.describe_labels()}", f"{label!r} in row {row} of {name}", remedy)
-    return frame.assign(label=ids)
+    space = task.space if labels is None else task.space.with_raw(labels)
+    wanted = label_values if label_values != AUTO else frame.attrs.get(MARK_COLUMN, AUTO)
+    reading = space.read(frame["label"], wanted, name, training)
+    _say(reading, name)
+    labelled = [index is not None for index in reading.ids]
+    rows = frame[labelled].assign(label=[index for index in reading.ids if index is not None])
+    if rows.empty:
+        raise InputError(f"labels in {name}", f"none in {len(frame):,} rows", "Check the label column.")
+    rows.attrs["labels"] = reading.record()
+    return rows
+
+
+def _say(reading: LabelReading, name: str) -> None:
+    """Say what a file's labels were taken for, where that is not plain."""
+    if not reading.same:
+        logger.info("%s: labels read as %s", name, "names" if reading.read_as == NAMES else "raw values")
+    if reading.unlabelled:
+        logger.warning("%s: %s rows have no label and are left out", name, f"{reading.unlabelled:,}")
+    if reading.left_out:
+        logger.info("%s: %s rows are left out, as `labels:` says", name, f"{reading.left_out:,}")
+    for (value, label), count in sorted(reading.counts.items()):
+        # A label that is its own name is in every table.
+        if label != value:
+            logger.info("%s: %s -> %s: %s rows", name, value, label or "left out", f"{count:,}")
+
+
+def name_labels(ids: Iterable[int], task: Task) -> list[str]:
+    """The names of label ids."""
+    return [task.labels[index] for index in ids]
 
 
 def named_labels(frame: pd.DataFrame, task: AnyTask) -> pd.DataFrame:
-    """Rows with ids as rows that `load_labelled` reads back."""
+    """Name the labels of rows with ids, as rows that `load_labelled` reads back: they say that they hold names."""
     if not isinstance(task, AspectTask):
-        return frame.assign(label=[task.labels[index] for index in frame["label"]])
+        return frame.assign(label=name_labels(frame["label"], task), **{MARK_COLUMN: NAMES})
     cells = pd.DataFrame(frame["label"].tolist(), index=frame.index)
     named = {aspect: cells[place].map(_RAW_BY_ID.get) for place, aspect in enumerate(task.aspects)}
     if task.has_rating:

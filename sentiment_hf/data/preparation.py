@@ -13,10 +13,11 @@ from sentiment_hf.aspects import MISSING, NOT_MENTIONED, AspectTask
 from sentiment_hf.data.audit import audit_splits, clean_training_rows, is_blank
 from sentiment_hf.data.cleaning import Cleaning, clean
 from sentiment_hf.data.held_out import HeldOutTexts
-from sentiment_hf.data.labelled import AnyTask, count_cells, map_labels, strata
+from sentiment_hf.data.labelled import AnyTask, count_cells, map_labels, name_labels, strata
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.splits import split_rows
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.labels import AUTO
 from sentiment_hf.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ def prepare_splits(
     split_seed: int = 42,
     cleaning: Cleaning | None = None,
     held_out: HeldOutTexts | None = None,
+    label_values: str = AUTO,
 ) -> PreparedData:
     """Map labels, drop blank texts, audit, leave rows out by protocol, and make the splits that are missing.
 
@@ -69,27 +71,22 @@ def prepare_splits(
         split_seed: of both.
         cleaning: training rows that it empties are left out.
         held_out: training rows that repeat one of these texts are left out, whatever the protocol.
+        label_values: see `LabelSpace.read`.
 
     Raises:
         InputError: an unknown protocol, an unknown label (with its row), one class only in training, no rows left.
     """
     if protocol not in PROTOCOLS:
         raise InputError(f"protocol {' | '.join(PROTOCOLS)}", repr(protocol), "Use one of these names.")
-    mapped = {split: map_labels(frame, task, split) for split, frame in splits.items()}
-    left_out = {"blank": 0}
+    mapped = {
+        split: map_labels(frame, task, f"the {split} rows", label_values=label_values, training=True)
+        for split, frame in splits.items()
+    }
+    audit = _audit(splits, mapped, task)
+    left_out = {"unlabelled": len(splits["train"]) - len(mapped["train"])}
     for split, frame in mapped.items():
-        blank = frame["text"].map(is_blank)
-        if split == "train" and cleaning is not None:
-            # Held-out rows that cleaning empties stay, so that scores keep their denominators.
-            blank = frame["text"].map(partial(_is_empty, cleaning=cleaning))
-        if blank.any():
-            logger.warning("%d rows of the %s split have no text and are left out", blank.sum(), split)
-        if blank.all():
-            raise InputError(f"texts in the {split} split", "only blank ones", "Check the text column.")
-        if split == "train":
-            left_out["blank"] = int(blank.sum())
-        mapped[split] = frame[~blank]
-    audit = audit_splits(splits, count_labels=partial(count_cells, task=task) if isinstance(task, AspectTask) else None)
+        mapped[split] = _with_text(frame, split, cleaning)
+    left_out["blank"] = len(splits["train"]) - len(mapped["train"]) - left_out["unlabelled"]
     if held_out is not None:
         train = mapped["train"]
         repeats = train["text"].map(lambda text: held_out.match(matching_key(text)) is not None)
@@ -116,6 +113,28 @@ def prepare_splits(
         split: mapped[split].reset_index(drop=True) for split in ("train", "dev", "test") if split in mapped
     }
     return PreparedData(ordered, task, audit, left_out, made)
+
+
+def _audit(splits: dict[str, pd.DataFrame], mapped: dict[str, pd.DataFrame], task: AnyTask) -> dict[str, Any]:
+    """The audit of labelled rows by the names of their labels: raw values of one split may be names in another."""
+    if isinstance(task, AspectTask):
+        return audit_splits(splits, count_labels=partial(count_cells, task=task))
+    audit = audit_splits({split: rows.assign(label=name_labels(rows["label"], task)) for split, rows in mapped.items()})
+    for split, rows in mapped.items():
+        audit[split]["unlabelled_rows"] = len(splits[split]) - len(rows)
+    return audit
+
+
+def _with_text(frame: pd.DataFrame, split: str, cleaning: Cleaning | None) -> pd.DataFrame:
+    blank = frame["text"].map(is_blank)
+    if split == "train" and cleaning is not None:
+        # Held-out rows that cleaning empties stay, so that scores keep their denominators.
+        blank = frame["text"].map(partial(_is_empty, cleaning=cleaning))
+    if blank.any():
+        logger.warning("%d rows of the %s split have no text and are left out", blank.sum(), split)
+    if blank.all():
+        raise InputError(f"texts in the {split} split", "only blank ones", "Check the text column.")
+    return frame[~blank]
 
 
 def check_classes(train: pd.DataFrame, task: Task) -> None:

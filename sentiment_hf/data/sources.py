@@ -7,6 +7,8 @@ for, `label`.
 from __future__ import annotations
 
 import importlib.util
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,11 @@ from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.exceptions import InputError
 
+logger = logging.getLogger(__name__)
+
 PACKAGE_PREFIX = "package:"
+# What a label is in the unlabelled test splits of the Hub.
+_NO_LABEL = (None, -1, "-1")
 
 # The Hub's and people's names for the three splits.
 SPLIT_NAMES = {"train": ("train",), "dev": ("validation", "dev", "valid"), "test": ("test",)}
@@ -48,8 +54,20 @@ def load_package(name: str) -> pd.DataFrame:
     return pd.DataFrame({"doc_id": range(len(texts)), "text": texts, "label": labels}, dtype=object)
 
 
-def load_hub_dataset(name: str, config: str | None, columns: Columns) -> dict[str, pd.DataFrame]:
-    """The splits of a dataset on the Hub (parquet, csv or json there; loading scripts no longer run)."""
+def load_hub_dataset(
+    name: str, config: str | None, columns: Columns, class_names: bool = True
+) -> dict[str, pd.DataFrame]:
+    """The splits of a dataset on the Hub (parquet, csv or json there; loading scripts no longer run).
+
+    Args:
+        name: Hub id, or a folder.
+        config: of the dataset.
+        columns: which columns are read.
+        class_names: whether labels with a `ClassLabel` feature are given as its names, or as their numbers.
+
+    Raises:
+        InputError: it cannot be loaded, or a column is missing.
+    """
     import datasets
 
     try:
@@ -63,9 +81,28 @@ def load_hub_dataset(name: str, config: str | None, columns: Columns) -> dict[st
     for split, names in SPLIT_NAMES.items():
         for candidate in names:
             if candidate in loaded:
-                splits[split] = columns.select(loaded[candidate].to_pandas(), f"{name}[{candidate}]")
+                where = f"{name}[{candidate}]"
+                frame = loaded[candidate].to_pandas()
+                if class_names:
+                    frame = _with_class_names(frame, loaded[candidate].features)
+                rows = columns.select(frame, where)
+                if columns.labelled and split != "train" and all(label in _NO_LABEL for label in rows["label"]):
+                    logger.info("%s: its %s rows have no labels and are not used", where, f"{len(rows):,}")
+                else:
+                    splits[split] = rows
                 break
     return splits
+
+
+def _with_class_names(frame: pd.DataFrame, features: Mapping[str, Any]) -> pd.DataFrame:
+    """Columns of class numbers as the names that the dataset gives them; the Hub writes -1 where there is no label."""
+    import datasets
+
+    for column, feature in features.items():
+        if isinstance(feature, datasets.ClassLabel):
+            names = [None if pd.isna(code) or code < 0 else feature.names[int(code)] for code in frame[column]]
+            frame[column] = pd.Series(names, index=frame.index, dtype=object)
+    return frame
 
 
 def load_texts(
@@ -103,11 +140,12 @@ def load_splits(
     columns: Columns | None = None,
     encoding: str = "auto",
     data_dir: str | None = None,
+    class_names: bool = True,
 ) -> dict[str, pd.DataFrame]:
     """The labelled splits, by name (`train`, `dev`, `test`; only those that exist).
 
     A file (relative to `data_dir`) wins over `dataset`, so that a recipe can name the public set and the command line
-    the reader's own copy.
+    the reader's own copy. For `class_names` see `load_hub_dataset`.
 
     Raises:
         InputError: nothing to load, or no training rows.
@@ -122,7 +160,7 @@ def load_splits(
     elif dataset.startswith(PACKAGE_PREFIX):
         splits = {"train": load_package(dataset.removeprefix(PACKAGE_PREFIX))}
     else:
-        splits = load_hub_dataset(dataset, dataset_config, columns or Columns())
+        splits = load_hub_dataset(dataset, dataset_config, columns or Columns(), class_names)
     if "train" not in splits:
         found = ", ".join(splits) or "no split"
         raise InputError("a training split", found, "Give --train_file as well.")

@@ -6,7 +6,7 @@ import pandas as pd
 
 from sentiment_hf.data.matching import matching_key, text_fraction
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.tasks import raw_label_key
+from sentiment_hf.labels import label_text
 
 SPLIT_METHODS = ("stratified", "hash")
 
@@ -59,7 +59,7 @@ def _by_hash(keys: pd.Series, shares: dict[str, float], seed: int) -> dict[str, 
 
 def _by_label(frame: pd.DataFrame, keys: pd.Series, shares: dict[str, float], seed: int) -> dict[str, str]:
     """Fill each label's quotas with whole groups of equal texts, in the order of their hashes."""
-    groups = pd.DataFrame({"key": keys, "label": [raw_label_key(label) for label in frame["label"]]})
+    groups = pd.DataFrame({"key": keys, "label": [label_text(label) for label in frame["label"]]})
     sizes = groups["key"].value_counts()
     first_label = groups.drop_duplicates("key").set_index("key")["label"]
     names: dict[str, str] = {}

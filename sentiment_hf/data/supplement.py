@@ -18,7 +18,7 @@ from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.data.segments import EXPLANATION
 from sentiment_hf.data.sources import PACKAGE_PREFIX, load_file, load_hub_dataset, load_package
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.tasks import raw_label_key
+from sentiment_hf.labels import AUTO, NAMES, label_text
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +57,8 @@ class RowsWhere(Columns):
             if column not in frame.columns:
                 found = f"the columns {', '.join(map(str, frame.columns))}"
                 raise InputError(f"a column {column!r} in {name} for `where`", found, "Use one of these.")
-            values = {raw_label_key(value) for value in (wanted if isinstance(wanted, list) else [wanted])}
-            kept &= frame[column].map(raw_label_key).isin(values)
+            values = {label_text(value) for value in (wanted if isinstance(wanted, list) else [wanted])}
+            kept &= frame[column].map(label_text).isin(values)
         if not kept.any():
             remedy = "Values are compared as they stand in the source, not as the task names them."
             raise InputError(f"rows of {name} where {dict(self.where)}", "none", remedy)
@@ -113,7 +113,11 @@ def add_supplement(
     """
     check_supplement(settings)
     source = str(settings["source"])
-    rows = map_labels(_load(source, settings, data, data_dir, encoding), data.task, source)
+    # `label` gives a name of the task; the rows' own labels are read as those of training rows are.
+    reading = AUTO if settings.get("label") is None else NAMES
+    rows = map_labels(
+        _load(source, settings, data, data_dir, encoding), data.task, source, None, reading, training=True
+    )
     held_out = HeldOutTexts(text for split, frame in data.splits.items() if split != "train" for text in frame["text"])
     if not settings.get("explanations"):
         rows = rows.drop(columns=EXPLANATION, errors="ignore")

@@ -65,7 +65,7 @@ def choose_targets(task: AnyTask, answers: np.ndarray, label: str | None, aspect
     if not isinstance(task, AspectTask):
         if aspect is not None:
             raise InputError("a model of aspects, for an aspect", "one of one label", "Leave the aspect out.")
-        index = task.label_id(label) if label is not None else int(answers[: len(task.labels)].argmax())
+        index = task.space.id_of(label) if label is not None else int(answers[: len(task.labels)].argmax())
         if index is None:
             raise InputError(f"a label among {', '.join(task.labels)}", repr(label), "Name one of these.")
         return [Target(task.labels[index], index, 0, len(task.labels))]

@@ -19,6 +19,7 @@ from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.data.tokenization import SLIDING, TextSettings
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.labels import LabelSpace
 from sentiment_hf.modeling.configuration_bert_heads import AspectBertConfig
 from sentiment_hf.modeling.loading import check_max_length, max_positions
 from sentiment_hf.modeling.version import check_version, record_version
@@ -43,8 +44,8 @@ def record_settings(
     if isinstance(task, AspectTask):
         saved["columns"] = {aspect: list(columns) for aspect, columns in task.columns.items()}
         saved["rating_column"] = task.rating_column
-    elif task.raw_labels:
-        saved["raw_labels"] = dict(task.raw_labels)
+    else:
+        saved["labels"] = task.space.to_dict()
     setattr(config, CONFIG_KEY, saved)
     record_version(config)
     tokenizer.model_max_length = settings.max_length
@@ -93,7 +94,8 @@ def recorded_calibration(config: PretrainedConfig) -> tuple[float, float | None]
 
 
 def task_of(config: PretrainedConfig) -> AnyTask:
-    """The task of a saved model: label names from the config; raw labels may be names or, as saved, ids."""
+    """The task of a saved model: label names from the config, what stands for them in files as it was saved; of a model
+    from elsewhere ids do."""
     saved = getattr(config, CONFIG_KEY, None) or {}
     with _readable():
         if isinstance(config, AspectBertConfig):
@@ -103,8 +105,15 @@ def task_of(config: PretrainedConfig) -> AnyTask:
         names = tuple(str(config.id2label[index]) for index in range(config.num_labels))
         if len(set(names)) < max(len(names), 1):
             raise ValueError(f"the labels {', '.join(names) or 'none'}")
-        raw_labels = saved.get("raw_labels") or {str(index): label for index, label in enumerate(names)}
-        return Task(str(saved.get("task", "custom")), names, dict(raw_labels), str(saved.get("metric", "macro_f1")))
+        return Task(str(saved.get("task", "custom")), _space(names, saved), str(saved.get("metric", "macro_f1")))
+
+
+def _space(names: tuple[str, ...], saved: dict[str, Any]) -> LabelSpace:
+    if not saved:
+        return LabelSpace.of_ids(names)
+    # Models of the first edition saved raw values alone, and none where labels were read off the rows.
+    entries = saved.get("labels") or {"raw": saved.get("raw_labels") or {name: name for name in names}}
+    return LabelSpace(names, dict(entries["raw"]), dict(entries.get("aliases") or {}))
 
 
 @contextmanager

@@ -57,6 +57,7 @@ def load_data(args: RunArguments) -> PreparedData:
         data.split_seed,
         args.text_settings.cleaning,
         held_out,
+        args.task.label_values,
     )
     if data.supplement is not None:
         add_supplement(prepared, data.supplement, data.data_dir, data.encoding, held_out)  # type: ignore[arg-type]
@@ -76,8 +77,13 @@ def read_splits(args: RunArguments) -> tuple[dict[str, pd.DataFrame], AnyTask]:
         columns_of(aspects, data.text_column, data.label_column),
         data.encoding,
         data.data_dir,
+        # Numbers that a recipe maps itself are not turned into the dataset's names first.
+        class_names=not (isinstance(task.labels, dict) and all(label.isdigit() for label in task.labels)),
     )
-    return splits, aspects or resolve_task(task.task, task.labels, splits["train"]["label"])  # type: ignore[arg-type]
+    if aspects is not None:
+        return splits, aspects
+    where = data.train_file or data.dataset or "the training rows"
+    return splits, resolve_task(task.task, task.labels, splits["train"]["label"], where)  # type: ignore[arg-type]
 
 
 def aspect_task(args: TaskArguments) -> AspectTask:

@@ -76,6 +76,7 @@ def _table(report: dict[str, Any]) -> Table:
     lines = {
         "rows": "rows",
         "empty_texts": "empty texts",
+        "unlabelled_rows": "rows without a label",
         "repeated_rows": "rows that repeat an earlier one",
         "conflicting_texts": "texts with two labels",
         "in_train": "rows that stand in train",

@@ -19,7 +19,7 @@ from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.held_out import HeldOutTexts
-from sentiment_hf.data.labelled import map_labels
+from sentiment_hf.data.labelled import ReadOptions, map_labels
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_file, load_texts
 from sentiment_hf.enrich.filters import TextFilter
@@ -30,6 +30,7 @@ from sentiment_hf.enrich.rules import RULES
 from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import move_files, staging_folder, write_json, write_text
+from sentiment_hf.labels import MARK_COLUMN, NAMES
 from sentiment_hf.option_values import parse_value
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import Task, resolve_task
@@ -117,11 +118,15 @@ def source_rows(args: argparse.Namespace) -> tuple[pd.DataFrame, Task, dict[str,
     """Training rows: `row`, `text`, `label` and `classifier` (names), `ambiguous`; the task, and its labels' words."""
     raw = load_file(args.data, Columns(args.text_column, args.label_column), args.encoding)
     classifier = SentimentClassifier.from_pretrained(args.model) if args.model else None
-    task = classifier.task if classifier is not None else resolve_task(args.task, None, raw["label"])
+    options = ReadOptions.from_args(args)
+    # Without a model `labels` say what the task is; a model's own labels are what they have to lead to.
+    given = None if classifier is not None else options.labels
+    task = classifier.task if classifier is not None else resolve_task(args.task, given, raw["label"], args.data)
     if not isinstance(task, Task):
         raise InputError("a task with one label", "aspects", "Templates write for one label.")
     words = label_words(task.labels, parse_value(args.label_words, "label_words", (dict,)))
-    mapped = map_labels(raw, task, args.data)
+    labels = options.labels if classifier is not None else None
+    mapped = map_labels(raw, task, args.data, labels, options.label_values, training=classifier is None)
     mapped = mapped[~mapped["text"].map(is_blank)]
     if mapped.empty:
         raise InputError(f"texts in {args.data}", "only blank ones", "Check the text column.")
@@ -200,7 +205,7 @@ def write_results(
         by_model = bool(item.prompt_hash)
         origin = {"source_row": int(item.row) + 1, "template": item.template, "prompt_hash": item.prompt_hash}
         model = usage["model"] if usage is not None and by_model else "rule"
-        said = {"text": item.text, "label": item.label, "weight": weight}
+        said = {"text": item.text, "label": item.label, MARK_COLUMN: NAMES, "weight": weight}
         return said | origin | {"model": model, "explanation": item.explanation}
 
     with staging_folder(folder) as staging:

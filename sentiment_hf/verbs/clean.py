@@ -86,7 +86,8 @@ def training_rows(args: RunArguments) -> tuple[pd.DataFrame, AnyTask]:
         InputError: see `load_splits` and `map_labels`; no texts.
     """
     splits, task = read_splits(args)
-    frame = map_labels(splits["train"], task, "the training rows")
+    name = "the training rows"
+    frame = map_labels(splits["train"], task, name, label_values=args.task.label_values, training=True)
     frame = frame[~frame["text"].map(is_blank)].reset_index(drop=True)
     if frame.empty:
         raise InputError("texts in the training rows", "only blank ones", "Check the text column.")

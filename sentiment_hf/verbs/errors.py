@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         table = read_table(args.data, args.encoding)
         column = pick_column(table, args.category, (), "category", args.data, option="category")
         # Under a name that no column of the report has.
-        rows[category_name(args.category)] = [as_text(value) or "–" for value in table[column]]
+        rows[category_name(args.category)] = [as_text(value) or "–" for value in table[column].iloc[rows["doc_id"]]]
     rows = rows[~rows["text"].map(is_blank)].reset_index(drop=True)
     if rows.empty:
         raise InputError(f"texts in {args.data}", "only blank ones", "Check the text column.")

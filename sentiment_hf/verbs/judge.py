@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
 def classified_rows(classifier: SentimentClassifier, task: Task, args: argparse.Namespace) -> pd.DataFrame:
     """Rows with text: `id`, `text`, `label` and `classifier` (names), and `p_label`."""
     rows = load_labelled(args.data, task, ReadOptions.from_args(args))
-    labelled = enumerate(zip(rows["text"], rows["label"], strict=True))
-    rows["id"] = [row_id(row, text, label) for row, (text, label) in labelled]
+    labelled = zip(rows["doc_id"], rows["text"], rows["label"], strict=True)
+    rows["id"] = [row_id(row, text, label) for row, text, label in labelled]
     rows = rows[~rows["text"].map(is_blank)].reset_index(drop=True)
     if rows.empty:
         raise InputError(f"texts in {args.data}", "only blank ones", "Check the text column.")

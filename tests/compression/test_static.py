@@ -12,6 +12,7 @@ from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.compression.sensitivity import Judge, quantize_until, sensitivity
 from sentiment_hf.compression.static import StaticQuantizer, calibration_shards
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.labels import LabelSpace
 from sentiment_hf.modeling.onnx_session import onnx_forward, open_session
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import Task
@@ -100,7 +101,7 @@ def test_ranges_are_of_all_shards(model_folder, rows, tmp_path):
 def test_the_sweep_finds_a_product_that_costs(model_folder, rows, tmp_path):
     exported = export_model(model_folder, rows)
     scorer = SentimentClassifier.from_pretrained(model_folder, "onnx").scorer
-    judge = Judge(scorer, rows, Task("t", ("a", "b")), scorer.logits(rows["text"]))
+    judge = Judge(scorer, rows, Task("t", LabelSpace(("a", "b"))), scorer.logits(rows["text"]))
     quantizer = StaticQuantizer(exported.fp32, scorer, rows, Quantization("static", sensitivity=True))
     table = sensitivity(quantizer, judge, tmp_path)
     assert table["node"][0] == "–"

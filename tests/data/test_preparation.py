@@ -53,7 +53,7 @@ def test_clean_and_published_protocols():
     splits = {"train": train, "dev": labelled(("漏。", 0), ("别的", 1)), "test": labelled(("又一个", 1))}
     clean = prepare_splits(splits, BUILT_IN_TASKS["reviews"], protocol="clean")
     assert clean.splits["train"]["text"].tolist() == ["好", "差"]
-    assert clean.left_out == {"blank": 2, "leaked": 1, "conflicting": 2, "repeated": 1}
+    assert clean.left_out == {"unlabelled": 0, "blank": 2, "leaked": 1, "conflicting": 2, "repeated": 1}
     published = prepare_splits(splits, BUILT_IN_TASKS["reviews"], protocol="published")
     assert published.splits["train"]["text"].tolist() == ["好", "好！", "坏", "坏!", "漏", "差"]
     assert len(clean.splits["dev"]) == len(published.splits["dev"]) == 2
@@ -77,7 +77,7 @@ def test_a_missing_dev_split_comes_out_of_training_only(reviews):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([("好", 1), ("坏", 3)], "found 3 in row 2 of train"),
+        ([("好", 1), ("坏", 3)], "in the train rows, found '3' in row 2"),
         ([("好", 1), ("很好", 1), ("太好", 1), ("真好", 1)], "only 'positive'"),
         ([("", 1), (None, 0)], "only blank ones"),
     ],
@@ -89,11 +89,11 @@ def test_bad_rows_are_refused(rows, message):
 
 
 def test_labels_can_be_mapped_named_or_inferred():
-    assert resolve_task("mine", {"差评": "negative", "好评": "positive"}, []).label_id("好评") == 1
-    assert resolve_task(None, ["坏", "好"], []).label_id("好") == 1
+    assert resolve_task("mine", {"差评": "negative", "好评": "positive"}, []).space.id_of("好评") == 1
+    assert resolve_task(None, ["坏", "好"], []).space.id_of("好") == 1
     assert resolve_task(None, None, ["b", "a", "b"]).labels == ("a", "b")
     reviews = resolve_task("reviews", None, [])
-    assert [reviews.label_id(raw) for raw in (0, "1", 1.0, "positive", "2")] == [0, 1, 1, 1, None]
+    assert [reviews.space.id_of(raw) for raw in (0, "1", 1.0, "positive", "2")] == [0, 1, 1, 1, None]
     with pytest.raises(InputError, match="without labels"):
         resolve_task("mine", None, [])
 

@@ -14,6 +14,7 @@ from sentiment_hf.evaluation.report import metrics_table, read_metrics, system_r
 from sentiment_hf.evaluation.scores import task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.labels import LabelSpace
 from sentiment_hf.tasks import BUILT_IN_TASKS, Task
 
 NAMES = ("a", "b", "c")
@@ -73,7 +74,7 @@ def test_floor_learns_and_handles_missing_classes(reviews):
     task = BUILT_IN_TASKS["reviews"]
     floor = fit_floor(reviews["text"][:300], labels[:300], task)
     assert task_scores(floor_logits(floor, reviews["text"][300:], task), labels[300:], task)["accuracy"] > 0.95
-    three = Task("three", NAMES)
+    three = Task("three", LabelSpace(NAMES))
     wide = floor_logits(fit_floor(["好", "坏", "好 好"], [0, 2, 0], three), ["好"], three)
     assert wide.shape == (1, 3)
     assert wide.argmax() == 0

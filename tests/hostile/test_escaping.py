@@ -17,6 +17,7 @@ from sentiment_hf.evaluation.markdown import picture, plain, table, to_html
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.report import read_metrics
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.labels import LabelSpace
 from sentiment_hf.modeling.forward import torch_forward
 from sentiment_hf.publishing.rendering import escaped, fenced
 from sentiment_hf.serving.predictor import SentimentClassifier
@@ -115,7 +116,7 @@ def test_pictures_of_any_name_are_found_and_none_outside_the_folder(tmp_path, na
 def classifier(tokenizer, make_model):
     settings = TextSettings(max_length=16, truncation="sliding", max_chunks=3)
     scorer = TextScorer(tokenizer, settings, torch_forward(make_model(labels=LABELS)))
-    return SentimentClassifier(Task("custom", LABELS), scorer, "torch", ("cpu",))
+    return SentimentClassifier(Task("custom", LabelSpace(LABELS)), scorer, "torch", ("cpu",))
 
 
 @settings(max_examples=12)

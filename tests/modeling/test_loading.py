@@ -95,7 +95,7 @@ def test_settings_survive_saving(model_folder, tokenizer, tmp_path):
     config.save_pretrained(tmp_path)
     loaded = load_config(str(tmp_path))
     assert recorded_settings(loaded, tokenizer, "it") == settings
-    assert task_of(loaded).label_id("好评") == 1
+    assert task_of(loaded).space.id_of("好评") == 1
     assert task_of(loaded).name == "mine"
 
 
