@@ -273,14 +273,14 @@ class LabelSpace:
             raise self._ambiguous(found, where)
         read_as = wanted[0]
         names = found[read_as][0]
-        ids = {name: index for index, name in enumerate(self.names)}
+        ids: dict[str | None, int] = {name: index for index, name in enumerate(self.names)}
         given = [None if key is None or key in nulls else names[key] for key in keys]
         unlabelled = sum(key is None or key in nulls for key in keys)
         return LabelReading(
             [None if name is None else ids[name] for name in given],
             read_as,
             same,
-            {(key, names[key]): count for key, count in counts.items()},
+            {(key, names[key]): counts[key] for key in sorted(counts, key=lambda key: (ids.get(names[key], -1), key))},
             unlabelled,
             given.count(None) - unlabelled,
         )

@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Any
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.strict_yaml import load_yaml
+from sentiment_hf.strict_yaml import load_yaml, wide_colon
 
 
 def option(default: Any, help: str) -> Any:
@@ -27,7 +27,8 @@ def parse_value(value: Any, name: str, kinds: tuple[type, ...]) -> Any:
     if value is not None and not isinstance(value, kinds):
         names = " or ".join({"dict": "a mapping", "list": "a list", "str": "a word"}[kind.__name__] for kind in kinds)
         example = "[value, value]" if kinds == (list,) else "{name: value}"
-        raise InputError(f"{names} for {name}", repr(value), f"Write it as {example}.")
+        hint = wide_colon(value) if isinstance(value, str) else ""
+        raise InputError(f"{names} for {name}", f"{value!r}{hint}", f"Write it as {example}.")
     return value
 
 

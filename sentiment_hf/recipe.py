@@ -43,7 +43,8 @@ def check_known(keys: Iterable[str], known: Iterable[str], where: str) -> None:
     for key in keys:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
-            raise InputError(f"recipe keys in {where}", f"unknown key {key!r}", f"The nearest known key is {near!r}.")
+            found = f"unknown key {key!r}{wide_colon(str(key))}"
+            raise InputError(f"recipe keys in {where}", found, f"The nearest known key is {near!r}.")
 
 
 def as_command_line(keys: dict[str, Any]) -> list[str]:

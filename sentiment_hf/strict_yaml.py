@@ -15,7 +15,7 @@ MAX_DEPTH = 30
 
 # Keys of a recipe whose values stay text, too: `no`, `1` and `1.0` are labels as they stand there.
 TEXT_KEYS = ("labels",)
-_STRING, _NULL = "tag:yaml.org,2002:str", "tag:yaml.org,2002:null"
+_STRING, _NULL, _MERGE = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "null", "merge"))
 _WIDE_COLON = "："
 _WIDE_KEY = re.compile(rf"^[^#:'\"]*{_WIDE_COLON}", re.MULTILINE)
 
@@ -109,7 +109,8 @@ def _check_keys(node: yaml.MappingNode) -> None:
     seen: set[Hashable] = set()
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode):
-            key.tag = _STRING
+            # `<<` merges another mapping into this one.
+            key.tag = key.tag if key.tag == _MERGE else _STRING
             if key.value in seen:
                 raise ValueError(f"{key.value!r} twice, the second time in line {key.start_mark.line + 1}")
             seen.add(key.value)

@@ -23,6 +23,8 @@ from sentiment_hf.tasks import Task
 logger = logging.getLogger(__name__)
 
 AnyTask = Task | AspectTask
+# Labels that are counted up one by one; sets with a hundred classes have them in audit.json.
+_SHOWN = 30
 _RAW_BY_ID = {index: raw for raw, index in RAW_VALUES.items()}
 
 
@@ -103,7 +105,7 @@ def map_labels(
     space = task.space if labels is None else task.space.with_raw(labels)
     wanted = label_values if label_values != AUTO else frame.attrs.get(MARK_COLUMN, AUTO)
     reading = space.read(frame["label"], wanted, name, training)
-    _say(reading, name)
+    _say(reading, name, training)
     labelled = [index is not None for index in reading.ids]
     rows = frame[labelled].assign(label=[index for index in reading.ids if index is not None])
     if rows.empty:
@@ -112,18 +114,20 @@ def map_labels(
     return rows
 
 
-def _say(reading: LabelReading, name: str) -> None:
-    """Say what a file's labels were taken for, where that is not plain."""
+def _say(reading: LabelReading, name: str, training: bool) -> None:
+    """Say what a file's labels were taken for: before a training in full, else where that is not plain."""
     if not reading.same:
         logger.info("%s: labels read as %s", name, "names" if reading.read_as == NAMES else "raw values")
     if reading.unlabelled:
         logger.warning("%s: %s rows have no label and are left out", name, f"{reading.unlabelled:,}")
     if reading.left_out:
         logger.info("%s: %s rows are left out, as `labels:` says", name, f"{reading.left_out:,}")
-    for (value, label), count in sorted(reading.counts.items()):
-        # A label that is its own name is in every table.
-        if label != value:
-            logger.info("%s: %s -> %s: %s rows", name, value, label or "left out", f"{count:,}")
+    shown = {pair: count for pair, count in reading.counts.items() if training or pair[0] != pair[1]}
+    for (value, label), count in list(shown.items())[:_SHOWN]:
+        meaning = value if label == value else f"{value} -> {label or 'left out'}"
+        logger.info("%s: %s: %s rows", name, meaning, f"{count:,}")
+    if len(shown) > _SHOWN:
+        logger.info("%s: and %d labels more", name, len(shown) - _SHOWN)
 
 
 def name_labels(ids: Iterable[int], task: Task) -> list[str]:

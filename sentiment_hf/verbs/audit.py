@@ -9,16 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.table import Table
 
 from sentiment_hf.aspects import ASPECTS_TASK, AspectTask, aspect_columns
 from sentiment_hf.console import show
 from sentiment_hf.data.audit import audit_splits, clean_training_rows
-from sentiment_hf.data.labelled import columns_of, count_cells, named_labels
+from sentiment_hf.data.labelled import columns_of, count_cells, map_labels, name_labels, named_labels
 from sentiment_hf.data.sources import load_splits
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import write_text
-from sentiment_hf.option_values import parse_value
+from sentiment_hf.labels import AUTO, MARK_COLUMN, NAMES
+from sentiment_hf.option_values import parse_labels, parse_value
+from sentiment_hf.tasks import resolve_task
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,14 +43,15 @@ def run(args: argparse.Namespace) -> int:
         columns_of(task, args.text_column, args.label_column, rating_required=False),
         args.encoding,
     )
+    mapped = _mapped(splits, args)
     counter = _token_counter(args.model) if args.model else None
     count_labels = partial(count_cells, task=task) if task else None
-    report = audit_splits(splits, counter, args.max_length, count_labels)
+    report = audit_splits(mapped or splits, counter, args.max_length, count_labels)
     if args.write_clean:
-        mask, _ = clean_training_rows(splits)
-        for split, frame in splits.items():
+        mask, _ = clean_training_rows(mapped or splits)
+        for split, frame in (mapped or splits).items():
             rows = frame[mask] if split == "train" else frame
-            rows = named_labels(rows, task) if task else rows
+            rows = named_labels(rows, task) if task else rows.assign(**{MARK_COLUMN: NAMES}) if mapped else rows
             text = rows.to_json(orient="records", lines=True, force_ascii=False)
             write_text(Path(args.write_clean) / f"{split}.jsonl", text)
     if args.json:
@@ -58,6 +62,23 @@ def run(args: argparse.Namespace) -> int:
     left_out = ", ".join(f"{reason} {count:,}" for reason, count in clean["left_out"].items())
     show(f"clean protocol: {clean['train_rows']:,} training rows; left out: {left_out}")
     return 0
+
+
+def _mapped(splits: dict[str, pd.DataFrame], args: argparse.Namespace) -> dict[str, pd.DataFrame] | None:
+    """The splits with the names that `--labels` gives; None without it."""
+    labels = parse_labels(args.labels)
+    if labels is None:
+        if args.label_values != AUTO:
+            raise InputError("--labels with --label_values", "--label_values alone", "Leave it out.")
+        return None
+    if args.task == ASPECTS_TASK:
+        raise InputError("one label a row for --labels", "--task aspects", "Name the columns with --aspects.")
+    task = resolve_task(None, labels, ())
+    mapped = {}
+    for split, frame in splits.items():
+        rows = map_labels(frame, task, f"the {split} rows", label_values=args.label_values, training=True)
+        mapped[split] = rows.assign(label=name_labels(rows["label"], task))
+    return mapped
 
 
 def _token_counter(model: str) -> Callable[[list[str]], list[int]]:
