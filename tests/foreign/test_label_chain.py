@@ -43,7 +43,7 @@ def rows_of(labels: list, each: int, seed: int) -> pd.DataFrame:
     rows = []
     for place, label in enumerate(labels):
         for row in range(each):
-            told = (place + 1) % len(labels) if row % 5 == 4 else place
+            told = (place + 1) % len(labels) if row % 3 == 2 else place
             word = chr(0x4E00 + 7 * told) + chr(0x5F00 + 3 * told)
             rows.append({"text": f"{word}{word}，第{seed}{chr(0x7530 + row)}行。", "label": label})
     return pd.DataFrame(rows).sample(frac=1, random_state=seed).reset_index(drop=True)
@@ -54,9 +54,9 @@ def trained(request, tmp_path_factory):
     """A run on one set of labels: its name, folder, and the files that it was given."""
     folder = tmp_path_factory.mktemp("chain")
     labels, mapping = LABEL_SETS[request.param]
-    each = 6 if len(labels) > 50 else 25
+    each, few = (6, 3) if len(labels) > 50 else (25, 6)
     files = {}
-    for seed, (split, many) in enumerate((("train", each), ("validation", 5), ("test", 5)), start=1):
+    for seed, (split, many) in enumerate((("train", each), ("validation", few), ("test", few)), start=1):
         files[split] = folder / f"{split}.jsonl"
         rows_of(labels, many, seed).to_json(files[split], orient="records", lines=True, force_ascii=False)
     words = [f"--{split}_file={path}" for split, path in files.items()]
