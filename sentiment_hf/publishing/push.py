@@ -13,10 +13,12 @@ from sentiment_hf.console import show
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.publishing.card import HUB_ID, ModelCard
 from sentiment_hf.publishing.files import is_ours, pushed_files
+from sentiment_hf.publishing.provenance import sources_of
 from sentiment_hf.publishing.rendering import render
 from sentiment_hf.publishing.repository import Pushed, Repository, check_repo_id, open_hub
 from sentiment_hf.publishing.run import CONFIG_FILE, FinishedFolder, read_run
 from sentiment_hf.publishing.space import push_space, space_folder
+from sentiment_hf.training.provenance import HUB
 
 logger = logging.getLogger(__name__)
 
@@ -116,17 +118,22 @@ def model_card(
     """The card of a run whose repository has these paths.
 
     Raises:
-        InputError: one of the other runs is of another task.
+        InputError: one of the other runs is of another task, or scored on other rows.
     """
     for other in others:
         if _task(other.config) != _task(run.config):
             found = f"{_described(other.config)} in {other.folder}"
             raise InputError(f"runs of {_described(run.config)} to compare with", found, "Leave it out.")
-    model = str(run.recipe.get("model", ""))
-    # A folder may look like a Hub id, too, from wherever the run was started.
+        rows, others_rows = run.metrics.get("rows_fingerprint"), other.metrics.get("rows_fingerprint")
+        if rows and others_rows and rows != others_rows:
+            remedy = "Leave it out: figures of other rows do not belong into one table."
+            raise InputError(f"runs scored on the rows of {run.folder}", f"others in {other.folder}", remedy)
+    recorded = sources_of(run).get("model")
+    model = str(run.recipe.get("model", "") if recorded is None else recorded["name"])
+    # Of an older run: a folder may look like a Hub id, too, from wherever the run was started.
     started = (Path(), *run.folder.resolve().parents)
-    is_folder = any((folder / model).is_dir() for folder in started)
-    base_model = model if HUB_ID.fullmatch(model) and not is_folder else None
+    is_hub = recorded["kind"] == HUB if recorded else not any((folder / model).is_dir() for folder in started)
+    base_model = model if HUB_ID.fullmatch(model) and is_hub else None
     return ModelCard(repo_id, run, tuple(others), paths, license or run.recipe.get("license"), base_model)
 
 
