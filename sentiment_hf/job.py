@@ -92,7 +92,8 @@ def score_exported(folder: Path, exported: Exported, floor: Floor | None = None)
         row = system_row(scores, size_mb(file), times[system], metrics["fp32"]["train_rows"])
         row["dev"] = headline(on_dev)
         metrics[system] = row | {"file": file.name, "providers": list(classifiers[system].providers)}
-    if for_here:
+    if for_here and exported.gate is not None:
+        metrics[f"{exported.backend}_gate"] = exported.gate.record()
         metrics.pop(f"{exported.backend}_refused", None)
     if for_here and exported.refusal:
         metrics[f"{exported.backend}_refused"] = exported.refusal

@@ -147,6 +147,12 @@ class ModelCard:
         return drops
 
     @property
+    def int8_gates(self) -> list[tuple[str, dict[str, Any]]]:
+        """Of each INT8 system that passed where dev alone could not tell: title, and what the gate saw."""
+        gates = [(SYSTEMS[name], self.run.metrics.get(f"{name}_gate", {})) for name in INT8_SYSTEMS]
+        return [(title, gate) for title, gate in gates if gate.get("decided_by") == "agreement" and gate["passed"]]
+
+    @property
     def int8_refusals(self) -> list[str]:
         """Why there is no INT8 file where one was asked for."""
         keys = [f"{name}_refused" for name in INT8_SYSTEMS]

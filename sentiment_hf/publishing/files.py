@@ -15,7 +15,7 @@ import yaml
 from sentiment_hf.evaluation.report import METRICS_FILE
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.onnx_session import FP32_FILE, HEAD_FILE, ONNX_FOLDER
-from sentiment_hf.publishing.provenance import NAMING_KEYS, file_names, published_recipe
+from sentiment_hf.publishing.provenance import NAMING_KEYS, file_names, published_keys
 from sentiment_hf.publishing.run import (
     AUDIT_FILE,
     CALIBRATION_FILE,
@@ -129,7 +129,10 @@ def pushed_files(run: FinishedFolder, card: str, findings: Path | None = None) -
         if not path.is_file() or not _matches(name, patterns):
             continue
         if name in RECORDS:
-            value = without_texts_and_paths(json.loads(path.read_text(encoding="utf-8")))
+            value = json.loads(path.read_text(encoding="utf-8"))
+            if name == HYPERPARAMETERS_FILE:
+                value = published_keys(run, value)
+            value = without_texts_and_paths(value)
             text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
             files.append(PushedFile(name, text.encode()))
         else:
@@ -139,7 +142,9 @@ def pushed_files(run: FinishedFolder, card: str, findings: Path | None = None) -
 
 def recipe_text(run: FinishedFolder) -> str:
     """A run's recipe as it goes out: what repeats it, without the folders of this machine."""
-    return str(yaml.safe_dump(without_texts_and_paths(published_recipe(run)), allow_unicode=True, sort_keys=False))
+    return str(
+        yaml.safe_dump(without_texts_and_paths(published_keys(run, run.recipe)), allow_unicode=True, sort_keys=False)
+    )
 
 
 def without_texts_and_paths(value: Any) -> Any:

@@ -31,14 +31,14 @@ def sources_of(run: FinishedFolder) -> dict[str, Any]:
     return {"splits": splits}
 
 
-def published_recipe(run: FinishedFolder) -> dict[str, Any]:
-    """The recipe without what the run did not read, and with names in the place of folders of its own."""
-    recipe, sources = dict(run.recipe), sources_of(run)
+def published_keys(run: FinishedFolder, keys: dict[str, Any]) -> dict[str, Any]:
+    """Keys of the recipe without what the run did not read, and with names in the place of folders of its own."""
+    recipe, sources = dict(keys), sources_of(run)
     if sources["splits"]["train"]["kind"] == FILE:
         recipe = {key: value for key, value in recipe.items() if key not in ("dataset", "dataset_config")}
-    elif sources["splits"]["train"]["kind"] == FOLDER:
+    elif sources["splits"]["train"]["kind"] == FOLDER and "dataset" in recipe:
         recipe["dataset"] = sources["splits"]["train"]["name"]
-    if sources.get("model", {}).get("kind") == FOLDER:
+    if sources.get("model", {}).get("kind") == FOLDER and "model" in recipe:
         recipe["model"] = sources["model"]["name"]
     if teachers := [teacher["name"] for teacher in sources.get("teachers", ()) if "distill_from" in recipe]:
         recipe["distill_from"] = teachers[0] if len(teachers) == 1 else teachers

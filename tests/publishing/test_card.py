@@ -64,6 +64,18 @@ METRICS = {
         file="model_quint8_avx2.onnx",
         providers=["CPUExecutionProvider"],
     ),
+    "int8_gate": {
+        "metric": "macro_f1",
+        "rows": 100,
+        "resolution": 1.04,
+        "max_drop": 0.5,
+        "passed": True,
+        "decided_by": "agreement",
+        "texts": 1100,
+        "labels_changed": 3.0,
+        "change_at_most": 0.7,
+        "change_allowed": 2.5,
+    },
 }
 AUDIT = {
     "train": {
@@ -218,7 +230,8 @@ def aspects_card() -> OurCard:
     del metrics["onnx"], metrics["int8"]
     labels = {"taste: positive": 3, "taste: not mentioned": 1, "noise: not mentioned": 4}
     audit = {"train": AUDIT["train"] | {"labels": labels}}
-    record = RECORD | {"best_checkpoint": "checkpoint-2"}
+    # As runs were recorded before they said what they read.
+    record = {key: value for key, value in RECORD.items() if key != "sources"} | {"best_checkpoint": "checkpoint-2"}
     run = FinishedFolder(Path("run"), config, metrics, audit, {"dataset": "someone/asap"}, record)
     return OurCard("alice/asap", run, (), frozenset({"config.json"}), None, None)
 
