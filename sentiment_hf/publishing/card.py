@@ -182,8 +182,18 @@ class ModelCard:
                     trained_on = f"{row['train_rows']:,}" if row.get("train_rows") else "–"
                     seed = str(run.record["seed"])
                     figures = (f"{row['size_mb']:.2f}", f"{row['ms_per_review']:.2f}")
-                    lines.append(ScoreLine(run.metrics["protocol"], title, seed, trained_on, scores, *figures))
+                    mark = " \\*" if self._has_other_rows(run) else ""
+                    lines.append(ScoreLine(run.metrics["protocol"] + mark, title, seed, trained_on, scores, *figures))
         return lines
+
+    @property
+    def has_other_rows(self) -> bool:
+        """Whether a run of the table was scored on other rows than the one that is pushed."""
+        return any(self._has_other_rows(run) for run in self.others)
+
+    def _has_other_rows(self, run: FinishedFolder) -> bool:
+        ours, theirs = (metrics.get("rows_fingerprint") for metrics in (self.run.metrics, run.metrics))
+        return ours is not None and theirs is not None and ours != theirs
 
     @property
     def protocols(self) -> set[str]:

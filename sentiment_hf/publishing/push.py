@@ -118,16 +118,12 @@ def model_card(
     """The card of a run whose repository has these paths.
 
     Raises:
-        InputError: one of the other runs is of another task, or scored on other rows.
+        InputError: one of the other runs is of another task.
     """
     for other in others:
         if _task(other.config) != _task(run.config):
             found = f"{_described(other.config)} in {other.folder}"
             raise InputError(f"runs of {_described(run.config)} to compare with", found, "Leave it out.")
-        rows, others_rows = run.metrics.get("rows_fingerprint"), other.metrics.get("rows_fingerprint")
-        if rows and others_rows and rows != others_rows:
-            remedy = "Leave it out: figures of other rows do not belong into one table."
-            raise InputError(f"runs scored on the rows of {run.folder}", f"others in {other.folder}", remedy)
     recorded = sources_of(run).get("model")
     model = str(run.recipe.get("model", "") if recorded is None else recorded["name"])
     # Of an older run: a folder may look like a Hub id, too, from wherever the run was started.

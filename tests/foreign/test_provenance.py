@@ -133,11 +133,13 @@ def test_a_run_from_before_this_record_is_read_by_its_recipe(tiny_arguments, tmp
     assert not any("ChnSentiCorp" in text for text in published(card))
 
 
-def test_runs_of_other_rows_do_not_share_a_table(tiny_arguments, tmp_path, reviews):
-    from sentiment_hf.exceptions import InputError
-
-    first = trained(tiny_arguments)
+def test_figures_of_other_rows_are_marked(tiny_arguments, tmp_path, reviews):
+    first = read_run(trained(tiny_arguments))
     reviews[:90].to_csv(tmp_path / "other.csv", index=False)
-    second = trained(tiny_arguments, f"--test_file={tmp_path / 'other.csv'}", f"--output_dir={tmp_path / 'second'}")
-    with pytest.raises(InputError, match="runs scored on the rows of"):
-        model_card(read_run(first), "alice/mine", frozenset(), None, [read_run(second)])
+    words = [*tiny_arguments, f"--test_file={tmp_path / 'other.csv'}", f"--output_dir={tmp_path / 'second'}"]
+    second = read_run(trained(words))
+    text = render(model_card(first, "alice/mine", frozenset(), None, [second]))
+    assert "| clean | 42 | FP32 (torch)" in text
+    assert r"| clean \* | 42 | FP32 (torch)" in text
+    assert "Scored on other rows" in text
+    assert "Scored on other rows" not in render(model_card(first, "alice/mine", frozenset(), None, [first]))
