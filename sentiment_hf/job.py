@@ -16,6 +16,7 @@ from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.labelled import AnyTask, load_labelled
 from sentiment_hf.evaluation.baseline import Floor, floor_logits
+from sentiment_hf.evaluation.recorded import rows_fingerprint
 from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, read_metrics, system_row, write_metrics
 from sentiment_hf.evaluation.scores import headline, task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
@@ -34,6 +35,13 @@ def saved_split(folder: Path, split: str, task: AnyTask) -> pd.DataFrame | None:
     """A split that a run saved beside its model, labels as ids; None where it saved none."""
     path = folder / SPLITS_FOLDER / f"{split}.jsonl"
     return load_labelled(path, task) if path.is_file() else None
+
+
+def _scored_split(folder: Path, metrics: dict[str, Any], task: AnyTask) -> pd.DataFrame | None:
+    """The rows that a run's figures are of; None where they are gone or others by now."""
+    rows = saved_split(folder, metrics["split"], task)
+    fingerprint = None if rows is None else rows_fingerprint(rows, task)
+    return rows if metrics.get("rows_fingerprint", fingerprint) == fingerprint else None
 
 
 def score_exported(folder: Path, exported: Exported, floor: Floor | None = None) -> dict[str, Any]:
@@ -63,9 +71,9 @@ def score_exported(folder: Path, exported: Exported, floor: Floor | None = None)
             logger.info("%s is not scored: %s runs here before it", file.name, classifiers[backend].file)
             del files[backend], classifiers[backend]
     task = classifiers["torch"].task
-    held_out, dev = saved_split(folder, metrics["split"], task), saved_split(folder, "dev", task)
+    held_out, dev = _scored_split(folder, metrics, task), saved_split(folder, "dev", task)
     if held_out is None or dev is None:
-        logger.warning("%s has no saved splits: the exported files are not scored", folder)
+        logger.warning("%s has no longer the rows of its metrics: the exported files are not scored", folder)
         return metrics
     predictors: dict[str, Callable[[Sequence[str]], Any]] = {
         "fp32" if backend == "torch" else backend: classifier for backend, classifier in classifiers.items()
@@ -84,7 +92,8 @@ def score_exported(folder: Path, exported: Exported, floor: Floor | None = None)
         row = system_row(scores, size_mb(file), times[system], metrics["fp32"]["train_rows"])
         row["dev"] = headline(on_dev)
         metrics[system] = row | {"file": file.name, "providers": list(classifiers[system].providers)}
-    if for_here:
+    if for_here and exported.gate is not None:
+        metrics[f"{exported.backend}_gate"] = exported.gate.record()
         metrics.pop(f"{exported.backend}_refused", None)
     if for_here and exported.refusal:
         metrics[f"{exported.backend}_refused"] = exported.refusal
@@ -103,7 +112,8 @@ def export_run(
     """Export a model and, where it is a run with metrics, score the files into them."""
     folder = Path(model)
     exported = export_model(model, dev, quantization, output, calibration_rows)
-    is_run = (folder / METRICS_FILE).is_file() and output is None
+    # An evaluation of a model from elsewhere has metrics, too, but no splits.
+    is_run = output is None and (folder / METRICS_FILE).is_file() and "split" in read_metrics(folder)
     return exported, score_exported(folder, exported, floor) if is_run else None
 
 

@@ -101,6 +101,12 @@ class DataArguments:
         check_positive("max_train_rows", self.max_train_rows)
         check_positive("pad_to_multiple_of", self.pad_to_multiple_of)
 
+    @property
+    def files(self) -> dict[str, str]:
+        """Split -> the file that it is read from; where there is one, nothing of `dataset` is read."""
+        named = {"train": self.train_file, "dev": self.validation_file, "test": self.test_file}
+        return {split: file for split, file in named.items() if file}
+
 
 @dataclass
 class HeldOutArguments:

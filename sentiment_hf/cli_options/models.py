@@ -31,7 +31,8 @@ def add_model_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     )
     text = "points of the metric on dev that INT8 may lose (0.5)"
     export.add_argument("--max_drop", type=float, default=0.5, metavar="POINTS", help=text)
-    export.add_argument("--calibration_file", metavar="FILE", help="of static: labelled training rows")
+    text = "training texts, labels not needed: ranges of static, and the gate's where dev is small; default: the run's"
+    export.add_argument("--calibration_file", metavar="FILE", help=text)
     text = "of static: how a range is read off the values seen (minmax)"
     export.add_argument("--calibration", choices=CALIBRATIONS, default="minmax", help=text)
     text = "of static: keep in FP32 what costs most on dev until the gate passes; writes sensitivity.csv"

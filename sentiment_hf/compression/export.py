@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from sentiment_hf.compression.gate import MAX_TEXTS, GateResult, Judge, too_few
 from sentiment_hf.compression.onnx import check_against_torch, export_fp32, onnx_scorer_like
 from sentiment_hf.compression.outliers import split_outliers
-from sentiment_hf.compression.quantization import GateResult, Quantization, quantize_dynamic
-from sentiment_hf.compression.sensitivity import SENSITIVITY_FILE, Judge, quantize_until
+from sentiment_hf.compression.quantization import Quantization, quantize_dynamic
+from sentiment_hf.compression.sensitivity import SENSITIVITY_FILE, quantize_until
 from sentiment_hf.compression.static import StaticQuantizer, calibration_shards, check_calibration
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
@@ -68,7 +69,8 @@ def export_model(
             test, or INT8's score there would be selected for.
         quantization: how INT8 is made; None for FP32 alone.
         output: folder for the files; `onnx/` in a model's own folder unless told.
-        calibration_rows: training rows (`text`) from which static INT8 takes its ranges.
+        calibration_rows: training rows (`text`), whose labels nobody asks for: static INT8 takes its ranges from them,
+            and the gate its agreement of labels where dev rows are too few to tell.
 
     Raises:
         InputError: INT8 without dev rows, a Hub id without `output`, or an ONNX file that disagrees with torch.
@@ -102,20 +104,30 @@ def export_model(
         gate, int8, table = None, None, None
         if quantization.method != "none" and dev is not None:
             judge = Judge(scorer, dev, task_of(config), onnx_scorer_like(scorer, fp32).logits(dev["text"]))
-            before = judge.points(judge.reference)
+            resolution = judge.resolution()
+            if too_few(resolution, quantization.max_drop):
+                judge = judge.with_texts(training_texts(calibration_rows), fp32)
             split = split_outliers(fp32, calibration_shards(scorer, sample), staging / SPLIT_FILE)
             if quantization.method == "dynamic":
                 int8 = quantize_dynamic(split, staging, quantization.arch)
             else:
                 quantizer = StaticQuantizer(split, scorer, calibration_rows, quantization)
                 if quantization.sensitivity:
-                    int8, table = quantize_until(quantizer, judge, before - quantization.max_drop, staging)
+                    int8, table = quantize_until(quantizer, judge, quantization.max_drop, staging, resolution)
                 else:
                     int8 = quantizer.quantize(staging)
-            gate = GateResult(judge.task.metric, before, judge(int8)[0], quantization.max_drop)
+            gate = judge.verdict(int8, quantization.max_drop, resolution)
             logger.info("gate %s: %s", "passed" if gate.passed else "refused", gate)
         passed = gate is not None and gate.passed
         return _put(fp32, int8 if passed else None, table, output, quantization, gate)
+
+
+def training_texts(rows: pd.DataFrame | None) -> list[str]:
+    """Texts to ask both models about: those of the training rows, or a seeded sample of `MAX_TEXTS` of them."""
+    if rows is None:
+        return []
+    texts = rows["text"].dropna()
+    return list(texts.sample(min(len(texts), MAX_TEXTS), random_state=42))
 
 
 def _put(

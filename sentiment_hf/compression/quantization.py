@@ -1,4 +1,4 @@
-"""INT8: how it is asked for, the quality gate, and the dynamic kind."""
+"""INT8: how it is asked for, and the dynamic kind."""
 
 from __future__ import annotations
 
@@ -10,34 +10,6 @@ from sentiment_hf.compression.graph import unweighted_nodes
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.modeling.onnx_session import INT8_FILES, resolve_arch, static_name
 from sentiment_hf.option_values import ARCHS, CALIBRATIONS, QUANTIZATIONS, check_choice
-
-
-@dataclass(frozen=True)
-class GateResult:
-    """What the gate saw on dev, in points (percent) of the task's metric.
-
-    Attributes:
-        metric: its name.
-        fp32: FP32's score.
-        int8: INT8's score.
-        max_drop: what INT8 was allowed to lose.
-    """
-
-    metric: str
-    fp32: float
-    int8: float
-    max_drop: float
-
-    @property
-    def passed(self) -> bool:
-        # Rounded, so that a drop of exactly max_drop does not fail by the last bit of a double.
-        return round(self.fp32 - self.int8, 9) <= self.max_drop
-
-    def __str__(self) -> str:
-        return (
-            f"{self.metric} on dev: FP32 {self.fp32:.2f}, INT8 {self.int8:.2f}, a drop of {self.fp32 - self.int8:.2f} "
-            f"points where at most {self.max_drop:g} are allowed"
-        )
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from sentiment_hf.data.labelled import AnyTask, named_labels
 from sentiment_hf.files import move_files, staging_folder
 
 PREDICTIONS_FILE = "predictions.npz"
@@ -39,3 +42,17 @@ def read_predictions(folder: Path) -> Predictions | None:
         return None
     with np.load(path, allow_pickle=False) as arrays:
         return Predictions(arrays["logits"], arrays["labels"])
+
+
+def rows_fingerprint(rows: pd.DataFrame, task: AnyTask) -> str:
+    """A short name of scored rows, by their texts and the names of their labels, in their order.
+
+    Args:
+        rows: `text`, and `label` as ids.
+        task: that names the labels: two readings of one file have two names.
+    """
+    named = named_labels(rows[["text", "label"]], task)
+    digest = hashlib.sha256()
+    for cells in named.itertuples(index=False):
+        digest.update("\0".join(map(str, cells)).encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()[:16]

@@ -44,10 +44,10 @@ def write_metrics(folder: Path, metrics: dict[str, Any]) -> Path:
 
 
 def read_metrics(run: str | Path) -> dict[str, Any]:
-    """The metrics of a run.
+    """The metrics of a run (with its `split`), or of an evaluation on a file (with `data`, the file's name).
 
     Raises:
-        InputError: the folder has none, or none that a run wrote.
+        InputError: the folder has none, or none that this package wrote.
     """
     path = Path(run) / METRICS_FILE
     if not path.is_file():
@@ -56,8 +56,9 @@ def read_metrics(run: str | Path) -> dict[str, Any]:
         metrics = read_json(path)
     except (ValueError, RecursionError) as error:
         raise InputError(f"the metrics of a run in {path}", str(error), "Train it again.") from None
-    # The split's name becomes that of a file that is read.
-    if not isinstance(metrics, dict) or metrics.get("split", "dev") not in ("train", "dev", "test"):
+    # The split's name becomes that of a file that is read; an evaluation has none.
+    splits = ("train", "dev", "test", *([None] if isinstance(metrics, dict) and "data" in metrics else []))
+    if not isinstance(metrics, dict) or metrics.get("split") not in splits:
         found = repr(metrics.get("split")) if isinstance(metrics, dict) else type(metrics).__name__
         raise InputError(f"the metrics of a run, on dev or test, in {path}", found, "Train it again.")
     return metrics
@@ -68,8 +69,8 @@ def metrics_table(runs: Iterable[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     runs = list(runs)
-    table = Table(title="Scores on the held-out split, time with strings in and labels out")
-    for column in ("run", "protocol", "split (rows)", "system", "trained on"):
+    table = Table(title="Scores, and time with strings in and labels out")
+    for column in ("run", "protocol", "scored on (rows)", "system", "trained on"):
         table.add_column(column, overflow="fold")
     rows = [run[system] for run in runs for system in SYSTEMS if run.get(system)]
     shown = shown_scores(rows)
@@ -78,15 +79,16 @@ def metrics_table(runs: Iterable[dict[str, Any]]) -> Table:
         table.add_column(column, justify="right", no_wrap=len(shown) <= 2)
     for metrics in runs:
         named = [metrics.get("name", ""), metrics.get("protocol", "–")]
+        scored_on = metrics.get("split") or str(metrics.get("data", "–"))
         for system, label in SYSTEMS.items():
             row = metrics.get(system)
             if row is not None:
                 trained_on = f"{row['train_rows']:,}" if row.get("train_rows") else "–"
                 figures = [f"{row[name]:.4f}" if row.get(name) is not None else "–" for name in shown]
                 figures += [f"{row['size_mb']:.2f}", f"{row['ms_per_review']:.2f}"]
-                table.add_row(*named, f"{metrics['split']} ({row['rows']:,})", label, trained_on, *figures)
+                table.add_row(*named, f"{scored_on} ({row['rows']:,})", label, trained_on, *figures)
             elif f"{system}_refused" in metrics:
                 dashes = ["–"] * (len(shown) + 2)
-                table.add_row(*named, metrics["split"], f"{label}: refused by the gate", "–", *dashes)
+                table.add_row(*named, scored_on, f"{label}: refused by the gate", "–", *dashes)
         table.add_section()
     return table

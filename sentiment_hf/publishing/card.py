@@ -12,9 +12,11 @@ from huggingface_hub import EvalResult, ModelCardData
 from sentiment_hf.evaluation.report import SYSTEMS
 from sentiment_hf.evaluation.scores import TITLES, shown_scores
 from sentiment_hf.modeling.onnx_session import FP32_FILE, ONNX_FOLDER
-from sentiment_hf.publishing.files import FINDINGS, recipe_text, without_texts_and_paths
+from sentiment_hf.publishing.files import FINDINGS, recipe_text
 from sentiment_hf.publishing.limits import Failures, find_failures
+from sentiment_hf.publishing.provenance import sources_of
 from sentiment_hf.publishing.run import FinishedFolder
+from sentiment_hf.training.provenance import HUB, MADE
 
 OWN_TYPE = "sentiment_hf_"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -103,11 +105,16 @@ class ModelCard:
         return model_type.removeprefix(OWN_TYPE) if model_type.startswith(OWN_TYPE) else "stock"
 
     @property
-    def source(self) -> str:
-        """Where the rows came from, in the recipe's words."""
-        recipe = without_texts_and_paths(self.run.recipe)
-        named = recipe.get("dataset") or recipe.get("train_file")
-        return str(named or "files named on the command line")
+    def sources(self) -> dict[str, Any]:
+        """What the run read; see `sentiment_hf.training.provenance.run_sources`."""
+        return sources_of(self.run)
+
+    @property
+    def scored_source(self) -> dict[str, Any]:
+        """What the rows that the scores are of were read from."""
+        splits = self.sources["splits"]
+        scored = splits[self.run.metrics["split"]]
+        return dict(splits["train"] if scored["kind"] == MADE else scored)
 
     @property
     def hardware(self) -> str:
@@ -140,6 +147,12 @@ class ModelCard:
         return drops
 
     @property
+    def int8_gates(self) -> list[tuple[str, dict[str, Any]]]:
+        """Of each INT8 system that passed where dev alone could not tell: title, and what the gate saw."""
+        gates = [(SYSTEMS[name], self.run.metrics.get(f"{name}_gate", {})) for name in INT8_SYSTEMS]
+        return [(title, gate) for title, gate in gates if gate.get("decided_by") == "agreement" and gate["passed"]]
+
+    @property
     def int8_refusals(self) -> list[str]:
         """Why there is no INT8 file where one was asked for."""
         keys = [f"{name}_refused" for name in INT8_SYSTEMS]
@@ -169,8 +182,18 @@ class ModelCard:
                     trained_on = f"{row['train_rows']:,}" if row.get("train_rows") else "–"
                     seed = str(run.record["seed"])
                     figures = (f"{row['size_mb']:.2f}", f"{row['ms_per_review']:.2f}")
-                    lines.append(ScoreLine(run.metrics["protocol"], title, seed, trained_on, scores, *figures))
+                    mark = " \\*" if self._has_other_rows(run) else ""
+                    lines.append(ScoreLine(run.metrics["protocol"] + mark, title, seed, trained_on, scores, *figures))
         return lines
+
+    @property
+    def has_other_rows(self) -> bool:
+        """Whether a run of the table was scored on other rows than the one that is pushed."""
+        return any(self._has_other_rows(run) for run in self.others)
+
+    def _has_other_rows(self, run: FinishedFolder) -> bool:
+        ours, theirs = (metrics.get("rows_fingerprint") for metrics in (self.run.metrics, run.metrics))
+        return ours is not None and theirs is not None and ours != theirs
 
     @property
     def protocols(self) -> set[str]:
@@ -192,7 +215,7 @@ class ModelCard:
 
     @property
     def recipe(self) -> str:
-        return recipe_text(self.run.recipe).rstrip()
+        return recipe_text(self.run).rstrip()
 
     @property
     def _shown(self) -> list[str]:
@@ -207,7 +230,13 @@ class ModelCard:
             for name, (metric, arguments) in HUB_METRICS.items():
                 if row is not None and row.get(name) is not None:
                     results.append(self._result(metric, f"{TITLES[name]}{suffix}", row[name], arguments))
-        dataset = self.run.recipe.get("dataset")
+        sources = self.sources
+        learned = [
+            *sources["splits"].values(),
+            *filter(None, [sources.get("supplement")]),
+            *sources.get("unlabelled", ()),
+        ]
+        datasets = dict.fromkeys(entry["name"] for entry in learned if entry["kind"] == HUB and _is_id(entry["name"]))
         return ModelCardData(
             language=["zh"],
             license=self.license,
@@ -215,25 +244,37 @@ class ModelCard:
             pipeline_tag="text-classification",
             tags=["sentiment_hf", *(["onnx"] if self.has_onnx else [])],
             base_model=self.base_model,
-            datasets=[dataset] if dataset and HUB_ID.fullmatch(dataset) else None,
+            datasets=list(datasets) or None,
             metrics=list(dict.fromkeys(result.metric_type for result in results)),
             model_name=self.repo_id.split("/")[1],
             eval_results=results,
         )
 
     def _result(self, metric: str, title: str, value: float, arguments: dict[str, str] | None) -> EvalResult:
+        split, source = self.run.metrics["split"], self.scored_source
+        arguments_of_data = {"protocol": self.run.metrics["protocol"]}
+        if self.sources["splits"][split]["kind"] == MADE:
+            # The data set has no such split, and nobody else has these rows.
+            arguments_of_data["rows"] = f"{split}, made here of the training rows"
+            split = "train"
         return EvalResult(
             task_type="text-classification",
             task_name=self.run.metrics["task"],
-            dataset_type=self.source,
-            dataset_name=self.source,
-            dataset_split=self.run.metrics["split"],
-            dataset_args={"protocol": self.run.metrics["protocol"]},
+            dataset_type=source["name"],
+            dataset_name=source["name"],
+            dataset_config=source.get("config"),
+            dataset_split=split,
+            dataset_args=arguments_of_data,
             metric_type=metric,
             metric_name=title,
             metric_value=value,
             metric_args=arguments,
         )
+
+
+def _is_id(name: str) -> bool:
+    """Whether the Hub may have it; an id may do without a user: `imdb`."""
+    return re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None
 
 
 def _split(name: str, figures: dict[str, Any], has_aspects: bool) -> Split:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import yaml
@@ -15,6 +15,7 @@ import yaml
 from sentiment_hf.evaluation.report import METRICS_FILE
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.onnx_session import FP32_FILE, HEAD_FILE, ONNX_FOLDER
+from sentiment_hf.publishing.provenance import NAMING_KEYS, file_names, published_keys
 from sentiment_hf.publishing.run import (
     AUDIT_FILE,
     CALIBRATION_FILE,
@@ -119,7 +120,7 @@ def pushed_files(run: FinishedFolder, card: str, findings: Path | None = None) -
         card: the model card's text.
         findings: a page of findings that is to go along.
     """
-    files = [PushedFile(CARD_FILE, card.encode()), PushedFile(RECIPE_FILE, recipe_text(run.recipe).encode())]
+    files = [PushedFile(CARD_FILE, card.encode()), PushedFile(RECIPE_FILE, recipe_text(run).encode())]
     if findings is not None:
         files += findings_files(findings)
     patterns = (*AS_THEY_ARE, *RECORDS, *(OWN_CODE if "auto_map" in run.config else ()))
@@ -128,7 +129,10 @@ def pushed_files(run: FinishedFolder, card: str, findings: Path | None = None) -
         if not path.is_file() or not _matches(name, patterns):
             continue
         if name in RECORDS:
-            value = without_texts_and_paths(json.loads(path.read_text(encoding="utf-8")))
+            value = json.loads(path.read_text(encoding="utf-8"))
+            if name == HYPERPARAMETERS_FILE:
+                value = published_keys(run, value)
+            value = without_texts_and_paths(value)
             text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
             files.append(PushedFile(name, text.encode()))
         else:
@@ -136,18 +140,21 @@ def pushed_files(run: FinishedFolder, card: str, findings: Path | None = None) -
     return sorted(files, key=lambda file: file.path)
 
 
-def recipe_text(recipe: dict[str, Any]) -> str:
-    """A recipe as it goes out: what repeats the run, without the folders of this machine."""
-    return str(yaml.safe_dump(without_texts_and_paths(recipe), allow_unicode=True, sort_keys=False))
+def recipe_text(run: FinishedFolder) -> str:
+    """A run's recipe as it goes out: what repeats it, without the folders of this machine."""
+    return str(
+        yaml.safe_dump(without_texts_and_paths(published_keys(run, run.recipe)), allow_unicode=True, sort_keys=False)
+    )
 
 
 def without_texts_and_paths(value: Any) -> Any:
-    """A record without texts of the data, and with the last part of each absolute path in its place."""
+    """A record without texts of the data, and with the last part of each path in its place."""
     if isinstance(value, dict):
         left_out = (*TEXT_KEYS, *LOCAL_KEYS)
-        return {key: without_texts_and_paths(item) for key, item in value.items() if key not in left_out}
+        kept = {key: file_names(item) if key in NAMING_KEYS else item for key, item in value.items()}
+        return {key: without_texts_and_paths(item) for key, item in kept.items() if key not in left_out}
     if isinstance(value, list):
         return [without_texts_and_paths(item) for item in value]
-    if isinstance(value, str) and Path(value).is_absolute():
-        return Path(value).name
+    if isinstance(value, str) and (Path(value).is_absolute() or PureWindowsPath(value).is_absolute()):
+        return PureWindowsPath(value).name
     return value

@@ -13,10 +13,12 @@ from sentiment_hf.console import show
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.publishing.card import HUB_ID, ModelCard
 from sentiment_hf.publishing.files import is_ours, pushed_files
+from sentiment_hf.publishing.provenance import sources_of
 from sentiment_hf.publishing.rendering import render
 from sentiment_hf.publishing.repository import Pushed, Repository, check_repo_id, open_hub
 from sentiment_hf.publishing.run import CONFIG_FILE, FinishedFolder, read_run
 from sentiment_hf.publishing.space import push_space, space_folder
+from sentiment_hf.training.provenance import HUB
 
 logger = logging.getLogger(__name__)
 
@@ -122,11 +124,12 @@ def model_card(
         if _task(other.config) != _task(run.config):
             found = f"{_described(other.config)} in {other.folder}"
             raise InputError(f"runs of {_described(run.config)} to compare with", found, "Leave it out.")
-    model = str(run.recipe.get("model", ""))
-    # A folder may look like a Hub id, too, from wherever the run was started.
+    recorded = sources_of(run).get("model")
+    model = str(run.recipe.get("model", "") if recorded is None else recorded["name"])
+    # Of an older run: a folder may look like a Hub id, too, from wherever the run was started.
     started = (Path(), *run.folder.resolve().parents)
-    is_folder = any((folder / model).is_dir() for folder in started)
-    base_model = model if HUB_ID.fullmatch(model) and not is_folder else None
+    is_hub = recorded["kind"] == HUB if recorded else not any((folder / model).is_dir() for folder in started)
+    base_model = model if HUB_ID.fullmatch(model) and is_hub else None
     return ModelCard(repo_id, run, tuple(others), paths, license or run.recipe.get("license"), base_model)
 
 

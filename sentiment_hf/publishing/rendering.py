@@ -25,6 +25,7 @@ def render(card: ModelCard) -> str:
         keep_trailing_newline=True,
     )
     environment.filters |= {"text": escaped, "fenced": fenced, "percent": "{:.1%}".format, "count": "{:,}".format}
+    environment.filters["file_name"] = lambda path: Path(path).name
     body = environment.get_template(TEMPLATE).render(card=card)
     # What a condition leaves out leaves spaces and empty lines behind.
     body = re.sub(r"\n{3,}", "\n\n", re.sub(r" +\n", "\n", body))

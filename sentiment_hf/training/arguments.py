@@ -90,6 +90,7 @@ class RecipeTrainingArguments(TrainingOptions, TrainingArguments):
                 raise InputError(
                     "one setting of the precision", f"precision: {self.precision} and bf16 or fp16", remedy
                 )
+            self.precision = "bf16" if self.bf16 else "fp16"
             return
         gpu_bf16 = on_gpu and torch.cuda.is_bf16_supported(including_emulation=False)
         precision = choose_precision(self.precision, on_gpu, gpu_bf16, cpu_runs_bf16_fast())
@@ -169,8 +170,10 @@ class RunArguments:
 
     def as_recipe(self) -> dict[str, Any]:
         """The keys of the project's own that this run uses, as a recipe that would repeat it."""
+        # What a file won over was not read.
+        data = dataclasses.replace(self.data, dataset=None, dataset_config=None) if self.data.files else self.data
         return recorded_keys(
-            (self.task, self.data, self.held_out, self.model, self.export), self.training, FineTuningOptions
+            (self.task, data, self.held_out, self.model, self.export), self.training, FineTuningOptions
         )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any
 
 import torch
+from accelerate.state import AcceleratorState, is_initialized
 from transformers import Trainer, set_seed
 
 from sentiment_hf.data.sampling import EpochSampler
@@ -21,6 +23,15 @@ class OrderedTrainer(Trainer):
     args: RecipeTrainingArguments
     # One of `sentiment_hf.options.SAMPLERS`; the others need a `labels` column.
     sampler = "none"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # accelerate reads the precision from the environment, where the last arguments that were made have left theirs,
+        # and keeps that of the first trainer of a process.
+        mixed = {"fp32": "no"}.get(kwargs["args"].precision, kwargs["args"].precision)
+        os.environ["ACCELERATE_MIXED_PRECISION"] = mixed
+        if is_initialized() and AcceleratorState().mixed_precision != mixed:
+            AcceleratorState._reset_state()
+        super().__init__(*args, **kwargs)
 
     def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
         """Batches in an order that is a pure function of seed and epoch, grouped by length on request."""

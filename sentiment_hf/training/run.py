@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from transformers import EarlyStoppingCallback, PreTrainedModel
 
@@ -31,8 +32,11 @@ from sentiment_hf.evaluation.report import metrics_table, write_metrics
 from sentiment_hf.evaluation.scores import metrics_for_trainer
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import write_json, write_text
+from sentiment_hf.modeling.classifier import load_classifier
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
+from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.lora import merge_adapters
+from sentiment_hf.modeling.saved import recorded_settings
 from sentiment_hf.processes import end_with_parent
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
@@ -46,6 +50,7 @@ from sentiment_hf.training.inputs import (
 )
 from sentiment_hf.training.metric_log import peak_memory_mb
 from sentiment_hf.training.output_bias import shift_output_bias
+from sentiment_hf.training.provenance import run_sources
 from sentiment_hf.training.records import environment, log_in_lines, log_to_file, rows_digest
 from sentiment_hf.training.scoring import score_run
 from sentiment_hf.training.soft_targets import load_teachers, rows_to_learn_from, with_soft_targets
@@ -65,14 +70,14 @@ class FinishedRun:
     Attributes:
         folder: with model, tokenizer, `metrics.json`, `audit.json`, `train.log`, `splits/`.
         data: the rows of the run.
-        scorer: the trained model as texts -> logits.
+        scorer: the saved model as texts -> logits in FP32; None in all processes but the main one.
         floor: the fitted floor, or None where the recipe turned it off.
         metrics: what `metrics.json` holds.
     """
 
     folder: Path
     data: PreparedData
-    scorer: TextScorer
+    scorer: TextScorer | None
     floor: Floor | None
     metrics: dict[str, Any]
 
@@ -98,6 +103,8 @@ def train(args: RunArguments) -> FinishedRun:
     corrections = imbalance(args, trainer_rows, data.task)
     teachers = load_teachers(args, data, model)
     learned_from = rows_to_learn_from(args, data, trainer_rows)
+    # Before the training: afterwards the files may be others.
+    sources = run_sources(args, data) if is_main else {}
     if is_main:
         run_folder.claim(folder, args.as_recipe(), checkpoint is not None)
         save_splits(folder, data)
@@ -107,6 +114,7 @@ def train(args: RunArguments) -> FinishedRun:
         tokenized["train"] = with_soft_targets(tokenized["train"], learned_from["text"].tolist(), teachers)
     with log_to_file(folder) if is_main else nullcontext():
         log_facts(args, data, len(trainer_rows), model)
+        logger.info("read: %s", sources)
         # W&B's own choice would be wherever the command was called from.
         os.environ.setdefault("WANDB_DIR", str(folder))
         sliding = args.text_settings.is_sliding
@@ -135,22 +143,24 @@ def train(args: RunArguments) -> FinishedRun:
         trained = trainer.model if args.model.peft is None else merge_adapters(trainer.model)
         if trainer.prediction_shift is not None:
             shift_output_bias(trained, trainer.prediction_shift)
-        head = torch_document_head(trained)
-        scorer = TextScorer(tokenizer, args.text_settings, torch_forward(trained), document_head=head)
         if not is_main:
-            return FinishedRun(folder, data, scorer, None, {})
+            return FinishedRun(folder, data, None, None, {})
         run_folder.save_model(folder, trained, tokenizer)
         logger.info("trained in %.0f s; best checkpoint saved in %s", seconds, folder)
+        scorer = saved_scorer(folder, args)
         floor, metrics = score_run(args, data, scorer, len(trainer_rows))
         record = {
             "seed": args.training.seed,
             "training_seconds": round(seconds, 1),
             "resumed_from": None if checkpoint is None else Path(checkpoint).name,
             "data": rows_digest(data.splits),
+            "sources": sources,
             "best_checkpoint": trainer.state.best_model_checkpoint,
             "best_metric": trainer.state.best_metric,
             "peak_memory_mb": peak_memory_mb(),
             "environment": environment(),
+            # Of training and of its own evaluations, `best_metric` among them; everything in metrics.json is FP32.
+            "precision": {"no": "fp32"}.get(trainer.accelerator.mixed_precision, trainer.accelerator.mixed_precision),
             "distributed_type": trainer.accelerator.distributed_type.value,
             "num_processes": trainer.accelerator.num_processes,
             "history": trainer.state.log_history,
@@ -158,6 +168,20 @@ def train(args: RunArguments) -> FinishedRun:
         write_json(folder / "run.json", record)
         write_metrics(folder, metrics)
     return FinishedRun(folder, data, scorer, floor, metrics)
+
+
+def saved_scorer(folder: Path, args: RunArguments) -> TextScorer:
+    """The model of a run as it was saved, in FP32 and on the device of its training.
+
+    What was trained is still wrapped in the autocast of its mixed precision; a score of it would be neither FP32's nor
+    that of the files that people load.
+    """
+    if args.training.tf32:
+        torch.set_float32_matmul_precision("highest")
+    config, tokenizer = load_config(str(folder)), load_tokenizer(str(folder))
+    model = load_classifier(str(folder), config).to(args.training.device)
+    settings = recorded_settings(config, tokenizer, str(folder))
+    return TextScorer(tokenizer, settings, torch_forward(model), document_head=torch_document_head(model))
 
 
 def save_splits(folder: Path, data: PreparedData) -> None:

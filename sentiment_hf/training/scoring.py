@@ -11,7 +11,7 @@ import numpy as np
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.evaluation.baseline import Floor, fit_floor, floor_logits, floor_size_mb
 from sentiment_hf.evaluation.prediction import TextScorer
-from sentiment_hf.evaluation.recorded import write_predictions
+from sentiment_hf.evaluation.recorded import rows_fingerprint, write_predictions
 from sentiment_hf.evaluation.report import system_row
 from sentiment_hf.evaluation.scores import chunk_scores, headline, task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
@@ -77,4 +77,5 @@ def _metrics_head(args: RunArguments, data: PreparedData) -> dict[str, Any]:
         "split": _scored_split(data),
         "rows": {name: len(frame) for name, frame in data.splits.items()},
         "left_out": data.left_out,
+        "rows_fingerprint": rows_fingerprint(data.splits[_scored_split(data)], data.task),
     }

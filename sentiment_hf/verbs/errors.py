@@ -86,7 +86,7 @@ def write_report(folder: Path, frame: pd.DataFrame, task: Task, args: argparse.N
         mistakes = frame[~frame["right"]].sort_values("confidence", ascending=False)
         write_csv(mistakes, staging / "mistakes.csv")
         shares = {"counts": matrix, "share of the truth": by_truth, "share of the answer": by_answer}
-        figures = {"model": str(args.model), "data": str(args.data), "rows": len(frame)}
+        figures = {"model": str(args.model), "data": Path(args.data).name, "rows": len(frame)}
         figures |= {"accuracy": float(frame["right"].mean()), "confusions": pairs, "slices": parts}
         write_json(staging / FIGURES, figures)
         write_text(staging / PAGE, page(figures, sure, has_picture, shares))

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.data.audit import is_blank
+from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.labelled import ReadOptions, load_labelled
+from sentiment_hf.data.sources import load_file
 from sentiment_hf.evaluation.report import metrics_table
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.job import export_run, saved_split
@@ -27,13 +30,17 @@ def run(args: argparse.Namespace) -> int:
         dev = saved_split(Path(args.model), "dev", task)
     output = Path(args.output_dir) if args.output_dir else None
     quantization = Quantization(args.quantize, args.arch, args.max_drop, args.calibration, args.sensitivity)
-    rows = None
-    if args.calibration_file and quantization.method != "static":
-        found = f"--quantize {quantization.method}"
-        raise InputError("--quantize static with --calibration_file", found, "Only that takes ranges beforehand.")
+    if args.calibration_file and quantization.method == "none":
+        found = "--quantize none"
+        raise InputError("INT8 for --calibration_file", found, "Add --quantize dynamic or static.")
     if args.calibration_file:
-        rows = load_labelled(args.calibration_file, task, ReadOptions.from_args(args))
-        rows = rows[rows["text"].notna()]
+        # What they are labelled as does not matter.
+        columns = Columns(args.text_column, labelled=False)
+        rows = load_file(args.calibration_file, columns, args.encoding)
+    else:
+        rows = saved_split(Path(args.model), "train", task)
+    if rows is not None:
+        rows = rows[~rows["text"].map(is_blank)]
     exported, metrics = export_run(args.model, quantization, dev, output, calibration_rows=rows)
     if metrics:
         show(metrics_table([metrics]))

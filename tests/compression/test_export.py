@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
 
 from sentiment_hf.compression.export import export_model
-from sentiment_hf.compression.quantization import GateResult, Quantization
+from sentiment_hf.compression.gate import GateResult
+from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.hardware import native_int8_arch
 from sentiment_hf.modeling.onnx_session import INT8_FILES
@@ -164,8 +165,8 @@ def test_export_of_a_run_for_another_processor(tiny_arguments, tmp_path, capsys)
     capsys.readouterr()
     assert main(["export", "--model", str(run), "--arch=tensorrt"]) == 2
     assert "quantize: static for TensorRT, found none" in capsys.readouterr().err
-    assert main([*words, "--calibration_file=x.csv"]) == 2
-    assert "--quantize static with --calibration_file, found --quantize dynamic" in capsys.readouterr().err
+    assert main(["export", "--model", str(run), "--calibration_file=x.csv"]) == 2
+    assert "INT8 for --calibration_file, found --quantize none" in capsys.readouterr().err
 
 
 def test_the_whole_job_when_the_gate_refuses(tiny_arguments, tmp_path, monkeypatch):

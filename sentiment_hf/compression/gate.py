@@ -1,0 +1,248 @@
+"""The INT8 gate: the metric on dev and, where dev is too small to tell, whether labels stay what they were."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import beta, binom
+
+from sentiment_hf.aspects import MISSING, AspectTask, stars_of
+from sentiment_hf.compression.onnx import onnx_scorer_like
+from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.evaluation.scores import task_scores
+
+# The metric alone decides where the points that INT8 may lose are worth so many rows of dev.
+ROWS_TO_TELL = 4
+# A label that changes is rarely one that was right and becomes wrong: of the models in docs/compression.md, changed
+# labels of a hundred cost a quarter of a point or less each. So many times max_drop may change.
+CHANGES_PER_POINT = 5
+# Beyond chance at this level, and intervals at the other end of it.
+ALPHA = 0.05
+MAX_TEXTS = 2000
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How many labels INT8 leaves as FP32 gives them, on texts whose own labels are not asked for.
+
+    Attributes:
+        texts: how many were read, those of dev among them.
+        changed: of how many INT8 changes the label; of a text with aspects the share of its cells counts.
+        allowed: the share, in percent, that may change at most.
+        outlier: the group of texts whose labels change more often than chance explains, or None.
+    """
+
+    texts: int
+    changed: float
+    allowed: float
+    outlier: str | None = None
+
+    @property
+    def at_most(self) -> float:
+        """The share, in percent, that changes at most: the upper end of a one-sided 95 % interval (Clopper-Pearson)."""
+        if self.changed >= self.texts:
+            return 100.0
+        return 100 * float(beta.ppf(1 - ALPHA, self.changed + 1, self.texts - self.changed))
+
+    @property
+    def passed(self) -> bool:
+        # Fewer than about a hundred texts cannot show more than that none of them changes.
+        return self.outlier is None and (self.changed == 0 or self.at_most <= self.allowed)
+
+    def __str__(self) -> str:
+        said = (
+            f"labels agree on {self.texts - self.changed:,.6g} of {self.texts:,} texts, so at most "
+            f"{self.at_most:.2f} % change where {self.allowed:g} % are allowed"
+        )
+        return said if self.outlier is None else f"{said}; too many of {self.outlier} change"
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What the gate saw on dev, in points (percent) of the task's metric.
+
+    Attributes:
+        metric: its name.
+        fp32: FP32's score.
+        int8: INT8's score.
+        max_drop: what INT8 was allowed to lose.
+        rows: of dev.
+        resolution: what one row of dev can move the metric.
+        worse: whether INT8 has more rows wrong than chance explains (the sign test, one-sided).
+        agreement: of labels, where dev is too small to tell and there are texts; it decides then.
+    """
+
+    metric: str
+    fp32: float
+    int8: float
+    max_drop: float
+    rows: int = 0
+    resolution: float = 0.0
+    worse: bool = False
+    agreement: Agreement | None = None
+
+    @property
+    def too_few(self) -> bool:
+        """Whether dev has too few rows for the metric to tell."""
+        return too_few(self.resolution, self.max_drop)
+
+    @property
+    def passed(self) -> bool:
+        if self.agreement is not None:
+            return self.agreement.passed and not self.worse
+        # Rounded, so that a drop of exactly max_drop does not fail by the last bit of a double.
+        return round(self.fp32 - self.int8, 9) <= self.max_drop
+
+    def __str__(self) -> str:
+        said = (
+            f"{self.metric} on dev: FP32 {self.fp32:.2f}, INT8 {self.int8:.2f}, a drop of {self.fp32 - self.int8:.2f} "
+            f"points where at most {self.max_drop:g} are allowed"
+        )
+        if not self.too_few:
+            return said
+        said += f"; {self.rows:,} rows are too few to tell, one is worth {self.resolution:.2f} points"
+        if self.agreement is None:
+            return f"{said}, and there are no training texts to ask"
+        worse = ", and more become wrong than chance explains" if self.worse else ""
+        return f"{said}{worse}; {self.agreement}"
+
+    def record(self) -> dict[str, Any]:
+        """For `metrics.json`."""
+        found: dict[str, Any] = {"metric": self.metric, "fp32": self.fp32, "int8": self.int8}
+        found |= {"max_drop": self.max_drop, "rows": self.rows, "resolution": self.resolution, "passed": self.passed}
+        found["decided_by"] = "metric" if self.agreement is None else "agreement"
+        if self.agreement is not None:
+            asked = self.agreement
+            found |= {"texts": asked.texts, "labels_changed": asked.changed, "worse_than_chance": self.worse}
+            found |= {"change_at_most": asked.at_most, "change_allowed": asked.allowed, "outlier": asked.outlier}
+        return found
+
+
+def too_few(resolution: float, max_drop: float) -> bool:
+    """Whether one row weighs too much for a drop of `max_drop` points to be told from luck."""
+    return 0 < max_drop < ROWS_TO_TELL * resolution
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How good an INT8 file is.
+
+    Attributes:
+        scorer: of the model; its tokenizer and text settings.
+        dev: `text` and `label`.
+        task: with the metric.
+        reference: FP32's answers on dev.
+        texts: of training, for the agreement of labels.
+        texts_reference: FP32's answers to them.
+    """
+
+    scorer: TextScorer
+    dev: pd.DataFrame
+    task: AnyTask
+    reference: np.ndarray
+    texts: Sequence[str] = ()
+    texts_reference: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+
+    def __call__(self, file: Path) -> tuple[float, float]:
+        """Points of the metric, and the mean distance of the answers from FP32's.
+
+        The metric alone is a coarse judge: one product rarely moves more than a few answers of a thousand.
+        """
+        answers = onnx_scorer_like(self.scorer, file).logits(self.dev["text"])
+        return self.points(answers), float(np.abs(answers - self.reference).mean())
+
+    def points(self, answers: np.ndarray) -> float:
+        """Points of the metric of these answers to dev."""
+        return task_scores(answers, self.dev["label"], self.task)[self.task.metric] * 100
+
+    def resolution(self) -> float:
+        """The most that one row's other answer moves the metric: with macro-F1, mostly one of the rarest class."""
+        before, moved = self.points(self.reference), [100 / len(self.dev)]
+        if isinstance(self.task, AspectTask):
+            return moved[0]
+        truth = self.dev["label"].to_numpy(dtype=int)
+        right = self.reference.argmax(axis=1) == truth
+        for row in [np.flatnonzero(right & (truth == label))[:1] for label in np.unique(truth)]:
+            other = self.reference.copy()
+            # The second best answer in the place of the best.
+            other[row, truth[row]] = other[row].min(initial=0) - 1
+            moved.append(abs(before - self.points(other)))
+        return max(moved)
+
+    def with_texts(self, texts: Sequence[str], fp32: Path) -> Judge:
+        """The same judge, which also asks how many labels of these texts stay: FP32 is asked once."""
+        if not len(texts):
+            return self
+        return replace(self, texts=texts, texts_reference=onnx_scorer_like(self.scorer, fp32).logits(texts))
+
+    def verdict(self, file: Path, max_drop: float, resolution: float = 0.0) -> GateResult:
+        """What the gate says of a file."""
+        scorer = onnx_scorer_like(self.scorer, file)
+        answers = scorer.logits(self.dev["text"])
+        result = GateResult(
+            self.task.metric, self.points(self.reference), self.points(answers), max_drop, len(self.dev), resolution
+        )
+        if not len(self.texts) or not result.too_few:
+            return result
+        before, after = labels_of(self.reference, self.task), labels_of(answers, self.task)
+        more = labels_of(self.texts_reference, self.task), labels_of(scorer.logits(self.texts), self.task)
+        agreement = agreement_of(before, after, *more, self.task, CHANGES_PER_POINT * max_drop)
+        return replace(result, worse=_worse(before, after, self.dev["label"]), agreement=agreement)
+
+
+def labels_of(answers: np.ndarray, task: AnyTask) -> np.ndarray:
+    """Answers as label ids, `[rows, 1]`, or `[rows, aspects]` with the stars in a column more where there are any."""
+    if not isinstance(task, AspectTask):
+        return answers.argmax(axis=1)[:, None]
+    logits, rating = task.unpack(answers)
+    cells = logits.argmax(axis=-1)
+    return cells if rating is None else np.column_stack([cells, stars_of(rating)[0]])
+
+
+def agreement_of(
+    dev: np.ndarray, dev_int8: np.ndarray, texts: np.ndarray, texts_int8: np.ndarray, task: AnyTask, allowed: float
+) -> Agreement:
+    """How many labels change, overall and in each group that could be lost unseen.
+
+    Args:
+        dev: FP32's labels of dev, as `labels_of` gives them, like the others.
+        dev_int8: INT8's labels of dev.
+        texts: FP32's labels of the texts.
+        texts_int8: INT8's labels of the texts.
+        task: whose they are.
+        allowed: percent that may change.
+    """
+    before, changed = np.concatenate([dev, texts]), np.concatenate([dev != dev_int8, texts != texts_int8])
+    # Texts that were learned from are surer of their labels than others; dev's were not learned from.
+    groups = {"the dev texts": (changed[: len(dev)].mean(axis=1), 1)}
+    if isinstance(task, AspectTask):
+        names = [*task.aspects, "stars"]
+        groups |= {f"the cells of {names[place]}": (changed[:, place], 2) for place in range(changed.shape[1])}
+    else:
+        # A rare class can be lost without a trace in the sum. Hard classes change more often than others.
+        groups |= {
+            f"the texts that are {name}": (changed[before[:, 0] == place, 0], 2)
+            for place, name in enumerate(task.labels)
+        }
+    outlier = None
+    for name, (rows, factor) in groups.items():
+        expected = min(factor * allowed / 100, 1.0)
+        if len(rows) and binom.sf(np.ceil(rows.sum()) - 1, len(rows), expected) < ALPHA / len(groups):
+            outlier = name
+            break
+    return Agreement(len(before), float(changed.mean(axis=1).sum()), allowed, outlier)
+
+
+def _worse(before: np.ndarray, after: np.ndarray, labels: pd.Series) -> bool:
+    """The one-sided sign test on dev: whether more answers become wrong than become right, beyond chance."""
+    truth = np.array([np.atleast_1d(label) for label in labels])[:, : before.shape[1]]
+    known = truth != MISSING
+    lost = int((known & (before == truth) & (after != truth)).sum())
+    won = int((known & (before != truth) & (after == truth)).sum())
+    return bool(binom.sf(lost - 1, lost + won, 0.5) < ALPHA) if lost else False

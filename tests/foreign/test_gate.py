@@ -1,0 +1,182 @@
+"""INT8 on few validation rows: as good is passed, worse is refused, and it is said what could be told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
+
+import onnx
+from onnx import numpy_helper
+
+from sentiment_hf.cli import main
+from sentiment_hf.compression.export import export_model
+from sentiment_hf.compression.gate import Agreement, Judge, agreement_of
+from sentiment_hf.compression.quantization import Quantization
+from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.tasks import Task
+
+THREE = Task("t", ("a", "b", "c"))
+
+
+@pytest.fixture
+def rows(model_folder, reviews) -> pd.DataFrame:
+    """Reviews that the model is sure of, labelled as it does, but every tenth."""
+    logits = SentimentClassifier.from_pretrained(model_folder).scorer.logits(reviews["text"])
+    labels, margin = logits.argmax(axis=1), np.ptp(logits, axis=1)
+    labels[::10] = 1 - labels[::10]
+    found = pd.DataFrame({"text": reviews["text"], "label": labels})
+    return found[margin > np.quantile(margin, 0.25)].reset_index(drop=True)
+
+
+def broken(how: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Path]:
+    """A quantizer whose file answers wrongly: the weights of the classifier are changed."""
+
+    def quantize(fp32_file: Path, output: Path, arch: str) -> Path:
+        model = onnx.load(str(fp32_file))
+        for tensor in model.graph.initializer:
+            if "classifier" in tensor.name:
+                tensor.CopyFrom(numpy_helper.from_array(how(numpy_helper.to_array(tensor)), tensor.name))
+        onnx.save(model, str(output / "broken.onnx"))
+        return output / "broken.onnx"
+
+    return quantize
+
+
+def test_forty_rows_and_training_texts_are_enough_for_int8_that_is_as_good(model_folder, rows):
+    exported = export_model(model_folder, rows[:40], Quantization(), calibration_rows=rows[40:][["text"]])
+    assert exported.int8 is not None
+    assert exported.gate is not None
+    record = exported.gate.record()
+    assert record["decided_by"] == "agreement"
+    assert (record["rows"], record["texts"]) == (40, len(rows))
+    assert record["resolution"] >= 2.5
+    assert record["change_allowed"] == 2.5
+    assert "40 rows are too few to tell, one is worth" in str(exported.gate)
+
+
+@pytest.mark.parametrize(
+    ("how", "settings"),
+    [
+        (np.zeros_like, Quantization()),
+        (np.negative, Quantization()),
+        (np.zeros_like, Quantization("static")),
+        (np.negative, Quantization("static", sensitivity=True)),
+    ],
+)
+def test_worse_int8_is_refused_also_where_a_few_rows_do_not_show_it(model_folder, rows, monkeypatch, how, settings):
+    monkeypatch.setattr("sentiment_hf.compression.export.quantize_dynamic", broken(how))
+    monkeypatch.setattr(
+        "sentiment_hf.compression.static.StaticQuantizer.quantize",
+        lambda self, output, excluded=(): broken(how)(self.fp32_file, output, ""),
+    )
+    # Labels that the model has all wrong, or all alike: dev shows no loss.
+    dev = rows[rows["label"] == 0][:3] if how is np.zeros_like else rows[::10][:3]
+    exported = export_model(model_folder, dev, settings, calibration_rows=rows[["text"]])
+    assert exported.int8 is None
+    assert exported.refusal is not None
+    assert "labels agree on" in exported.refusal
+
+
+def test_without_texts_the_metric_alone_decides_and_says_so(model_folder, rows):
+    exported = export_model(model_folder, rows[:40], Quantization(max_drop=5.0))
+    assert exported.gate is not None
+    assert exported.gate.record()["decided_by"] == "metric"
+    assert "no training texts to ask" in str(exported.gate)
+
+
+def test_many_rows_decide_by_the_metric_alone(model_folder, rows):
+    many = pd.concat([rows] * 3, ignore_index=True)
+    exported = export_model(model_folder, many, Quantization(max_drop=2.0), calibration_rows=rows)
+    assert exported.gate is not None
+    assert exported.gate.agreement is None
+    assert "too few" not in str(exported.gate)
+
+
+def labels(*counts: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """FP32's and INT8's labels: of each class its texts, and how many of them INT8 gives to the next one."""
+    before = np.concatenate([np.full(texts, label) for label, (texts, _) in enumerate(counts)])
+    moved = np.concatenate([np.arange(texts) < changed for texts, changed in counts])
+    return before[:, None], np.where(moved, (before + 1) % 3, before)[:, None]
+
+
+@pytest.mark.parametrize(
+    ("counts", "passed", "why"),
+    [
+        # 2 of 320 at most 1.95 %; 3 at most 2.40 %; 4 at most 2.84 %.
+        (((160, 1), (100, 1), (60, 0)), True, None),
+        (((160, 2), (100, 1), (60, 0)), True, None),
+        (((160, 2), (100, 2), (60, 0)), False, None),
+        # So few texts can show no more than that none changes.
+        (((30, 0), (30, 0), (30, 0)), True, None),
+        (((30, 1), (30, 0), (30, 0)), False, None),
+        # A class of six in two thousand is lost: nothing in the sum.
+        (((1000, 2), (1000, 2), (6, 6)), False, "the texts that are c"),
+        (((1000, 2), (1000, 2), (6, 1)), True, None),
+    ],
+)
+def test_labels_may_change_as_rarely_as_the_drop_allows(counts, passed, why):
+    nothing = np.zeros((0, 1), dtype=int), np.zeros((0, 1), dtype=int)
+    found = agreement_of(*nothing, *labels(*counts), THREE, 2.5)
+    assert (found.passed, found.outlier) == (passed, why)
+
+
+def test_texts_that_were_not_learned_from_count_by_themselves():
+    found = agreement_of(*labels((20, 6), (10, 0), (10, 0)), *labels((900, 0), (900, 0), (900, 0)), THREE, 2.5)
+    assert found.at_most < 2.5
+    assert not found.passed
+    assert found.outlier == "the dev texts"
+
+
+def test_bounds_are_those_of_the_binomial():
+    from scipy.stats import binom
+
+    for texts, changed in ((320, 3), (119, 0), (2000, 30)):
+        share = Agreement(texts, changed, 2.5).at_most / 100
+        assert binom.cdf(changed, texts, share) == pytest.approx(0.05, abs=1e-9)
+
+
+def test_one_row_of_a_rare_class_is_worth_more_than_one_of_many():
+    dev = pd.DataFrame({"text": "x", "label": [0] * 50 + [1] * 48 + [2] * 2})
+    logits = np.eye(3)[dev["label"]] * 4
+    judge = Judge(None, dev, THREE, logits)  # type: ignore[arg-type]
+    assert judge.resolution() > 10
+    assert Judge(None, dev[:98], THREE, logits[:98]).resolution() == pytest.approx(100 / 98, rel=0.05)  # type: ignore[arg-type]
+
+
+def test_run_and_export_write_down_what_the_gate_saw(tiny_arguments, tmp_path, monkeypatch, capsys):
+    learns = ["--num_train_epochs=4", "--per_device_train_batch_size=8", "--learning_rate=5e-3", "--floor=false"]
+    assert main(["run", *tiny_arguments, *learns, "--quantize=dynamic"]) == 0
+    gate = metrics_of(tmp_path)["int8_gate"]
+    assert gate["decided_by"] == "agreement"
+    # Training and dev, and never test.
+    assert gate["texts"] == metrics_of(tmp_path)["rows"]["train"] + metrics_of(tmp_path)["rows"]["dev"]
+    monkeypatch.setattr("sentiment_hf.compression.export.quantize_dynamic", broken(np.zeros_like))
+    # The texts are the training rows that the run saved, or a file without labels.
+    assert main(["export", "--model", str(tmp_path / "run"), "--quantize=dynamic"]) == 1
+    assert not metrics_of(tmp_path)["int8_gate"]["passed"]
+    assert metrics_of(tmp_path)["int8_gate"]["texts"] == gate["texts"]
+    pd.DataFrame({"text": [f"另一条没有标签的评论{place}" for place in range(50)]}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    words = [
+        "export",
+        "--model",
+        str(tmp_path / "run"),
+        "--quantize=dynamic",
+        f"--calibration_file={tmp_path / 't.csv'}",
+    ]
+    assert main(words) == 1
+    assert metrics_of(tmp_path)["int8_gate"]["texts"] == 50 + metrics_of(tmp_path)["rows"]["dev"]
+    assert "labels agree on" in capsys.readouterr().out
+
+
+def metrics_of(folder: Path) -> dict[str, Any]:
+    return dict(json.loads((folder / "run/metrics.json").read_text(encoding="utf-8")))
