@@ -17,6 +17,7 @@ from sentiment_hf.modeling.configuration_bert_heads import (
     PooledBertConfig,
 )
 from sentiment_hf.modeling.names import resolve_model
+from sentiment_hf.modeling.tokenizer_files import take_cleaning_out
 from sentiment_hf.modeling.version import check_version
 
 TOKENIZER_FILES = (
@@ -99,6 +100,7 @@ def load_tokenizer(model: str, revision: str | None = None) -> PreTrainedTokeniz
         raise InputError(
             f"a fast tokenizer for {model}", found, "Convert it: AutoTokenizer.from_pretrained(…).save_pretrained(…)."
         )
+    take_cleaning_out(tokenizer)
     return tokenizer
 
 

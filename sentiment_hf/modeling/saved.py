@@ -76,6 +76,15 @@ def recorded_settings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBa
     return TextSettings(cleaning=Cleaning.none(), max_length=max_length, truncation=SLIDING)
 
 
+def recorded_cleaning(config: PretrainedConfig) -> Cleaning | None:
+    """The cleaning that a model's config holds; None for a model from elsewhere."""
+    saved: dict[str, Any] | None = getattr(config, CONFIG_KEY, None)
+    if saved is None:
+        return None
+    with _readable():
+        return TextSettings.from_dict(saved["text"]).cleaning
+
+
 def record_calibration(saved_config: dict[str, Any], temperature: float, threshold: float | None) -> None:
     """Write how logits become probabilities into a saved config, given as the mapping that its file holds."""
     settings = saved_config.setdefault(CONFIG_KEY, {})
