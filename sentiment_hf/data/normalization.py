@@ -1,8 +1,8 @@
 """Cleaning as a normalizer of `tokenizers`, so that whoever loads the saved tokenizer cleans as this package does.
 
 A normalizer is a list of replacements that runs once. Its patterns are read by Oniguruma (tokenizers, TEI) and by
-JavaScript (transformers.js, with the flags `gu`), which know other classes than Python under `\\w` and `\\s`; so they name
-theirs, and nothing in them belongs to one engine alone.
+JavaScript (transformers.js, with the flags `gu`), which know other classes than Python under `\\w` and `\\s`; so they
+name theirs, and nothing in them belongs to one engine alone.
 """
 
 from __future__ import annotations

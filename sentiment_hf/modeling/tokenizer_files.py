@@ -25,7 +25,7 @@ STOCK_CLASS = "PreTrainedTokenizerFast"
 
 
 def save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerBase, cleaning: Cleaning | None) -> None:
-    """Save a fast tokenizer, with cleaning before its own normalizer; None and switches that are all off add nothing."""
+    """Save a fast tokenizer, with cleaning before its own normalizer; None, and switches that are all off, add none."""
     tokenizer.save_pretrained(folder)
     # As transformers writes it, half of the file is white space.
     written = tokenizer.backend_tokenizer.to_str()
