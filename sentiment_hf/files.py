@@ -17,6 +17,8 @@ from sentiment_hf.exceptions import InputError
 
 # Process numbers say something on one machine alone; folders are shared between several.
 _STAGING, _PARTIAL = ".staging-", ".partial"
+# Files that are whole and about to replace those of the folder that they lie in.
+REPLACEMENT = f"{_STAGING}replacement"
 _OWN_STAGING = f"{_STAGING}{platform.node()}-"
 
 
@@ -102,6 +104,30 @@ def move_files(source: Path, target: Path, last: str | None = None) -> None:
         (target / last).unlink(missing_ok=True)
     for item in sorted(source.iterdir(), key=lambda item: item.name == last):
         os.replace(item, target / item.name)
+
+
+def replace_together(staging: Path, target: Path, last: str) -> None:
+    """Replace files of a folder, and of folders in it, by the files of `staging`: all of them or none.
+
+    A process that is killed before leaves the old files. One that is killed in the middle leaves a folder without the
+    file named `last`, by which readers know a complete one, and `finish_replacing` puts the rest into place.
+    """
+    os.replace(staging, target / REPLACEMENT)
+    finish_replacing(target, last)
+
+
+def finish_replacing(target: Path, last: str) -> bool:
+    """Go on with a `replace_together` that was cut off; whether there was one."""
+    replacement = target / REPLACEMENT
+    if not replacement.is_dir():
+        return False
+    if (replacement / last).is_file():
+        (target / last).unlink(missing_ok=True)
+    files = (path for path in replacement.rglob("*") if path.is_file())
+    for path in sorted(files, key=lambda path: (path == replacement / last, path)):
+        os.replace(path, target / path.relative_to(replacement))
+    shutil.rmtree(replacement)
+    return True
 
 
 @contextmanager

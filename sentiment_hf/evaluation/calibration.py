@@ -14,6 +14,11 @@ from sentiment_hf.exceptions import InputError
 BINS = 15
 # Between a twentieth and twenty times: further away there is nothing left to scale.
 _LOG_RANGE = (-3.0, 3.0)
+FOLDS = 5
+# Fewer, and a fold judges by less than ten rows: what one of them does to the figures is more than any temperature.
+MIN_ROWS = 50
+# How sure a threshold's precision has to be.
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -31,9 +36,7 @@ class Calibration:
 
 def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
     """Mean negative log-likelihood of the labels: `[rows, classes]` and `[rows]`."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return float(-log_p[np.arange(len(labels)), labels].mean())
+    return float(row_losses(logits, labels).mean())
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -48,6 +51,93 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     logits = logits.astype(np.float64)
     found = minimize_scalar(lambda log_t: log_loss(logits / np.exp(log_t), labels), bounds=_LOG_RANGE, method="bounded")
     return float(np.exp(found.x))
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Whether a new temperature is better than the old one on rows that it was not fitted on.
+
+    Attributes:
+        rows: their number.
+        temperatures: fitted without each of the folds.
+        log_loss: of the rows of all folds, under the old temperature and under the one fitted without their fold.
+        error: their calibration error, likewise.
+        deviation: standard error of the difference between the two log losses.
+    """
+
+    rows: int
+    temperatures: tuple[float, ...]
+    log_loss: tuple[float, float]
+    error: tuple[float, float]
+    deviation: float
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the old temperature stays, or None."""
+        gain = self.log_loss[0] - self.log_loss[1]
+        folds = f"on rows held out in {len(self.temperatures)} folds"
+        if gain <= 0:
+            return f"log loss {self.log_loss[0]:.4f} -> {self.log_loss[1]:.4f} {folds}, no better than before"
+        if gain < self.deviation:
+            found = f"log loss falls by {gain:.4f} {folds}, with a standard error of {self.deviation:.4f}"
+            return f"{self.rows:,} rows are too few to tell a new temperature from the old one: {found}"
+        if self.error[1] >= self.error[0]:
+            return f"calibration error {self.error[0]:.4f} -> {self.error[1]:.4f} {folds}, no better than before"
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        pairs = {"log_loss": self.log_loss, "expected_calibration_error": self.error}
+        figures = {name: dict(zip(("before", "after"), pair, strict=True)) for name, pair in pairs.items()}
+        return {"folds": len(self.temperatures), "temperatures": list(self.temperatures), **figures}
+
+
+def held_out_check(logits: np.ndarray, labels: np.ndarray, old: float = 1.0, seed: int = 0) -> HeldOut:
+    """Fit a temperature without each fold of the rows in turn and judge it by that fold.
+
+    Args:
+        logits: `[rows, classes]`, of rows that the model was not trained on.
+        labels: `[rows]`.
+        old: the temperature that is in use.
+        seed: of the folds.
+
+    Raises:
+        InputError: too few rows for that, or none that the model gets wrong.
+    """
+    if len(labels) < MIN_ROWS:
+        why = f"each of {FOLDS} folds would be judged by {len(labels) // FOLDS}"
+        remedy = "Label more rows that the model was not trained on, and give them with --data."
+        raise InputError(f"at least {MIN_ROWS} rows to calibrate on", f"{len(labels)}: {why}", remedy)
+    if (logits.argmax(axis=1) == labels).all():
+        remedy = "Only mistakes tell how sure to be: give more rows, or harder ones, that it was not trained on."
+        raise InputError("rows of which the model gets some wrong", f"{len(labels):,} that it gets right", remedy)
+    logits = logits.astype(np.float64)
+    fold = np.random.default_rng(seed).permutation(len(labels)) % FOLDS
+    temperatures = [fit_temperature(logits[fold != place], labels[fold != place]) for place in range(FOLDS)]
+    scaled = logits / old, logits / np.array(temperatures)[fold][:, None]
+    losses = [row_losses(each, labels) for each in scaled]
+    errors = [expected_calibration_error(softmax(each), labels) for each in scaled]
+    deviation = float((losses[0] - losses[1]).std(ddof=1) / len(labels) ** 0.5)
+    pair = float(losses[0].mean()), float(losses[1].mean())
+    return HeldOut(len(labels), tuple(temperatures), pair, (errors[0], errors[1]), deviation)
+
+
+def row_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Negative log-likelihood of each row's label, `[rows]`."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return -log_p[np.arange(len(labels)), labels]
+
+
+def too_few_for(precision: float, answered: int) -> str | None:
+    """Why a threshold's precision is not known on so many answered rows, or None.
+
+    Even where all of them are right, a share below `precision` would have done that in one case of twenty.
+    """
+    wanted = np.inf if precision == 1 else int(np.ceil(np.log(1 - _CONFIDENCE) / np.log(precision)))
+    if answered >= wanted:
+        return None
+    least = "no number of rows shows it" if np.isinf(wanted) else f"at least {wanted:,} are needed"
+    return f"{answered:,} rows above the threshold are too few to show a precision of {precision:g}: {least}"
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> list[dict[str, Any]]:

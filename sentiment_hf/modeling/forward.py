@@ -50,3 +50,20 @@ def packed(outputs: Any) -> torch.Tensor:
     rating = getattr(outputs, "rating", None)
     logits: torch.Tensor = outputs.logits.flatten(1)
     return logits if rating is None else torch.cat([logits, rating.to(logits)], dim=1)
+
+
+def last_linear(model: PreTrainedModel, width: int) -> tuple[str, torch.nn.Linear | None]:
+    """The layer that a classifier's logits come from, and its name: the last linear one of that width.
+
+    Args:
+        model: a sequence classifier.
+        width: of the logits: classes, or aspects times values.
+
+    Returns:
+        None in the layer's place where the model has none of that width.
+    """
+    found: tuple[str, torch.nn.Linear | None] = "", None
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear) and module.out_features == width:
+            found = name, module
+    return found

@@ -10,6 +10,7 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import REPLACEMENT
 from sentiment_hf.modeling.configuration_bert_heads import (
     AspectBertConfig,
     HeadPrunedBertConfig,
@@ -17,6 +18,7 @@ from sentiment_hf.modeling.configuration_bert_heads import (
     PooledBertConfig,
 )
 from sentiment_hf.modeling.names import resolve_model
+from sentiment_hf.modeling.tokenizer_files import take_cleaning_out
 from sentiment_hf.modeling.version import check_version
 
 TOKENIZER_FILES = (
@@ -99,6 +101,7 @@ def load_tokenizer(model: str, revision: str | None = None) -> PreTrainedTokeniz
         raise InputError(
             f"a fast tokenizer for {model}", found, "Convert it: AutoTokenizer.from_pretrained(…).save_pretrained(…)."
         )
+    take_cleaning_out(tokenizer)
     return tokenizer
 
 
@@ -147,6 +150,9 @@ def check_folder(model: str) -> None:
     looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
     if looks_like_path and not Path(model).is_dir():
         raise InputError(f"a model folder at {model}", "nothing there", "Check the path.")
+    if (Path(model) / REPLACEMENT).is_dir():
+        remedy = f"Finish it: sentiment-hf calibrate --model {model}"
+        raise InputError(f"a complete model in {model}", "a calibration that was cut off while it wrote", remedy)
 
 
 def _listing(folder: Path) -> str:

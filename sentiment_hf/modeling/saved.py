@@ -77,10 +77,42 @@ def recorded_settings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBa
     return TextSettings(cleaning=Cleaning.none(), max_length=max_length, truncation=SLIDING)
 
 
-def record_calibration(saved_config: dict[str, Any], temperature: float, threshold: float | None) -> None:
-    """Write how logits become probabilities into a saved config, given as the mapping that its file holds."""
+def recorded_cleaning(config: PretrainedConfig) -> Cleaning | None:
+    """The cleaning that a model's config holds; None for a model from elsewhere."""
+    saved: dict[str, Any] | None = getattr(config, CONFIG_KEY, None)
+    if saved is None:
+        return None
+    with _readable():
+        return TextSettings.from_dict(saved["text"]).cleaning
+
+
+def record_calibration(
+    saved_config: dict[str, Any],
+    temperature: float,
+    threshold: float | None,
+    folded: float = 1.0,
+    not_folded: str | None = None,
+) -> None:
+    """Write how logits become probabilities into a saved config, given as the mapping that its file holds.
+
+    Args:
+        saved_config: of the model.
+        temperature: that logits are still to be divided by.
+        threshold: below which no label is given.
+        folded: that the weights of the last layer were divided by.
+        not_folded: why `temperature` is not among these.
+    """
     settings = saved_config.setdefault(CONFIG_KEY, {})
-    settings["calibration"] = {"temperature": temperature, "threshold": threshold}
+    settings["calibration"] = {"temperature": temperature, "threshold": threshold, "folded": folded}
+    if not_folded is not None:
+        settings["calibration"]["not_folded"] = not_folded
+
+
+def folded_temperature(config: PretrainedConfig) -> float:
+    """What the weights of the last layer were divided by; 1 where they never were."""
+    with _readable():
+        saved = (getattr(config, CONFIG_KEY, None) or {}).get("calibration") or {}
+        return float(saved.get("folded", 1.0))
 
 
 def recorded_calibration(config: PretrainedConfig) -> tuple[float, float | None]:

@@ -16,6 +16,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import contents, move_files, staging_folder, write_text
+from sentiment_hf.modeling.saved import recorded_cleaning
+from sentiment_hf.modeling.tokenizer_files import save_tokenizer
 from sentiment_hf.modeling.version import record_version
 from sentiment_hf.recipe import read_recipe
 
@@ -117,14 +119,15 @@ def resuming(checkpoint: str | None) -> Iterator[None]:
 
 
 def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Save weights (safetensors), config and tokenizer, the config last: a folder with a config is whole."""
+    """Save weights (safetensors), config and tokenizer, the config last: a folder with a config is whole.
+
+    The saved tokenizer cleans as the config says, as far as a normalizer can.
+    """
     record_version(model.config)
     with staging_folder(folder) as staging:
         model.save_pretrained(staging)
         # safetensors writes weights that their owner alone can read; a server may be somebody else.
         for weights in staging.glob("*.safetensors"):
             shutil.copymode(staging / "config.json", weights)
-        tokenizer.save_pretrained(staging)
-        # As transformers writes it, half of the file is white space.
-        write_text(staging / "tokenizer.json", tokenizer.backend_tokenizer.to_str())
+        save_tokenizer(staging, tokenizer, recorded_cleaning(model.config))
         move_files(staging, folder, last="config.json")

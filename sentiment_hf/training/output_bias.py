@@ -6,6 +6,7 @@ import torch
 from transformers import PreTrainedModel
 
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.forward import last_linear
 
 
 def output_layer(model: PreTrainedModel, width: int) -> torch.nn.Linear:
@@ -18,13 +19,11 @@ def output_layer(model: PreTrainedModel, width: int) -> torch.nn.Linear:
     Raises:
         InputError: its last layer of that width has no bias.
     """
-    outputs = [
-        module for module in model.modules() if isinstance(module, torch.nn.Linear) and module.out_features == width
-    ]
-    if not outputs or outputs[-1].bias is None:
+    _, layer = last_linear(model, width)
+    if layer is None or layer.bias is None:
         remedy = "Use logit_adjustment_at: training."
         raise InputError("a head with a bias, for logit_adjustment_at: prediction", "one without", remedy)
-    return outputs[-1]
+    return layer
 
 
 def shift_output_bias(model: PreTrainedModel, shift: torch.Tensor) -> None:

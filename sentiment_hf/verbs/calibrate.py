@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,62 +13,115 @@ import numpy as np
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.labelled import ReadOptions, load_labelled
+from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation.calibration import (
     calibration_report,
     fit_temperature,
+    held_out_check,
     threshold_for,
+    too_few_for,
 )
 from sentiment_hf.evaluation.pictures import reliability_plot
 from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError, MissingExtraError
-from sentiment_hf.files import read_json, write_json
+from sentiment_hf.files import (
+    finish_replacing,
+    move_files,
+    read_json,
+    replace_together,
+    staging_folder,
+    write_json,
+)
 from sentiment_hf.job import saved_split
-from sentiment_hf.modeling.saved import record_calibration
+from sentiment_hf.modeling.loading import load_config
+from sentiment_hf.modeling.saved import folded_temperature, record_calibration
+from sentiment_hf.modeling.temperature import CannotFold, fold_temperature
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import Task
 
 logger = logging.getLogger(__name__)
 
-REPORT_FILE, PLOT_FILE = "calibration.json", "reliability.png"
+CONFIG_FILE, REPORT_FILE, PLOT_FILE = "config.json", "calibration.json", "reliability.png"
 
 
 def run(args: argparse.Namespace) -> int:
     log_to_stderr()
     folder = Path(args.model)
-    if not (folder / "config.json").is_file():
-        remedy = "Download it first; the result is written into its config."
+    if finish_replacing(folder, CONFIG_FILE):
+        logger.warning("an earlier calibration of %s had been cut off while it wrote; it is finished now", folder)
+    if not (folder / CONFIG_FILE).is_file():
+        remedy = "Download it first; the result is written into its files."
         raise InputError("the folder of a saved model", args.model, remedy)
     classifier = SentimentClassifier.from_pretrained(folder, args.backend, args.provider)
     if not isinstance(classifier.task, Task):
         raise InputError("a model of one label", "one of aspects", "Its cells are not calibrated.")
     logits, labels = _answers(classifier, args.data, "dev", args)
+    old, before = classifier.calibration.temperature, folded_temperature(load_config(args.model))
+    held_out = held_out_check(logits, labels, old)
     temperature = fit_temperature(logits, labels)
+    if held_out.refusal is not None:
+        logger.warning("the temperature stays as it was (%.3f): %s", old * before, held_out.refusal)
+        if args.precision is None:
+            show(f"Nothing was written into {folder}")
+            return 0
+        temperature = old
     threshold, answered = None, 1.0
     if args.precision is not None:
-        threshold, answered = threshold_for(softmax(logits / temperature), labels, args.precision)
-    report: dict[str, Any] = {"temperature": temperature, "threshold": threshold, "answered": answered}
-    report["fitted_on"] = calibration_report(logits, labels, temperature)
-    scored = report["fitted_on"]
+        probabilities = softmax(logits / temperature)
+        threshold, answered = threshold_for(probabilities, labels, args.precision)
+        few = too_few_for(args.precision, round(answered * len(labels)))
+        if few is not None:
+            logger.warning("%s", few)
+    report: dict[str, Any] = {"temperature": before * temperature, "threshold": threshold, "answered": answered}
+    report["held_out"] = held_out.to_dict()
+    report["fitted_on"] = scored = calibration_report(logits / old, labels, temperature / old)
     if args.test or saved_split(folder, "test", classifier.task) is not None:
         test_logits, test_labels = _answers(classifier, args.test, "test", args)
-        report["test"] = scored = calibration_report(test_logits, test_labels, temperature)
+        report["test"] = scored = calibration_report(test_logits / old, test_labels, temperature / old)
         if threshold is not None:
             probabilities = softmax(test_logits / temperature)
             given = probabilities.max(axis=1) >= threshold
             right = probabilities.argmax(axis=1) == test_labels
             precision = float(right[given].mean()) if given.any() else None
             report["test"] |= {"answered": float(given.mean()), "precision": precision}
-    config = read_json(folder / "config.json")
-    record_calibration(config, temperature, threshold)
-    write_json(folder / REPORT_FILE, report)
-    try:
-        reliability_plot(scored, folder / PLOT_FILE)
-    except MissingExtraError as error:
-        logger.warning("no picture: %s", error)
-    # Last: whoever reads it finds the report of the same temperature beside it.
-    write_json(folder / "config.json", config)
+    _write(folder, classifier.scorer.settings, report, scored, temperature, before)
     _show(report, folder)
     return 0
+
+
+def _write(
+    folder: Path,
+    settings: TextSettings,
+    report: dict[str, Any],
+    scored: dict[str, Any],
+    temperature: float,
+    before: float,
+) -> None:
+    """Put the temperature into the files of weights, or into the config where it does not go into all of them."""
+    reason = None
+    with staging_folder(folder) as staging:
+        config = read_json(folder / CONFIG_FILE)
+        weights = staging / "weights"
+        weights.mkdir()
+        try:
+            if temperature != 1:
+                fold_temperature(folder, weights, load_config(str(folder)), settings, temperature)
+                move_files(weights, staging)
+        except CannotFold as error:
+            reason = str(error)
+        shutil.rmtree(weights)
+        if reason is None:
+            record_calibration(config, 1.0, report["threshold"], before * temperature)
+        else:
+            record_calibration(config, temperature, report["threshold"], before, reason)
+        report["not_folded"] = reason
+        write_json(staging / REPORT_FILE, report)
+        try:
+            reliability_plot(scored, staging / PLOT_FILE)
+        except MissingExtraError as error:
+            logger.warning("no picture: %s", error)
+        write_json(staging / CONFIG_FILE, config)
+        replace_together(staging, folder, last=CONFIG_FILE)
 
 
 def _answers(
@@ -90,13 +144,24 @@ def _answers(
 
 def _show(report: dict[str, Any], folder: Path) -> None:
     show(f"temperature {report['temperature']:.3f}")
-    for name in ("fitted_on", "test"):
+    for name in ("held_out", "fitted_on", "test"):
         if name in report:
-            errors = [report[name][when]["expected_calibration_error"] for when in ("before", "after")]
-            rows = f"{report[name]['rows']:,} rows"
+            errors = _errors(report[name])
+            rows = f"{report['fitted_on' if name == 'held_out' else name]['rows']:,} rows"
             show(f"{name.replace('_', ' ')} ({rows}): calibration error {errors[0]:.4f} -> {errors[1]:.4f}")
     if report["threshold"] is not None:
         show(f"threshold {report['threshold']:.4f}: {report['answered']:.1%} of the rows fitted on are answered")
         if report.get("test", {}).get("precision") is not None:
             show(f"on test {report['test']['answered']:.1%} are answered, {report['test']['precision']:.1%} rightly")
-    show(f"Written into {folder / 'config.json'}; see {folder / REPORT_FILE}")
+    if report["not_folded"] is None:
+        show("The weights are divided by the temperature: every loader gives these probabilities")
+    else:
+        show(f"The temperature is applied by sentiment_hf alone, not by stock loaders: {report['not_folded']}")
+    show(f"Written into {folder}; see {folder / REPORT_FILE}")
+
+
+def _errors(part: dict[str, Any]) -> list[float]:
+    """Calibration error before and after."""
+    if "folds" in part:
+        return list(part["expected_calibration_error"].values())
+    return [part[when]["expected_calibration_error"] for when in ("before", "after")]

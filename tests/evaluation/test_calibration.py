@@ -10,7 +10,9 @@ from sentiment_hf.evaluation.calibration import (
     calibration_report,
     expected_calibration_error,
     fit_temperature,
+    held_out_check,
     threshold_for,
+    too_few_for,
 )
 from sentiment_hf.evaluation.pictures import reliability_plot
 from sentiment_hf.evaluation.prediction import softmax
@@ -43,6 +45,39 @@ def test_the_temperature_is_found_and_changes_no_answer():
     assert report["after"]["expected_calibration_error"] < 0.02
     assert report["after"]["log_loss"] < report["before"]["log_loss"]
     assert sum(row["rows"] for row in report["after"]["bins"]) == len(labels)
+
+
+def test_a_new_temperature_has_to_be_better_on_rows_it_was_not_fitted_on():
+    logits, labels = too_sure()
+    check = held_out_check(logits, labels)
+    assert check.refusal is None
+    assert check.error[1] < check.error[0] / 4
+    assert all(temperature == pytest.approx(3.0, rel=0.1) for temperature in check.temperatures)
+    # The right one is in use already, or there was nothing to do.
+    assert held_out_check(logits, labels, old=fit_temperature(logits, labels)).refusal is not None
+    calibrated, labels = too_sure(1000, factor=1.0)
+    assert held_out_check(calibrated, labels).refusal is not None
+    # So little too sure, sixty rows cannot tell.
+    slightly, labels = too_sure(60, factor=1.4, seed=1)
+    assert "60 rows are too few to tell" in held_out_check(slightly, labels).refusal
+
+
+def test_too_few_rows_to_calibrate_on():
+    logits, labels = too_sure(49)
+    with pytest.raises(InputError, match="at least 50 rows to calibrate on, found 49: each of 5 folds .* by 9"):
+        held_out_check(logits, labels)
+    held_out_check(*too_sure(50))
+    right = np.tile(np.eye(3) * 9, (40, 1))
+    with pytest.raises(InputError, match="rows of which the model gets some wrong, found 120 that it gets right"):
+        held_out_check(right, right.argmax(axis=1))
+
+
+def test_too_few_rows_for_a_precision():
+    # 0.95 ** 58 is just above a twentieth.
+    assert too_few_for(0.95, 59) is None
+    assert "58 rows above the threshold are too few to show a precision of 0.95: at least 59" in too_few_for(0.95, 58)
+    assert "no number of rows shows it" in too_few_for(1, 10_000)
+    assert too_few_for(0.01, 1) is None
 
 
 def test_threshold():
@@ -80,12 +115,15 @@ def test_the_command_writes_what_the_predictor_uses(model_folder, rows_file, cap
     assert "calibration error" in capsys.readouterr().out
     report = json.loads((model_folder / "calibration.json").read_text(encoding="utf-8"))
     after = SentimentClassifier.from_pretrained(model_folder)
-    assert after.calibration == Calibration(report["temperature"], None)
+    # Divided into the weights, so that nothing is left to divide by.
+    assert after.calibration == Calibration(1.0, None)
+    assert report["held_out"]["folds"] == 5
     assert after("房间很好").label == before.label
     margin = np.log(before.probability / (1 - before.probability)) / report["temperature"]
     assert after("房间很好").probability == pytest.approx(1 / (1 + np.exp(-margin)), abs=1e-5)
-    # Nothing else in the config changed, and a second time gives the same.
+    # Nothing else in the config changed, and a second time has nothing to do.
     assert main([*words, "--test", str(rows_file / "test.csv")]) == 0
+    assert "Nothing was written" in capsys.readouterr().out
     again = SentimentClassifier.from_pretrained(model_folder)
     assert again.calibration == after.calibration
     assert again.scorer.settings == after.scorer.settings
