@@ -16,6 +16,7 @@ import itertools
 import json
 import logging
 import shutil
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -23,18 +24,19 @@ from typing import Any
 import pandas as pd
 from transformers import AutoModelForSequenceClassification
 
-from sentiment_hf.console import log_to_stderr
-from sentiment_hf.data.labelled import map_labels
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.data.labelled import load_labelled, map_labels
 from sentiment_hf.data.preparation import prepare_splits
 from sentiment_hf.data.sources import load_splits
-from sentiment_hf.evaluation.baseline import floor_logits
+from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.scores import task_scores
-from sentiment_hf.files import read_json
+from sentiment_hf.files import read_json, write_text
 from sentiment_hf.modeling.forward import torch_forward
+from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import resolve_task
 from sentiment_hf.training.defaults import parse_command_line
-from sentiment_hf.training.run import train
+from sentiment_hf.training.run import SPLITS_FOLDER, train
 
 logger = logging.getLogger("sentiment_hf.tune")
 
@@ -43,6 +45,10 @@ SETS = {
     "usual": ("ewect/usual/train.jsonl", "ewect/usual/dev.jsonl", "ewect/usual/test.jsonl"),
     "thucnews_long": tuple(f"thucnews_long/{split}.jsonl.gz" for split in ("train", "dev", "test")),
 }
+
+
+# What a set is compared by.
+SCORE = {"chnsenticorp": "accuracy", "usual": "macro_f1", "thucnews_long": "macro_f1"}
 
 
 def clean_splits(name: str, data_dir: Path) -> dict[str, pd.DataFrame]:
@@ -117,23 +123,56 @@ def _history(run: dict[str, Any]) -> list[list[float]]:
     return [[entry["step"], round(entry["eval_loss"], 4), round(entry["eval_macro_f1"], 4)] for entry in entries]
 
 
+def score_test(folder: Path, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The model of a trial and the floor on its rows, both on the published test rows."""
+    classifier = SentimentClassifier.from_pretrained(folder, "torch")
+    task = classifier.task
+    rows, learned = map_labels(rows, task, "test"), load_labelled(folder / SPLITS_FOLDER / "train.jsonl", task)
+    floor = fit_floor(learned["text"], learned["label"], task)
+    answers = {"fp32": classifier.scorer.logits(rows["text"]), "floor": floor_logits(floor, rows["text"], task)}
+    return {name: _scores(logits, rows, task) for name, logits in answers.items()}
+
+
+def report(lines: list[dict[str, Any]]) -> str:
+    """Trials of the same settings as one row of Markdown: mean and standard deviation over seeds, in percent."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for line in lines:
+        trial, keys = line["trial"], line["keys"]
+        named = (trial["set"], trial["rows"], f"{keys['learning_rate']:g}", f"{keys['num_train_epochs']:g}")
+        groups.setdefault((*named, " ".join(trial["keys"])), []).append(line)
+    columns = [f"{split} {system}" for split in ("dev", "test") for system in ("floor", "fp32")]
+    head = ("set", "rows", "learning rate", "epochs", "other keys", "seeds", *columns, "seconds")
+    table = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for named, trials in sorted(groups.items()):
+        cells = [*named, str(len(trials))]
+        for split, system in itertools.product(("dev", "test"), ("floor", "fp32")):
+            scores = [100 * one[split][system][SCORE[named[0]]] for one in trials if split in one]
+            spread = f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""
+            cells.append(f"{statistics.mean(scores):.1f}{spread}" if scores else "–")
+        cells.append(f"{statistics.mean(one['training_seconds'] for one in trials):.0f}")
+        table.append("| " + " | ".join(cells) + " |")
+    return "\n".join(table)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data_dir", type=Path, required=True, help="folder with the sets' files")
     parser.add_argument("--output_dir", type=Path, required=True, help="folder for samples, runs and results.jsonl")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
-    parser.add_argument("--rows", nargs="+", default=["400"], help="rows of a sample, or all")
+    parser.add_argument("--rows", nargs="+", default=["100", "400", "2000", "all"], help="rows of a sample, or all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="of the sample and of the run")
     parser.add_argument("--learning_rates", nargs="+", default=[None], help="none: the default")
     parser.add_argument("--epochs", nargs="+", default=[None], help="none: the default")
     parser.add_argument("--dev_rows", type=int, help="score no more of the published validation rows, a seeded sample")
-    parser.add_argument("--test", action="store_true", help="score the published test rows as well")
+    parser.add_argument(
+        "--test", action="store_true", help="score these trials on the published test rows, once chosen"
+    )
     args, keys = parser.parse_known_args()
     log_to_stderr()
     results = args.output_dir / "results.jsonl"
     args.output_dir.mkdir(parents=True, exist_ok=True)
-    lines = results.read_text(encoding="utf-8").splitlines() if results.is_file() else []
-    done = {json.dumps(json.loads(line)["trial"], sort_keys=True) for line in lines}
+    lines = [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()] if results.is_file() else []
+    done = {json.dumps(line["trial"], sort_keys=True): line for line in lines}
     sets = {name: clean_splits(name, args.data_dir) for name in args.sets}
     for splits in sets.values():
         if args.dev_rows and len(splits["dev"]) > args.dev_rows:
@@ -143,26 +182,26 @@ def main() -> None:
         args.seeds, args.sets, args.rows, args.learning_rates, args.epochs
     ):
         named = {"set": name, "rows": size, "seed": seed, "learning_rate": rate, "epochs": epochs, "keys": keys}
-        if json.dumps(named, sort_keys=True) in done:
-            continue
-        rows = sets[name]["train"]
-        path = args.output_dir / "data" / f"{name}-{size}-{seed}.csv"
-        words = [f"--train_file={file_of(rows, None if size == 'all' else int(size), seed, path)}", f"--seed={seed}"]
-        words += ["--save_total_limit=100", "--save_only_model=true", "--disable_tqdm=true"]
-        words += [] if rate is None else [f"--learning_rate={rate}"]
-        words += [] if epochs is None else [f"--num_train_epochs={epochs}"]
-        folder = args.output_dir / "runs" / "at_work"
-        result = trial([*words, *keys], sets[name]["dev"], folder)
-        for checkpoint in folder.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
-        # The model stays, so that the settings that were chosen can be scored on the test rows.
-        kept = args.output_dir / "runs" / f"{len(done):03d}"
-        folder.rename(kept)
-        result["folder"] = kept.name
-        done.add(json.dumps(named, sort_keys=True))
-        with results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"trial": named, **result}, ensure_ascii=False) + "\n")
-        logger.info("%s: %s", named, {key: value for key, value in result.items() if key not in ("keys", "history")})
+        line = done.setdefault(json.dumps(named, sort_keys=True), {"trial": named})
+        if "dev" not in line:
+            rows = sets[name]["train"]
+            path = args.output_dir / "data" / f"{name}-{size}-{seed}.csv"
+            words = [f"--train_file={file_of(rows, None if size == 'all' else int(size), seed, path)}"]
+            words += [f"--seed={seed}", "--save_total_limit=100", "--save_only_model=true", "--disable_tqdm=true"]
+            words += [] if rate is None else [f"--learning_rate={rate}"]
+            words += [] if epochs is None else [f"--num_train_epochs={epochs}"]
+            folder = args.output_dir / "runs" / "at_work"
+            line |= trial([*words, *keys], sets[name]["dev"], folder)
+            for checkpoint in folder.glob("checkpoint-*"):
+                shutil.rmtree(checkpoint)
+            # The model stays, so that the settings that were chosen can be scored on the test rows.
+            line["folder"] = f"{name}-{size}-{seed}-{len(done):03d}"
+            folder.rename(folder.with_name(line["folder"]))
+        if args.test and "test" not in line:
+            line["test"] = score_test(args.output_dir / "runs" / line["folder"], sets[name]["test"])
+        write_text(results, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in done.values()))
+        logger.info("%s: %s", named, {split: line.get(split) for split in ("dev", "test")})
+    show(report(list(done.values())))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ layers and for twenty-four, for 400 rows and for 40,000. The figures behind thes
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 from collections.abc import Collection, Sequence
@@ -27,8 +26,6 @@ from sentiment_hf.modeling.loading import load_config, load_tokenizer, max_posit
 from sentiment_hf.modeling.names import STARTER
 from sentiment_hf.tasks import Task
 from sentiment_hf.training.arguments import RUN_PARTS, RunArguments, build_parts, parse_values
-
-logger = logging.getLogger("sentiment_hf.training.defaults")
 
 RUNS = "runs"
 # Keys that are settled once the rows and the model are known.
