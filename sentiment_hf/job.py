@@ -25,7 +25,8 @@ from sentiment_hf.files import size_mb
 from sentiment_hf.modeling.onnx_session import suits_this_machine
 from sentiment_hf.publishing.push import PushOptions, check_push, push_run, show_pushed
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.training.arguments import parse_run_arguments
+from sentiment_hf.training.advice import show_advice
+from sentiment_hf.training.defaults import parse_command_line
 from sentiment_hf.training.run import SPLITS_FOLDER, train
 
 logger = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ def export_run(
 @exits_cleanly
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a recipe to its end and show the report."""
-    args = parse_run_arguments(sys.argv[1:] if argv is None else argv)
+    args = parse_command_line(sys.argv[1:] if argv is None else argv)
     log_to_stderr(logging.INFO if args.training.process_index == 0 else logging.WARNING)
     hub = args.training
     if hub.push_finished_run:
@@ -139,9 +140,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         calibration_rows=splits["train"],
     )
     show(metrics_table([metrics or finished.metrics]))
+    show_advice(metrics or finished.metrics)
     show(f"Model, onnx/, audit.json, train.log and {METRICS_FILE} are in {finished.folder}")
     if exported.refusal:
         show(exported.refusal)
+    show(f"Try it: sentiment-hf predict --model {finished.folder} TEXT")
     if hub.push_finished_run and hub.hub_model_id is not None:
         options = PushOptions(private=bool(hub.hub_private_repo), token=hub.hub_token)
         show_pushed(*push_run(finished.folder, hub.hub_model_id, options))

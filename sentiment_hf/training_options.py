@@ -74,6 +74,7 @@ class FineTuningOptions(TrainingOptions):
     label_smoothing_factor: float = option(0.0, "share of the target spread over all classes")
     early_stopping_patience: int | None = option(None, "stop after so many evaluations without a better metric")
     eval_strategy: str = option("epoch", "when to evaluate on dev: epoch or steps")
+    metric_for_best_model: str | None = option(None, "score on dev that chooses the checkpoint; none: macro_f1")
     load_best_model_at_end: bool = option(True, "end with the checkpoint that is best on dev")
     floor: bool = option(True, "fit the TF-IDF floor on all training rows and report it beside the model")
 

@@ -43,4 +43,8 @@ def test_help_tells_what_there_is(capsys):
     assert all(re.search(rf"^    {verb}\b", told, re.MULTILINE) for verb in VERBS)
     with pytest.raises(SystemExit):
         main(["train", "--help"])
-    assert "--rdrop_alpha" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "--rdrop_alpha" in told
+    # The file alone is enough, and help says what is chosen then.
+    assert re.search(r"^  FILE +labelled rows; the same as --train_file$", told, re.MULTILINE)
+    assert "Without a recipe the model is starter" in " ".join(told.split())

@@ -11,12 +11,17 @@ def add_recipe_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     from sentiment_hf.recipe import add_recipe_options
 
     epilog = "The command line overrides the recipe. Fields of transformers' TrainingArguments are keys as well."
+    without = " Without a recipe the model is starter, the folder runs/ and the file's name; learning rate, epochs and "
+    without += "others follow from the model's size and the rows. They are said and written down, and an option wins."
     for name, text in (
         ("run", "the whole job of a recipe: train, score beside the floor, export, INT8 behind the gate, report"),
         ("train", "fine-tune by a recipe and score beside the floor"),
         ("baseline", "fit and score the TF-IDF floor alone, with a recipe's data keys"),
     ):
-        add_recipe_options(verbs.add_parser(name, help=text, description=text, epilog=epilog))
+        chosen = "" if name == "baseline" else without
+        verb = verbs.add_parser(name, help=text, description=text, epilog=epilog + chosen)
+        verb.add_argument("file", nargs="?", metavar="FILE", help="labelled rows; the same as --train_file")
+        add_recipe_options(verb)
     text = "make a small encoder out of a large one, on unlabelled text"
     add_recipe_options(verbs.add_parser("distill", help=text, description=text, epilog=epilog), DISTILLATION_PARTS)
     text = "compare settings of a recipe over seeds: one run each, one table; goes on where it was stopped"

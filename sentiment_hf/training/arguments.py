@@ -154,6 +154,9 @@ class RunArguments:
     model: ModelArguments
     export: ExportArguments
     training: SentimentTrainingArguments
+    # Keys that the rows decide (`sentiment_hf.training.defaults`), and what was decided, in words.
+    open_keys: frozenset[str] = frozenset()
+    chosen: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def text_settings(self) -> TextSettings:
@@ -212,17 +215,19 @@ class _Parser(HfArgumentParser):
         raise InputError("valid values", message, "Mend it in the recipe or on the command line.")
 
 
+RUN_PARTS = (
+    TaskArguments,
+    DataArguments,
+    HeldOutArguments,
+    ModelArguments,
+    ExportArguments,
+    SentimentTrainingArguments,
+)
+
+
 def parse_run_arguments(argv: Sequence[str]) -> RunArguments:
     """`--config recipe.yaml --key value …` -> arguments of a fine-tuning run; see `parse_recipe`."""
-    parts = (
-        TaskArguments,
-        DataArguments,
-        HeldOutArguments,
-        ModelArguments,
-        ExportArguments,
-        SentimentTrainingArguments,
-    )
-    return RunArguments(*parse_recipe(argv, parts))
+    return RunArguments(*parse_recipe(argv, RUN_PARTS))
 
 
 def parse_recipe(argv: Sequence[str], parts: Sequence[type[Any]]) -> list[Any]:
@@ -231,6 +236,22 @@ def parse_recipe(argv: Sequence[str], parts: Sequence[type[Any]]) -> list[Any]:
     Raises:
         InputError: an unknown key (the nearest known one is named), a value of the wrong kind, or one out of range.
     """
+    return build_parts(parse_values(argv, parts)[0], parts)
+
+
+def parse_values(
+    argv: Sequence[str], parts: Sequence[type[Any]], lone: str | None = None
+) -> tuple[dict[str, Any], set[str]]:
+    """`--config recipe.yaml --key value …` -> the values of all keys, and which of them were given.
+
+    Args:
+        argv: the words.
+        parts: dataclasses whose fields are the keys.
+        lone: the key that a word without a key before it is the value of; None refuses such a word.
+
+    Raises:
+        InputError: as `parse_recipe`; more than one word for `lone`.
+    """
     parser = _Parser(parts, allow_abbrev=False, add_help=False)
     parser.add_argument("--config")
     known = {action.dest for action in parser._actions} - {"config"}
@@ -238,19 +259,38 @@ def parse_recipe(argv: Sequence[str], parts: Sequence[type[Any]]) -> list[Any]:
     chosen, _ = parser.parse_known_args(words)
     keys = as_command_line(read_recipe(chosen.config, known)) if chosen.config else []
     namespace, rest = parser.parse_known_args([*keys, *words])
+    given = {_key(word) for word in [*keys, *words] if word.startswith("--")}
+    values = vars(namespace)
+    on_command_line = {_key(word) for word in words if word.startswith("--")}
+    if lone is not None and rest and not any(word.startswith("-") for word in rest):
+        if len(rest) > 1 or lone in on_command_line:
+            found = " and ".join([*rest, *([values[lone]] if lone in on_command_line else [])])
+            raise InputError(
+                "one training file", found, "Give the others as --validation_file FILE and --test_file FILE."
+            )
+        values[lone] = rest.pop()
+        given.add(lone)
     if rest:
         check_known(
             [word.lstrip("-").partition("=")[0] for word in rest if word.startswith("-")], known, "the command line"
         )
         raise InputError("--key value pairs", " ".join(rest), "Write two dashes before a key.")
-    for name in [word[2:].partition("=")[0].replace("-", "_") for word in [*keys, *words] if word.startswith("--")]:
-        if name in REPLACED_KEYS:
-            raise InputError("keys that change something", repr(name), REPLACED_KEYS[name])
-    values = vars(namespace)
+    for name in given & set(REPLACED_KEYS):
+        raise InputError("keys that change something", repr(name), REPLACED_KEYS[name])
     for name, value in values.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"a number for {name}", str(value), "Mend it in the recipe or on the command line.")
+    return values, given
+
+
+def build_parts(values: dict[str, Any], parts: Sequence[type[Any]]) -> list[Any]:
+    """One object a dataclass, of the values that are its fields."""
     return [part(**{item.name: values[item.name] for item in dataclasses.fields(part) if item.init}) for part in parts]
+
+
+def _key(word: str) -> str:
+    """The key in `--key` or `--key=value`, with either kind of dash."""
+    return word[2:].partition("=")[0].replace("-", "_")
 
 
 def _plain(value: Any) -> Any:

@@ -17,9 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from accelerate import PartialState
-from transformers import EarlyStoppingCallback, PreTrainedModel
+from transformers import EarlyStoppingCallback, PreTrainedModel, TrainerState
 
 from sentiment_hf.aspects import AspectTask
 from sentiment_hf.console import log_to_stderr, show
@@ -38,8 +39,11 @@ from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.lora import merge_adapters
 from sentiment_hf.modeling.saved import recorded_settings
 from sentiment_hf.processes import end_with_parent
+from sentiment_hf.tasks import Task
 from sentiment_hf.training import folder as run_folder
-from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
+from sentiment_hf.training.advice import Training, below_baseline, show_advice
+from sentiment_hf.training.arguments import RunArguments
+from sentiment_hf.training.defaults import facts_of, parse_command_line, settle, usual_learning_rate
 from sentiment_hf.training.inputs import (
     audit_tokens,
     imbalance,
@@ -97,6 +101,7 @@ def train(args: RunArguments) -> FinishedRun:
         run_folder.check_free(folder, args.training.overwrite_output_dir, resume is not None)
     checkpoint = run_folder.newest_checkpoint(folder, resume)
     data = load_data(args)
+    settle(args, data)
     tokenizer, model = load_model(args, data)
     data.audit["rows_of_this_run"] = audit_tokens(args, data, tokenizer)
     trainer_rows = sample_training_rows(args, data)
@@ -148,9 +153,10 @@ def train(args: RunArguments) -> FinishedRun:
         run_folder.save_model(folder, trained, tokenizer)
         logger.info("trained in %.0f s; best checkpoint saved in %s", seconds, folder)
         scorer = saved_scorer(folder, args)
-        floor, metrics = score_run(args, data, scorer, len(trainer_rows))
+        floor, metrics = scores_and_advice(args, data, scorer, trainer_rows, trainer.state)
         record = {
             "seed": args.training.seed,
+            "chosen_by_default": args.chosen,
             "training_seconds": round(seconds, 1),
             "resumed_from": None if checkpoint is None else Path(checkpoint).name,
             "data": rows_digest(data.splits),
@@ -184,6 +190,30 @@ def saved_scorer(folder: Path, args: RunArguments) -> TextScorer:
     return TextScorer(tokenizer, settings, torch_forward(model), document_head=torch_document_head(model))
 
 
+def scores_and_advice(
+    args: RunArguments, data: PreparedData, scorer: TextScorer, rows: pd.DataFrame, state: TrainerState
+) -> tuple[Floor | None, dict[str, Any]]:
+    """The floor and the metrics of a run that learned from `rows`, with what to do where it is below the baseline."""
+    floor, metrics = score_run(args, data, scorer, len(rows))
+    counts = rows["label"].value_counts() if isinstance(data.task, Task) else {}
+    best = state.best_model_checkpoint
+    training = Training(
+        model=args.model.model or "",
+        train_file=args.data.train_file,
+        rows=len(rows),
+        class_counts={data.task.labels[index]: int(count) for index, count in counts.items()},
+        learning_rate=args.training.learning_rate,
+        usual_rate=usual_learning_rate(facts_of(args, data)),
+        epochs=args.training.num_train_epochs,
+        better_to_the_end=best is not None and best.endswith(f"-{state.global_step}"),
+        cut=data.audit["rows_of_this_run"]["train"]["cut_by_max_length"],
+        max_length=args.data.max_length,
+        truncation=args.data.truncation,
+        conflicting=data.left_out.get("conflicting", 0),
+    )
+    return floor, metrics | below_baseline(metrics, training)
+
+
 def save_splits(folder: Path, data: PreparedData) -> None:
     """Audit and held-out rows beside the run; all splits where they were made here."""
     write_json(folder / AUDIT_FILE, data.audit)
@@ -198,6 +228,8 @@ def log_facts(args: RunArguments, data: PreparedData, trained_on: int, model: Pr
     """Seed, versions, hyper-parameters and row counts: what a reader of the log wants first."""
     rows = ", ".join(f"{split} {len(frame):,}" for split, frame in data.splits.items())
     logger.info("protocol %s: %s rows; left out of training: %s", args.data.protocol, rows, data.left_out)
+    for line in args.chosen.values():
+        logger.info("default %s", line)
     logger.info("seed %d, trained on %d rows, precision %s", args.training.seed, trained_on, args.training.precision)
     logger.info("model %s: %.1f million parameters", args.model.model, model.num_parameters() / 1e6)
     logger.info("versions and hardware: %s", environment())
@@ -208,7 +240,7 @@ def log_facts(args: RunArguments, data: PreparedData, trained_on: int, model: Pr
 def main(argv: Sequence[str] | None = None) -> int:
     """Train by the arguments of the command line and show the table."""
     end_with_parent()
-    args = parse_run_arguments(sys.argv[1:] if argv is None else argv)
+    args = parse_command_line(sys.argv[1:] if argv is None else argv)
     if args.training.push_finished_run:
         remedy = "Use that, or push afterwards: sentiment-hf push RUN USER/MODEL"
         raise InputError("`sentiment-hf run` for push_to_hub", "training alone", remedy)
@@ -216,6 +248,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     finished = train(args)
     if finished.metrics:
         show(metrics_table([finished.metrics]))
+        show_advice(finished.metrics)
+        show(f"The model is in {finished.folder}. Try it: sentiment-hf predict --model {finished.folder} TEXT")
         if args.export.quantize != "none":
             show(f"Trained only. For ONNX and INT8: sentiment-hf export --model {finished.folder} --quantize dynamic")
     # A thread of gloo that is still there when the interpreter ends may abort the process, and with it the whole job.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.evaluation.report import metrics_table, write_metrics
 from sentiment_hf.exceptions import exits_cleanly
-from sentiment_hf.training.arguments import parse_run_arguments
+from sentiment_hf.training.defaults import parse_command_line
 from sentiment_hf.training.folder import check_free, claim
 from sentiment_hf.training.inputs import load_data
 from sentiment_hf.training.run import save_splits
@@ -19,7 +19,7 @@ DEFAULT_FOLDER = "runs/baseline"
 @exits_cleanly
 def main(words: Sequence[str]) -> int:
     log_to_stderr()
-    args = parse_run_arguments([f"--output_dir={DEFAULT_FOLDER}", *words])
+    args = parse_command_line([f"--output_dir={DEFAULT_FOLDER}", *words])
     folder = args.training.folder
     check_free(folder, args.training.overwrite_output_dir, resume=False)
     data = load_data(args)

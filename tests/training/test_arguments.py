@@ -80,6 +80,7 @@ KEY_ORDER = [
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
     "early_stopping_patience",
+    "metric_for_best_model",
     "load_best_model_at_end",
     "eval_strategy",
     "save_strategy",
