@@ -14,7 +14,7 @@ from sentiment_hf.compression.export import Exported, export_model
 from sentiment_hf.compression.onnx import check_exporter
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.data.labelled import AnyTask, load_labelled
+from sentiment_hf.data.labelled import AnyTask, load_labelled, task_with_rows
 from sentiment_hf.evaluation.baseline import Floor, floor_logits
 from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, read_metrics, system_row, write_metrics
 from sentiment_hf.evaluation.scores import headline, task_scores
@@ -62,7 +62,7 @@ def score_exported(folder: Path, exported: Exported, floor: Floor | None = None)
         if classifiers[backend].file != file:
             logger.info("%s is not scored: %s runs here before it", file.name, classifiers[backend].file)
             del files[backend], classifiers[backend]
-    task = classifiers["torch"].task
+    task = task_with_rows(classifiers["torch"].task)
     held_out, dev = saved_split(folder, metrics["split"], task), saved_split(folder, "dev", task)
     if held_out is None or dev is None:
         logger.warning("%s has no saved splits: the exported files are not scored", folder)

@@ -14,9 +14,12 @@ from sentiment_hf.aspects import MISSING, RAW_VALUES, VALUES, AspectTask
 from sentiment_hf.data.columns import RATING_COLUMNS, AspectColumns, Columns
 from sentiment_hf.data.sources import load_file
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.score_task import ScoreTask
 from sentiment_hf.tasks import Task
 
 AnyTask = Task | AspectTask
+# What may predict; one of scores has no labelled rows here.
+PredictedTask = AnyTask | ScoreTask
 _RAW_BY_ID = {index: raw for raw, index in RAW_VALUES.items()}
 
 
@@ -38,6 +41,31 @@ class ReadOptions:
     def from_args(cls, args: argparse.Namespace) -> Self:
         """Take the options of `add_column_options`."""
         return cls(args.text_column, args.label_column, args.encoding)
+
+
+def task_with_rows(task: PredictedTask) -> AnyTask:
+    """The task, if labelled rows of it can be read.
+
+    Raises:
+        InputError: one of scores, whose labels are not read yet.
+    """
+    if not isinstance(task, ScoreTask):
+        return task
+    remedy = "`predict` and `serve` answer with its scores; what learns from labelled rows or is scored on them needs "
+    remedy += "one label a text."
+    raise InputError("a model that chooses one label", f"one of {task.name}", remedy)
+
+
+def task_of_one_label(task: PredictedTask, remedy: str) -> Task:
+    """The task, if each text has one label.
+
+    Raises:
+        InputError: another one; `remedy` says what to do with one of aspects.
+    """
+    known = task_with_rows(task)
+    if isinstance(known, AspectTask):
+        raise InputError("a model of one label", "one of aspects", remedy)
+    return known
 
 
 def columns_of(

@@ -47,6 +47,8 @@ _OF_THE_CLASS = (
     "aspects",
     "rating",
     "hierarchical",
+    # Of what it was trained for: one label is learned here.
+    "problem_type",
 )
 
 _OWN_MODELS: dict[type[PretrainedConfig], type[PreTrainedModel]] = {

@@ -19,7 +19,7 @@ from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.held_out import HeldOutTexts
-from sentiment_hf.data.labelled import map_labels
+from sentiment_hf.data.labelled import map_labels, task_of_one_label
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_file, load_texts
 from sentiment_hf.enrich.filters import TextFilter
@@ -118,8 +118,7 @@ def source_rows(args: argparse.Namespace) -> tuple[pd.DataFrame, Task, dict[str,
     raw = load_file(args.data, Columns(args.text_column, args.label_column), args.encoding)
     classifier = SentimentClassifier.from_pretrained(args.model) if args.model else None
     task = classifier.task if classifier is not None else resolve_task(args.task, None, raw["label"])
-    if not isinstance(task, Task):
-        raise InputError("a task with one label", "aspects", "Templates write for one label.")
+    task = task_of_one_label(task, "Templates write for one label.")
     words = label_words(task.labels, parse_value(args.label_words, "label_words", (dict,)))
     mapped = map_labels(raw, task, args.data)
     mapped = mapped[~mapped["text"].map(is_blank)]

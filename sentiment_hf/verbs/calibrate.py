@@ -11,7 +11,7 @@ import numpy as np
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.labelled import ReadOptions, load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_of_one_label
 from sentiment_hf.evaluation.calibration import (
     calibration_report,
     fit_temperature,
@@ -38,9 +38,8 @@ def run(args: argparse.Namespace) -> int:
         remedy = "Download it first; the result is written into its config."
         raise InputError("the folder of a saved model", args.model, remedy)
     classifier = SentimentClassifier.from_pretrained(folder, args.backend, args.provider)
-    if not isinstance(classifier.task, Task):
-        raise InputError("a model of one label", "one of aspects", "Its cells are not calibrated.")
-    logits, labels = _answers(classifier, args.data, "dev", args)
+    task = task_of_one_label(classifier.task, "Its cells are not calibrated.")
+    logits, labels = _answers(classifier, task, args.data, "dev", args)
     temperature = fit_temperature(logits, labels)
     threshold, answered = None, 1.0
     if args.precision is not None:
@@ -48,8 +47,8 @@ def run(args: argparse.Namespace) -> int:
     report: dict[str, Any] = {"temperature": temperature, "threshold": threshold, "answered": answered}
     report["fitted_on"] = calibration_report(logits, labels, temperature)
     scored = report["fitted_on"]
-    if args.test or saved_split(folder, "test", classifier.task) is not None:
-        test_logits, test_labels = _answers(classifier, args.test, "test", args)
+    if args.test or saved_split(folder, "test", task) is not None:
+        test_logits, test_labels = _answers(classifier, task, args.test, "test", args)
         report["test"] = scored = calibration_report(test_logits, test_labels, temperature)
         if threshold is not None:
             probabilities = softmax(test_logits / temperature)
@@ -71,13 +70,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _answers(
-    classifier: SentimentClassifier, file: str | None, split: str, args: argparse.Namespace
+    classifier: SentimentClassifier, task: Task, file: str | None, split: str, args: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray]:
-    assert isinstance(classifier.task, Task)
     if file:
-        rows = load_labelled(file, classifier.task, ReadOptions.from_args(args))
+        rows = load_labelled(file, task, ReadOptions.from_args(args))
     else:
-        saved = saved_split(Path(args.model), split, classifier.task)
+        saved = saved_split(Path(args.model), split, task)
         if saved is None:
             remedy = "Name labelled rows that it was not trained on with --data."
             raise InputError(f"{split} rows saved beside {args.model}", "none", remedy)
