@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -31,12 +31,13 @@ from sentiment_hf.modeling.modeling_bert_heads import (
 )
 from sentiment_hf.modeling.modeling_head_pruned import HeadPrunedBertForSequenceClassification
 from sentiment_hf.modeling.modeling_hierarchical import HierarchicalBertForSequenceClassification
-from sentiment_hf.modeling.names import resolve_model
+from sentiment_hf.modeling.names import given_name, resolve_model
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
 
 logger = logging.getLogger(__name__)
 
 SCRATCH = "scratch"
+_OTHER_HEADS = ("ForTokenClassification", "ForMultipleChoice")
 # What a config says of its own class and of where it came from, which is not inherited by another class.
 _OF_THE_CLASS = (
     "model_type",
@@ -176,7 +177,8 @@ def load_classifier(
         new_head: whether a head of another size, as a classifier of another task has, may be replaced by a new one.
 
     Raises:
-        InputError: it cannot be loaded, or its weights do not fit the config.
+        InputError: it cannot be loaded, its weights do not fit the config, or it has no trained head and `new_head` is
+            false.
     """
     if model == SCRATCH:
         try:
@@ -204,10 +206,27 @@ def load_classifier(
         raise not_loadable("weights", model, error) from error
     # Names on transformers 4, names with both shapes on 5.
     mismatched = sorted({key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]})
-    body = [name for name in mismatched if name.startswith(f"{classifier.base_model_prefix}.") or not new_head]
+    body = [name for name in mismatched if name.startswith(f"{classifier.base_model_prefix}.")]
     if body:
         remedy = "Leave the fields that change shapes out of config_overrides, or start from `scratch`."
         raise InputError(f"weights of {model} in the config's shapes", f"others in {', '.join(body[:3])}", remedy)
+    if not new_head:
+        _check_head(model, config, sorted(info["missing_keys"]), mismatched)
     if mismatched:
         logger.warning("%s has a head of another size: starting with a new one", model)
     return classifier
+
+
+def _check_head(model: str, config: PretrainedConfig, missing: Sequence[str], mismatched: Sequence[str]) -> None:
+    """Raises InputError where a part of the classifier would be drawn at random, or was trained to judge tokens."""
+    remedy = f"It is what `sentiment-hf train --model {given_name(model)}` starts from; here, give the run's folder."
+    if mismatched:
+        found = f"others in {', '.join(mismatched[:3])}"
+        raise InputError(f"weights of {model} in the config's shapes", found, f"Its head is another task's. {remedy}")
+    if missing:
+        found = f"a model without a trained head: no weights for {', '.join(missing[:3])}"
+        raise InputError(f"a trained classifier in {given_name(model)}", found, remedy)
+    # With some architectures these have the very weights of a classifier of texts.
+    other = [name for name in config.architectures or () if name.endswith(_OTHER_HEADS)]
+    if other:
+        raise InputError(f"a trained classifier of texts in {given_name(model)}", other[0], remedy)

@@ -6,6 +6,7 @@ import json
 import textwrap
 from pathlib import Path
 
+from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
 
@@ -16,7 +17,7 @@ from sentiment_hf.modeling.configuration_bert_heads import (
     HierarchicalBertConfig,
     PooledBertConfig,
 )
-from sentiment_hf.modeling.names import resolve_model
+from sentiment_hf.modeling.names import check_there, nothing_at, resolve_model
 from sentiment_hf.modeling.version import check_version
 
 TOKENIZER_FILES = (
@@ -61,7 +62,7 @@ def load_config(model: str, revision: str | None = None) -> PretrainedConfig:
         InputError: there is none, the Hub cannot be reached, or a newer version of this package saved the model.
     """
     model = resolve_model(model)
-    check_folder(model)
+    check_there(model, revision)
     try:
         # Looked at before a class reads it: what a newer version wrote, this one's classes may not take.
         saved, _ = PretrainedConfig.get_config_dict(model, revision=revision)
@@ -82,7 +83,7 @@ def load_tokenizer(model: str, revision: str | None = None) -> PreTrainedTokeniz
         InputError: the folder has no tokenizer, or the Hub cannot be reached.
     """
     model = resolve_model(model)
-    check_folder(model)
+    check_there(model, revision)
     folder = Path(model)
     if folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise InputError(
@@ -163,6 +164,8 @@ def not_loadable(what: str, model: str, error: Exception) -> InputError:
         remedy = "A sweep deletes its runs' weights unless it has --keep_models; train again, or give another folder."
         return InputError(f"weights in {model} (model.safetensors)", _listing(folder), remedy)
     # Cut: transformers counts up every model that it knows.
+    if not folder.is_dir() and isinstance(error.__cause__, RepositoryNotFoundError):
+        return nothing_at(model, "no such folder, and no such repository on the Hub, or no right to see it")
     first_line = textwrap.shorten((str(error).strip().splitlines() or [""])[0], LONGEST_FOUND, placeholder=" …")
     if not isinstance(error, OSError | ValueError):
         first_line = f"{type(error).__name__}: {first_line}"
