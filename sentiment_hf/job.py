@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sentiment_hf.compression.export import Exported, export_model
-from sentiment_hf.compression.onnx import check_exporter
+from sentiment_hf.compression.onnx import check_exportable, check_exporter
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.labelled import AnyTask, load_labelled, task_with_rows
@@ -21,6 +21,8 @@ from sentiment_hf.evaluation.scores import headline, task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.files import size_mb
+from sentiment_hf.modeling.classifier import SCRATCH
+from sentiment_hf.modeling.loading import load_config
 from sentiment_hf.modeling.onnx_session import suits_this_machine
 from sentiment_hf.publishing.push import PushOptions, check_push, push_run, show_pushed
 from sentiment_hf.serving.predictor import SentimentClassifier
@@ -116,6 +118,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if hub.push_finished_run:
         check_push(hub.hub_model_id, hub.folder, hub.hub_token)
     check_exporter()
+    if args.model.model not in (None, SCRATCH):
+        check_exportable(load_config(args.model.model, args.model.model_revision), args.model.model)
     finished = train(args)
     if not finished.metrics:
         return 0

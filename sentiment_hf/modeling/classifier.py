@@ -18,13 +18,14 @@ from transformers import (
 from sentiment_hf.aspects import AspectTask
 from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.adapters import adapter_base, is_adapter, with_adapter
 from sentiment_hf.modeling.configuration_bert_heads import (
     AspectBertConfig,
     HeadPrunedBertConfig,
     HierarchicalBertConfig,
     PooledBertConfig,
 )
-from sentiment_hf.modeling.loading import check_sizes, load_config, not_loadable
+from sentiment_hf.modeling.loading import check_heads, check_sizes, load_config, not_loadable
 from sentiment_hf.modeling.modeling_bert_heads import (
     AspectBertForSequenceClassification,
     PooledBertForSequenceClassification,
@@ -127,9 +128,16 @@ def classifier_config(
         overrides |= {"aspects": list(task.aspects), "rating": task.rating}
     inherited = {name: value for name, value in known.items() if name not in _OF_THE_CLASS}
     try:
-        return kind.from_dict({**inherited, **overrides, **labels})
+        config = kind.from_dict({**inherited, **overrides, **labels})
     except (TypeError, ValueError) as error:
         raise InputError(f"values that a {kind.model_type} config takes", str(error), "Mend them.") from error
+    check_heads(config, model)
+    heads = known.get("num_attention_heads")
+    if model != SCRATCH and overrides.get("num_attention_heads", heads) != heads:
+        # The weights would load, cut up in another way than they were trained in.
+        found = f"num_attention_heads {overrides['num_attention_heads']}"
+        raise InputError(f"the {heads} attention heads of {model}", found, "Leave it out, or start from `scratch`.")
+    return config
 
 
 def _config_class(
@@ -188,10 +196,11 @@ def load_classifier(
             found = f"{type(error).__name__}: {error}"
             raise InputError("a config that makes a model", found, "Mend `config_overrides`.") from error
     check_sizes(resolve_model(model), config)
+    adapter = is_adapter(resolve_model(model))
     try:
         # Without the dtype transformers 5 would train in whatever precision the checkpoint was stored in.
         classifier, info = AutoModelForSequenceClassification.from_pretrained(
-            resolve_model(model),
+            adapter_base(model) if adapter else resolve_model(model),
             config=config,
             revision=revision,
             dtype=torch.float32,
@@ -210,8 +219,12 @@ def load_classifier(
     if body:
         remedy = "Leave the fields that change shapes out of config_overrides, or start from `scratch`."
         raise InputError(f"weights of {model} in the config's shapes", f"others in {', '.join(body[:3])}", remedy)
+    missing = sorted(info["missing_keys"])
+    if adapter:
+        classifier, brought = with_adapter(classifier, model)
+        missing, mismatched = ([name for name in names if name not in brought] for names in (missing, mismatched))
     if not new_head:
-        _check_head(model, config, sorted(info["missing_keys"]), mismatched)
+        _check_head(model, config, missing, mismatched)
     if mismatched:
         logger.warning("%s has a head of another size: starting with a new one", model)
     return classifier

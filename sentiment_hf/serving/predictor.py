@@ -12,7 +12,7 @@ from sentiment_hf.data.labelled import PredictedTask
 from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import STARTER_REVIEWS, resolve_model
 from sentiment_hf.modeling.saved import predicted_task, recorded_calibration, recorded_settings
 from sentiment_hf.serving.answers import TOP_K, Answer, answers_of, no_answer, with_chunks
@@ -64,7 +64,7 @@ class SentimentClassifier:
             backend: which file: `torch` (the checkpoint), `onnx` (`onnx/model.onnx`), `int8` (the quantized file for
                 this processor, else the one that runs on any), `static` (the one with calibrated ranges), `openvino`
                 and `openvino_int8` (`onnx/model.onnx` and the static file, run by OpenVINO), or `auto`: the first of
-                torch, int8 and onnx that the model has.
+                torch, int8 and onnx that the model has. Usual names of others are known as well; see `onnx_paths`.
             provider: where it runs: `cpu`, `cuda` or `tensorrt` (ONNX files only). Where an ONNX file does not run on
                 the one asked for, the next of tensorrt, cuda and cpu takes it, with a warning.
             revision: branch, tag or commit of a Hub id.
@@ -74,7 +74,7 @@ class SentimentClassifier:
             MissingExtraError: onnxruntime or OpenVINO is needed and not installed.
         """
         name = resolve_model(str(model))
-        config, tokenizer = load_config(name, revision), load_tokenizer(name, revision)
+        config, tokenizer = load_config_and_tokenizer(name, revision)
         settings = recorded_settings(config, tokenizer, name)
         opened = open_backend(name, config, backend, provider, revision, max_length=settings.max_length)
         scorer = TextScorer(

@@ -46,7 +46,14 @@ from sentiment_hf.training.inputs import (
 )
 from sentiment_hf.training.metric_log import peak_memory_mb
 from sentiment_hf.training.output_bias import shift_output_bias
-from sentiment_hf.training.records import environment, log_in_lines, log_to_file, rows_digest
+from sentiment_hf.training.records import (
+    ROWS_FILE,
+    compared_rows,
+    environment,
+    log_in_lines,
+    log_to_file,
+    rows_digest,
+)
 from sentiment_hf.training.scoring import score_run
 from sentiment_hf.training.soft_targets import load_teachers, rows_to_learn_from, with_soft_targets
 from sentiment_hf.training.trainer import AspectTrainer, SentimentTrainer
@@ -98,9 +105,10 @@ def train(args: RunArguments) -> FinishedRun:
     corrections = imbalance(args, trainer_rows, data.task)
     teachers = load_teachers(args, data, model)
     learned_from = rows_to_learn_from(args, data, trainer_rows)
+    record_of_rows = compared_rows(checkpoint, {**data.splits, "train": learned_from}, data.task.labels)
     if is_main:
         run_folder.claim(folder, args.as_recipe(), checkpoint is not None)
-        save_splits(folder, data)
+        save_splits(folder, data, record_of_rows)
     with args.training.main_process_first(desc="tokenizing"):
         tokenized = tokenize_splits(args, learned_from, data.splits["dev"], tokenizer)
     if teachers:
@@ -160,8 +168,9 @@ def train(args: RunArguments) -> FinishedRun:
     return FinishedRun(folder, data, scorer, floor, metrics)
 
 
-def save_splits(folder: Path, data: PreparedData) -> None:
-    """Audit and held-out rows beside the run; all splits where they were made here."""
+def save_splits(folder: Path, data: PreparedData, record: dict[str, Any]) -> None:
+    """What the rows were, for whoever resumes; audit and held-out rows beside the run, all splits made here."""
+    write_json(folder / ROWS_FILE, record)
     write_json(folder / AUDIT_FILE, data.audit)
     (folder / SPLITS_FOLDER).mkdir(exist_ok=True)
     for split, frame in data.splits.items():
