@@ -15,7 +15,14 @@ from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.hardware import usable_threads
 from sentiment_hf.modeling.loading import OWN_CONFIGS
-from sentiment_hf.modeling.onnx_session import FP32_FILE, HEAD_FILE, onnx_document_head, onnx_forward, open_session
+from sentiment_hf.modeling.onnx_session import (
+    FP32_FILE,
+    HEAD_FILE,
+    INPUTS,
+    onnx_document_head,
+    onnx_forward,
+    open_session,
+)
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -35,7 +42,8 @@ def check_exporter() -> None:
 
 
 def check_exportable(config: PretrainedConfig, name: str) -> None:
-    """Raises InputError for a model of a type that Optimum has no export for, to be told before hours of training."""
+    """Raises InputError for a model of a type that Optimum has no export for, or one that reads more than tokens, to be
+    told before hours of training."""
     if isinstance(config, OWN_CONFIGS):
         return
     # Optimum's table is filled when its ONNX part is imported.
@@ -46,10 +54,9 @@ def check_exportable(config: PretrainedConfig, name: str) -> None:
         tasks = TasksManager.get_supported_tasks_for_model_type(config.model_type, "onnx", library_name="transformers")
     except KeyError:
         tasks = {}
-    if TASK not in tasks:
-        remedy = (
-            "`sentiment-hf train` trains it without export; bert, roberta, electra and most other encoders have one."
-        )
+    unknown = [field for field in tasks[TASK](config).inputs if field not in INPUTS] if TASK in tasks else []
+    if TASK not in tasks or unknown:
+        remedy = "`sentiment-hf train` trains it without one; bert, roberta, electra and most other encoders have one."
         raise InputError("a model type with an export to ONNX", f"{config.model_type} in {name}", remedy)
 
 

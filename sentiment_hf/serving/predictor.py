@@ -14,7 +14,7 @@ from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import STARTER_REVIEWS, resolve_model
-from sentiment_hf.modeling.saved import predicted_task, recorded_calibration, recorded_settings
+from sentiment_hf.modeling.saved import CONFIG_KEY, predicted_task, recorded_calibration, recorded_settings
 from sentiment_hf.serving.answers import TOP_K, Answer, answers_of, no_answer, with_chunks
 from sentiment_hf.serving.backends import open_backend
 from sentiment_hf.tasks import Task
@@ -85,6 +85,8 @@ class SentimentClassifier:
             document_head=opened.document_head,
             workers=opened.workers,
         )
+        if opened.name in ("torch", "onnx") and not hasattr(config, CONFIG_KEY):
+            scorer = scorer.heeding_padding(name)
         calibration = Calibration(*recorded_calibration(config))
         return cls(predicted_task(config), scorer, opened.name, opened.providers, opened.file, calibration)
 
