@@ -27,7 +27,6 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import SCRATCH, classifier_config, load_classifier, scratch_tokenizer
 from sentiment_hf.modeling.loading import check_max_length, fit_padding, load_tokenizer
 from sentiment_hf.modeling.lora import add_adapters
-from sentiment_hf.modeling.names import check_there, resolve_model
 from sentiment_hf.modeling.positions import extend_positions
 from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.options import TaskArguments
@@ -44,9 +43,6 @@ _TEXTS_AT_ONCE = 100
 def load_data(args: RunArguments) -> PreparedData:
     """The rows of a run, labels mapped, cleaned by protocol, split."""
     data = args.data
-    if args.model.model not in (None, SCRATCH):
-        # Before a large table is read.
-        check_there(resolve_model(args.model.model), args.model.model_revision)
     check_supplement(data.supplement)  # type: ignore[arg-type]
     splits, task = read_splits(args)
     held_out = None

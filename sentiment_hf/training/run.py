@@ -31,8 +31,10 @@ from sentiment_hf.evaluation.report import metrics_table, write_metrics
 from sentiment_hf.evaluation.scores import metrics_for_trainer
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import write_json, write_text
+from sentiment_hf.modeling.classifier import SCRATCH
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.lora import merge_adapters
+from sentiment_hf.modeling.names import check_there, resolve_model
 from sentiment_hf.processes import end_with_parent
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
@@ -168,9 +170,10 @@ def train(args: RunArguments) -> FinishedRun:
     return FinishedRun(folder, data, scorer, floor, metrics)
 
 
-def save_splits(folder: Path, data: PreparedData, record: dict[str, Any]) -> None:
+def save_splits(folder: Path, data: PreparedData, record: dict[str, Any] | None = None) -> None:
     """What the rows were, for whoever resumes; audit and held-out rows beside the run, all splits made here."""
-    write_json(folder / ROWS_FILE, record)
+    if record is not None:
+        write_json(folder / ROWS_FILE, record)
     write_json(folder / AUDIT_FILE, data.audit)
     (folder / SPLITS_FOLDER).mkdir(exist_ok=True)
     for split, frame in data.splits.items():
@@ -198,6 +201,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         remedy = "Use that, or push afterwards: sentiment-hf push RUN USER/MODEL"
         raise InputError("`sentiment-hf run` for push_to_hub", "training alone", remedy)
     log_to_stderr(logging.INFO if args.training.process_index == 0 else logging.WARNING)
+    if args.model.model not in (None, SCRATCH):
+        # Before a large table is read.
+        check_there(resolve_model(args.model.model), args.model.model_revision)
     finished = train(args)
     if finished.metrics:
         show(metrics_table([finished.metrics]))
