@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 
 from sentiment_hf.compression.export import Exported, export_model
-from sentiment_hf.compression.onnx import check_exporter
+from sentiment_hf.compression.onnx import check_exportable, check_exporter
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.data.labelled import AnyTask, load_labelled
+from sentiment_hf.data.labelled import AnyTask, load_labelled, task_with_rows
 from sentiment_hf.evaluation.baseline import Floor, floor_logits
 from sentiment_hf.evaluation.recorded import rows_fingerprint
 from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, read_metrics, system_row, write_metrics
@@ -22,6 +22,8 @@ from sentiment_hf.evaluation.scores import headline, task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.files import size_mb
+from sentiment_hf.modeling.classifier import SCRATCH
+from sentiment_hf.modeling.loading import load_config
 from sentiment_hf.modeling.onnx_session import suits_this_machine
 from sentiment_hf.publishing.push import PushOptions, check_push, push_run, show_pushed
 from sentiment_hf.serving.predictor import SentimentClassifier
@@ -71,7 +73,7 @@ def score_exported(folder: Path, exported: Exported, floor: Floor | None = None)
         if classifiers[backend].file != file:
             logger.info("%s is not scored: %s runs here before it", file.name, classifiers[backend].file)
             del files[backend], classifiers[backend]
-    task = classifiers["torch"].task
+    task = task_with_rows(classifiers["torch"].task)
     held_out, dev = _scored_split(folder, metrics, task), saved_split(folder, "dev", task)
     if held_out is None or dev is None:
         logger.warning("%s has no longer the rows of its metrics: the exported files are not scored", folder)
@@ -127,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if hub.push_finished_run:
         check_push(hub.hub_model_id, hub.folder, hub.hub_token)
     check_exporter()
+    if args.model.model not in (None, SCRATCH):
+        check_exportable(load_config(args.model.model, args.model.model_revision), args.model.model)
     finished = train(args)
     if not finished.metrics:
         return 0

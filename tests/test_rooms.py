@@ -10,7 +10,7 @@ PACKAGE = ROOT / "sentiment_hf"
 # Lowest floor first; a file imports from its own floor or a lower one.
 FLOORS = [
     {"exceptions", "hardware", "files", "processes", "strict_yaml", "console"},
-    {"labels", "tasks", "aspects", "option_values", "options", "training_options", "recipe"},
+    {"labels", "tasks", "aspects", "score_task", "option_values", "options", "training_options", "recipe"},
     {"data"},
     {"modeling"},
     {"evaluation"},

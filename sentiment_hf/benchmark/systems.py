@@ -12,7 +12,7 @@ from typing import Any
 
 from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.exceptions import InputError, MissingExtraError
-from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.onnx_providers import PROVIDERS
 from sentiment_hf.modeling.onnx_session import FP32_FILE, ONNX_FOLDER, int8_names, suits_this_machine
 from sentiment_hf.modeling.openvino_model import PROVIDER as OPENVINO
@@ -76,7 +76,7 @@ class System:
     def _open_pipeline(self) -> Predict:
         from transformers import pipeline
 
-        config, tokenizer = load_config(self.model), load_tokenizer(self.model)
+        config, tokenizer = load_config_and_tokenizer(self.model)
         model: Any = self.model
         if self.kind == OPTIMUM:
             model = _open_optimum(self.model)

@@ -10,7 +10,13 @@ from pathlib import Path
 import pandas as pd
 
 from sentiment_hf.compression.gate import MAX_TEXTS, GateResult, Judge, too_few
-from sentiment_hf.compression.onnx import check_against_torch, export_fp32, onnx_scorer_like
+from sentiment_hf.compression.onnx import (
+    check_against_torch,
+    check_exportable,
+    check_exporter,
+    export_fp32,
+    onnx_scorer_like,
+)
 from sentiment_hf.compression.outliers import split_outliers
 from sentiment_hf.compression.quantization import Quantization, quantize_dynamic
 from sentiment_hf.compression.sensitivity import SENSITIVITY_FILE, quantize_until
@@ -18,8 +24,9 @@ from sentiment_hf.compression.static import StaticQuantizer, calibration_shards,
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import staging_folder
-from sentiment_hf.modeling.loading import OWN_CONFIGS, load_config, load_tokenizer
-from sentiment_hf.modeling.names import resolve_model
+from sentiment_hf.modeling.adapters import is_adapter
+from sentiment_hf.modeling.loading import OWN_CONFIGS, load_config, load_config_and_tokenizer
+from sentiment_hf.modeling.names import given_name, resolve_model
 from sentiment_hf.modeling.onnx_session import FP32_FILE, HEAD_FILE, ONNX_FOLDER
 from sentiment_hf.modeling.saved import recorded_settings, task_of
 
@@ -81,7 +88,9 @@ def export_model(
 
     quantization = quantization or Quantization("none")
     model = resolve_model(str(model))
-    config, tokenizer = load_config(model), load_tokenizer(model)
+    config, tokenizer = load_config_and_tokenizer(model)
+    check_exporter()
+    check_exportable(config, given_name(model))
     if quantization.method == "static":
         check_calibration(calibration_rows, quantization.calibration)
     if quantization.method != "none" and (dev is None or dev.empty):
@@ -99,7 +108,13 @@ def export_model(
         list(dev["text"][:MAX_CHECKED_TEXTS]) if dev is not None else ["这个电影太好看了!", "房间很吵,再也不来了。"]
     )
     with staging_folder(output) as staging:
-        fp32 = export_fp32(Path(model), staging, classifier if isinstance(config, OWN_CONFIGS) else None)
+        source = Path(model)
+        if is_adapter(model) or load_config(model).pad_token_id != classifier.config.pad_token_id:
+            # What was merged, or found out about padding, stands in no file yet.
+            source = staging / "whole"
+            classifier.save_pretrained(source)
+            tokenizer.save_pretrained(source)
+        fp32 = export_fp32(source, staging, classifier if isinstance(config, OWN_CONFIGS) else None)
         check_against_torch(fp32, scorer, sample)
         gate, int8, table = None, None, None
         if quantization.method != "none" and dev is not None:

@@ -14,10 +14,18 @@ import numpy as np
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.hardware import usable_threads
-from sentiment_hf.modeling.onnx_session import FP32_FILE, HEAD_FILE, onnx_document_head, onnx_forward, open_session
+from sentiment_hf.modeling.loading import OWN_CONFIGS
+from sentiment_hf.modeling.onnx_session import (
+    FP32_FILE,
+    HEAD_FILE,
+    INPUTS,
+    onnx_document_head,
+    onnx_forward,
+    open_session,
+)
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +39,25 @@ def check_exporter() -> None:
     for package, module in (("optimum-onnx", "optimum"), ("onnxruntime", "onnxruntime")):
         if find_spec(module) is None:
             raise MissingExtraError(package, "onnx")
+
+
+def check_exportable(config: PretrainedConfig, name: str) -> None:
+    """Raises InputError for a model of a type that Optimum has no export for, or one that reads more than tokens, to be
+    told before hours of training."""
+    if isinstance(config, OWN_CONFIGS):
+        return
+    # Optimum's table is filled when its ONNX part is imported.
+    from optimum.exporters.onnx import main_export  # noqa: F401
+    from optimum.exporters.tasks import TasksManager
+
+    try:
+        tasks = TasksManager.get_supported_tasks_for_model_type(config.model_type, "onnx", library_name="transformers")
+    except KeyError:
+        tasks = {}
+    unknown = [field for field in tasks[TASK](config).inputs if field not in INPUTS] if TASK in tasks else []
+    if TASK not in tasks or unknown:
+        remedy = "`sentiment-hf train` trains it without one; bert, roberta, electra and most other encoders have one."
+        raise InputError("a model type with an export to ONNX", f"{config.model_type} in {name}", remedy)
 
 
 def export_fp32(model_folder: Path, output: Path, own_model: PreTrainedModel | None = None) -> Path:

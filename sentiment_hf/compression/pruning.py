@@ -25,7 +25,7 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import check_empty, move_files, size_mb, staging_folder, write_json
 from sentiment_hf.modeling.classifier import load_classifier
 from sentiment_hf.modeling.configuration_bert_heads import HeadPrunedBertConfig
-from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.saved import recorded_settings
 from sentiment_hf.training.folder import save_model
@@ -83,7 +83,7 @@ def prune_structure(
         InputError: another architecture, nothing to prune, a share that keeps nothing, or no rows.
     """
     name = resolve_model(str(model))
-    config, tokenizer = load_config(name), load_tokenizer(name)
+    config, tokenizer = load_config_and_tokenizer(name)
     if type(config).model_type not in ("bert", HeadPrunedBertConfig.model_type):
         found = f"{config.model_type} in {name}"
         raise InputError("a stock BERT classifier to prune", found, "Prune before heads of our own are trained on it.")

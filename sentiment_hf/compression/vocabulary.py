@@ -17,7 +17,7 @@ from sentiment_hf.data.tokenization import TextSettings, cleaned_texts
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import check_empty, move_files, size_mb, staging_folder, write_json
 from sentiment_hf.modeling.classifier import load_classifier
-from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.pruned_vocabulary import (
     indispensable_pieces,
@@ -140,7 +140,7 @@ def prune_vocabulary(
         found = f"min_count {min_count}, han_rank {han_rank}"
         raise InputError("min_count of at least 1 and han_rank of at least 0", found, "1 keeps every piece in use.")
     check_empty(output)
-    config, tokenizer = load_config(name), load_tokenizer(name)
+    config, tokenizer = load_config_and_tokenizer(name)
     settings = recorded_settings(config, tokenizer, name)
     kept = kept_pieces(tokenizer, count_pieces(tokenizer, texts, settings), min_count, han_rank)
     covered = {"corpus": coverage(tokenizer, kept, texts, settings)}

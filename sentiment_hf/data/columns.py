@@ -12,7 +12,8 @@ import pandas as pd
 
 from sentiment_hf.aspects import MISSING, AspectTask, cell_value, star_value
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import LABEL_VALUES, MARK_COLUMN, NAMES
+from sentiment_hf.labels import MARK_COLUMN, NAMES
+from sentiment_hf.option_values import LABEL_VALUES
 
 TEXT_COLUMNS = (
     "text",

@@ -18,6 +18,7 @@ from sentiment_hf.data.sources import load_file
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import AUTO, MARK_COLUMN, NAMES, LabelReading
 from sentiment_hf.option_values import parse_labels
+from sentiment_hf.score_task import ScoreTask
 from sentiment_hf.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 AnyTask = Task | AspectTask
 # Labels that are counted up one by one; sets with a hundred classes have them in audit.json.
 _SHOWN = 30
+# What may predict; one of scores has no labelled rows here.
+PredictedTask = AnyTask | ScoreTask
 _RAW_BY_ID = {index: raw for raw, index in RAW_VALUES.items()}
 
 
@@ -51,6 +54,31 @@ class ReadOptions:
         """Take the options of `add_column_options`."""
         labels = parse_labels(args.labels, (dict,))
         return cls(args.text_column, args.label_column, args.encoding, labels, args.label_values)
+
+
+def task_with_rows(task: PredictedTask) -> AnyTask:
+    """The task, if labelled rows of it can be read.
+
+    Raises:
+        InputError: one of scores, whose labels are not read yet.
+    """
+    if not isinstance(task, ScoreTask):
+        return task
+    remedy = "`predict` and `serve` answer with its scores; what learns from labelled rows or is scored on them needs "
+    remedy += "one label a text."
+    raise InputError("a model that chooses one label", f"one of {task.name}", remedy)
+
+
+def task_of_one_label(task: PredictedTask, remedy: str) -> Task:
+    """The task, if each text has one label.
+
+    Raises:
+        InputError: another one; `remedy` says what to do with one of aspects.
+    """
+    known = task_with_rows(task)
+    if isinstance(known, AspectTask):
+        raise InputError("a model of one label", "one of aspects", remedy)
+    return known
 
 
 def columns_of(

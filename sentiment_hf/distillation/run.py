@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from accelerate import PartialState
 from rich.table import Table
@@ -35,7 +36,13 @@ from sentiment_hf.files import write_json
 from sentiment_hf.options import HeldOutArguments
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RecipeTrainingArguments, parse_recipe, recorded_keys
-from sentiment_hf.training.records import environment, log_in_lines, log_to_file
+from sentiment_hf.training.records import (
+    ROWS_FILE,
+    compared_rows,
+    environment,
+    log_in_lines,
+    log_to_file,
+)
 from sentiment_hf.training_options import TrainingOptions
 
 # Not __name__: started with -m that is __main__, whose log goes nowhere.
@@ -122,8 +129,11 @@ def distill(args: DistillationArguments) -> Path:
     # A student of random weights, or a pooler that the teacher lacks, drew numbers; the heads depend on the seed alone.
     set_seed(training.seed)
     heads = StudentWithHeads(pair.student, pair.teacher.config.hidden_size, len(pair.layers), "mlm" in weights)
+    passages = pd.DataFrame({"text": corpus.passages, "label": ""})
+    record = compared_rows(checkpoint, {"passages": passages}, ())
     if is_main:
         run_folder.claim(folder, args.as_recipe(), checkpoint is not None)
+        write_json(folder / ROWS_FILE, record)
         facts = {"held_out": corpus.held_out, "passages": len(rows), "sources": corpus.counts}
         write_json(folder / CORPUS_FILE, facts | {"tokens": sum(rows["length"])})
     with log_to_file(folder) if is_main else nullcontext():
@@ -154,14 +164,14 @@ def distill(args: DistillationArguments) -> Path:
             restore_dropout(pair.student, args.student)
             pair.student.to("cpu", torch.float16)
             run_folder.save_model(folder, pair.student, pair.tokenizer)
-            record = {
+            finished = {
                 "seconds": round(seconds, 1),
                 "tokens_per_second": round(trainer.all_tokens / seconds, 1),
                 "environment": environment(),
                 "history": trainer.state.log_history,
             }
-            write_json(folder / "run.json", record)
-            logger.info("%.0f s, %.0f tokens a second a process", seconds, record["tokens_per_second"])
+            write_json(folder / "run.json", finished)
+            logger.info("%.0f s, %.0f tokens a second a process", seconds, finished["tokens_per_second"])
     return folder
 
 

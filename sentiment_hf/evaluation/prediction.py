@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,8 @@ from sentiment_hf.modeling.aggregation import aggregate_arrays
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+logger = logging.getLogger(__name__)
 
 # Of documents that are read in windows: so many, or as many as have so many characters, one at least.
 DOCUMENTS_AT_ONCE, CHARACTERS_AT_ONCE = 256, 500_000
@@ -60,6 +63,20 @@ class TextScorer:
     def with_forward(self, forward: Forward, document_head: DocumentHead | None = None, workers: int = 1) -> TextScorer:
         """The same scorer around another forward, for comparing backends."""
         return replace(self, forward=forward, document_head=document_head, workers=workers)
+
+    def heeding_padding(self, name: str) -> TextScorer:
+        """The scorer, reading texts one by one and unpadded where padding changes what a model from elsewhere says, as
+        with convolutions (ConvBERT) or without a mask (FNet)."""
+        encoded = self.tokenizer(["这家店的服务很好"], return_attention_mask=True)
+        rows = {field: encoded[field] for field in encoded}
+        size = len(rows["input_ids"][0])
+        bare, padded = (
+            self.forward(pad_rows(rows, self.tokenizer, width, self.settings.max_length)) for width in (size, size + 5)
+        )
+        if np.allclose(bare, padded, rtol=1e-3, atol=1e-3):
+            return self
+        logger.warning("padding changes what %s says: its texts are read one by one, which is slower", name)
+        return replace(self, batch_size=1, pad_to_multiple_of=1)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
         """Answers for the texts, `[texts, width]`, in their order; with sliding windows those of whole documents."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,25 +18,27 @@ from transformers import (
 from sentiment_hf.aspects import AspectTask
 from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.adapters import adapter_base, is_adapter, with_adapter
 from sentiment_hf.modeling.configuration_bert_heads import (
     AspectBertConfig,
     HeadPrunedBertConfig,
     HierarchicalBertConfig,
     PooledBertConfig,
 )
-from sentiment_hf.modeling.loading import check_sizes, load_config, not_loadable
+from sentiment_hf.modeling.loading import check_heads, check_sizes, load_config, not_loadable
 from sentiment_hf.modeling.modeling_bert_heads import (
     AspectBertForSequenceClassification,
     PooledBertForSequenceClassification,
 )
 from sentiment_hf.modeling.modeling_head_pruned import HeadPrunedBertForSequenceClassification
 from sentiment_hf.modeling.modeling_hierarchical import HierarchicalBertForSequenceClassification
-from sentiment_hf.modeling.names import resolve_model
+from sentiment_hf.modeling.names import given_name, resolve_model
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
 
 logger = logging.getLogger(__name__)
 
 SCRATCH = "scratch"
+_OTHER_HEADS = ("ForTokenClassification", "ForMultipleChoice")
 # What a config says of its own class and of where it came from, which is not inherited by another class.
 _OF_THE_CLASS = (
     "model_type",
@@ -47,6 +49,8 @@ _OF_THE_CLASS = (
     "aspects",
     "rating",
     "hierarchical",
+    # Of what it was trained for: one label is learned here.
+    "problem_type",
 )
 
 _OWN_MODELS: dict[type[PretrainedConfig], type[PreTrainedModel]] = {
@@ -124,9 +128,16 @@ def classifier_config(
         overrides |= {"aspects": list(task.aspects), "rating": task.rating}
     inherited = {name: value for name, value in known.items() if name not in _OF_THE_CLASS}
     try:
-        return kind.from_dict({**inherited, **overrides, **labels})
+        config = kind.from_dict({**inherited, **overrides, **labels})
     except (TypeError, ValueError) as error:
         raise InputError(f"values that a {kind.model_type} config takes", str(error), "Mend them.") from error
+    check_heads(config, model)
+    heads = known.get("num_attention_heads")
+    if model != SCRATCH and overrides.get("num_attention_heads", heads) != heads:
+        # The weights would load, cut up in another way than they were trained in.
+        found = f"num_attention_heads {overrides['num_attention_heads']}"
+        raise InputError(f"the {heads} attention heads of {model}", found, "Leave it out, or start from `scratch`.")
+    return config
 
 
 def _config_class(
@@ -174,7 +185,8 @@ def load_classifier(
         new_head: whether a head of another size, as a classifier of another task has, may be replaced by a new one.
 
     Raises:
-        InputError: it cannot be loaded, or its weights do not fit the config.
+        InputError: it cannot be loaded, its weights do not fit the config, or it has no trained head and `new_head` is
+            false.
     """
     if model == SCRATCH:
         try:
@@ -184,10 +196,11 @@ def load_classifier(
             found = f"{type(error).__name__}: {error}"
             raise InputError("a config that makes a model", found, "Mend `config_overrides`.") from error
     check_sizes(resolve_model(model), config)
+    adapter = is_adapter(resolve_model(model))
     try:
         # Without the dtype transformers 5 would train in whatever precision the checkpoint was stored in.
         classifier, info = AutoModelForSequenceClassification.from_pretrained(
-            resolve_model(model),
+            adapter_base(model) if adapter else resolve_model(model),
             config=config,
             revision=revision,
             dtype=torch.float32,
@@ -202,10 +215,31 @@ def load_classifier(
         raise not_loadable("weights", model, error) from error
     # Names on transformers 4, names with both shapes on 5.
     mismatched = sorted({key if isinstance(key, str) else key[0] for key in info["mismatched_keys"]})
-    body = [name for name in mismatched if name.startswith(f"{classifier.base_model_prefix}.") or not new_head]
+    body = [name for name in mismatched if name.startswith(f"{classifier.base_model_prefix}.")]
     if body:
         remedy = "Leave the fields that change shapes out of config_overrides, or start from `scratch`."
         raise InputError(f"weights of {model} in the config's shapes", f"others in {', '.join(body[:3])}", remedy)
+    missing = sorted(info["missing_keys"])
+    if adapter:
+        classifier, brought = with_adapter(classifier, model)
+        missing, mismatched = ([name for name in names if name not in brought] for names in (missing, mismatched))
+    if not new_head:
+        _check_head(model, config, missing, mismatched)
     if mismatched:
         logger.warning("%s has a head of another size: starting with a new one", model)
     return classifier
+
+
+def _check_head(model: str, config: PretrainedConfig, missing: Sequence[str], mismatched: Sequence[str]) -> None:
+    """Raises InputError where a part of the classifier would be drawn at random, or was trained to judge tokens."""
+    remedy = f"It is what `sentiment-hf train --model {given_name(model)}` starts from; here, give the run's folder."
+    if mismatched:
+        found = f"others in {', '.join(mismatched[:3])}"
+        raise InputError(f"weights of {model} in the config's shapes", found, f"Its head is another task's. {remedy}")
+    if missing:
+        found = f"a model without a trained head: no weights for {', '.join(missing[:3])}"
+        raise InputError(f"a trained classifier in {given_name(model)}", found, remedy)
+    # With some architectures these have the very weights of a classifier of texts.
+    other = [name for name in config.architectures or () if name.endswith(_OTHER_HEADS)]
+    if other:
+        raise InputError(f"a trained classifier of texts in {given_name(model)}", other[0], remedy)

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.loading import not_loadable
+from sentiment_hf.modeling.loading import check_heads, not_loadable
 from sentiment_hf.modeling.names import resolve_model
 
 # BERT and its relatives (RoBERTa, ELECTRA, XLM-R, …) number their layers so.
@@ -43,14 +43,16 @@ def student_config(teacher: PretrainedConfig, num_layers: int, overrides: dict[s
     """The teacher's config with another depth and other fields.
 
     Raises:
-        InputError: a field that the config does not have.
+        InputError: a field that the config does not have, or heads that do not share the hidden size.
     """
     known = teacher.to_dict()
     unknown = [name for name in overrides if name not in known]
     if unknown:
         found = ", ".join(unknown)
         raise InputError(f"config_overrides that {teacher.model_type} has", found, "Check the spelling.")
-    return type(teacher).from_dict({**known, **overrides, "num_hidden_layers": num_layers})
+    config = type(teacher).from_dict({**known, **overrides, "num_hidden_layers": num_layers})
+    check_heads(config, "the student")
+    return config
 
 
 def copy_layers(

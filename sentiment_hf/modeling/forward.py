@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -19,11 +20,13 @@ def torch_forward(model: PreTrainedModel) -> Callable[[dict[str, np.ndarray]], n
     """
     model.eval()
     device = model.device
+    # A tokenizer may make segments that the model does not know.
+    known = inspect.signature(model.forward).parameters
     is_hierarchical = hasattr(model, "embed_chunks")
 
     @torch.inference_mode()
     def forward(batch: dict[str, np.ndarray]) -> np.ndarray:
-        tensors = {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
+        tensors = {name: torch.from_numpy(array).to(device) for name, array in batch.items() if name in known}
         if is_hierarchical:
             return model.embed_chunks(**tensors).embedding.float().cpu().numpy()
         return packed(model(**tensors)).float().cpu().numpy()

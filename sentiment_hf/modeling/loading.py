@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import json
+import logging
 import textwrap
 from pathlib import Path
 
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors import safe_open
-from transformers import AutoConfig, AutoTokenizer, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, BertTokenizerFast, PretrainedConfig, PreTrainedTokenizerBase
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import REPLACEMENT
+from sentiment_hf.modeling.adapters import adapter_base, adapter_config, is_adapter
 from sentiment_hf.modeling.configuration_bert_heads import (
     AspectBertConfig,
     HeadPrunedBertConfig,
     HierarchicalBertConfig,
     PooledBertConfig,
 )
-from sentiment_hf.modeling.names import resolve_model
+from sentiment_hf.modeling.names import check_there, nothing_at, resolve_model
 from sentiment_hf.modeling.tokenizer_files import take_cleaning_out
 from sentiment_hf.modeling.version import check_version
+
+logger = logging.getLogger(__name__)
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -41,6 +47,7 @@ _WEIGHTS = (".safetensors", ".bin", ".h5", ".ckpt", ".msgpack", ".index")
 LONGEST_FOUND = 300
 # Fields of a config that are a dimension of some tensor.
 _SIZES = ("hidden_size", "intermediate_size", "vocab_size", "max_position_embeddings", "type_vocab_size")
+_POSITION_TABLES = ("position_embeddings", "wpe", "embed_positions", "positional")
 # These count positions from padding_idx + 1, so that many rows of the table hold no position.
 _OFFSET_POSITIONS = (
     "roberta",
@@ -63,7 +70,9 @@ def load_config(model: str, revision: str | None = None) -> PretrainedConfig:
         InputError: there is none, the Hub cannot be reached, or a newer version of this package saved the model.
     """
     model = resolve_model(model)
-    check_folder(model)
+    check_there(model, revision)
+    if is_adapter(model):
+        return adapter_config(model, load_config)
     try:
         # Looked at before a class reads it: what a newer version wrote, this one's classes may not take.
         saved, _ = PretrainedConfig.get_config_dict(model, revision=revision)
@@ -84,9 +93,11 @@ def load_tokenizer(model: str, revision: str | None = None) -> PreTrainedTokeniz
         InputError: the folder has no tokenizer, or the Hub cannot be reached.
     """
     model = resolve_model(model)
-    check_folder(model)
+    check_there(model, revision)
     folder = Path(model)
     if folder.is_dir() and not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        if is_adapter(model):
+            return load_tokenizer(adapter_base(model))
         raise InputError(
             f"a tokenizer in {model} ({', '.join(TOKENIZER_FILES[:2])}, …)",
             _listing(folder),
@@ -94,8 +105,15 @@ def load_tokenizer(model: str, revision: str | None = None) -> PreTrainedTokeniz
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, revision=revision, trust_remote_code=False)
+        if _is_empty(tokenizer):
+            # What transformers 5 makes of a vocabulary that its class for the type does not read.
+            raise ValueError(f"{type(tokenizer).__name__} finds no vocabulary there")
     except Exception as error:
-        raise not_loadable("a tokenizer", model, error) from error
+        # Many Chinese ALBERTs and RoBERTas come with the vocabulary of BERT and say nothing of it.
+        tokenizer = _bert_tokenizer(model, revision)
+        if tokenizer is None:
+            raise not_loadable("a tokenizer", model, error) from error
+        logger.warning("%s has vocab.txt alone: read as the vocabulary of a BERT tokenizer", model)
     if not tokenizer.is_fast:
         found = type(tokenizer).__name__
         raise InputError(
@@ -103,6 +121,57 @@ def load_tokenizer(model: str, revision: str | None = None) -> PreTrainedTokeniz
         )
     take_cleaning_out(tokenizer)
     return tokenizer
+
+
+def _is_empty(tokenizer: PreTrainedTokenizerBase) -> bool:
+    return len(tokenizer) <= len(set(tokenizer.all_special_ids))
+
+
+def _bert_tokenizer(model: str, revision: str | None) -> PreTrainedTokenizerBase | None:
+    """A BERT tokenizer of the model's vocab.txt, where that is its only vocabulary; else None."""
+    folder = Path(model)
+    if folder.is_dir() and [name for name in TOKENIZER_FILES if (folder / name).is_file()] != ["vocab.txt"]:
+        return None
+    try:
+        if not folder.is_dir():
+            hf_hub_download(model, "vocab.txt", revision=revision)
+        tokenizer = BertTokenizerFast.from_pretrained(model, revision=revision)
+    except Exception:
+        return None
+    return None if _is_empty(tokenizer) else tokenizer
+
+
+def load_config_and_tokenizer(
+    model: str, revision: str | None = None
+) -> tuple[PretrainedConfig, PreTrainedTokenizerBase]:
+    """Both of a saved classifier, padding with the same token.
+
+    Raises:
+        InputError: see `load_config`, `load_tokenizer` and `fit_padding`.
+    """
+    config, tokenizer = load_config(model, revision), load_tokenizer(model, revision)
+    fit_padding(config, tokenizer, model)
+    return config, tokenizer
+
+
+def fit_padding(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, model: str) -> None:
+    """Let a tokenizer without padding token, as decoders have, pad with the config's or with the end of a text, and
+    tell the config, by which a decoder finds the last token of a text.
+
+    Raises:
+        InputError: there is neither.
+    """
+    known = getattr(config, "pad_token_id", None)
+    if tokenizer.pad_token_id is None:
+        is_piece = isinstance(known, int) and 0 <= known < len(tokenizer)
+        token = tokenizer.convert_ids_to_tokens(known) if is_piece else tokenizer.eos_token
+        if token is None:
+            remedy = "Name one and save it: tokenizer.pad_token = …; tokenizer.save_pretrained(folder)."
+            raise InputError(f"a padding token in {model}", "none, nor an end of text to take for it", remedy)
+        tokenizer.pad_token = token
+        logger.warning("%s has no padding token: texts are padded with %s", model, token)
+    if known is None:
+        config.pad_token_id = tokenizer.pad_token_id
 
 
 def max_positions(config: PretrainedConfig) -> int | None:
@@ -123,6 +192,18 @@ def check_max_length(max_length: int, config: PretrainedConfig, model: str) -> N
         )
 
 
+def check_heads(config: PretrainedConfig, model: str) -> None:
+    """Raises InputError where the attention heads do not share the hidden size evenly."""
+    size, heads = (getattr(config, name, None) for name in ("hidden_size", "num_attention_heads"))
+    is_own = getattr(config, "head_dim", None) is not None
+    if is_own or not (isinstance(size, int) and isinstance(heads, int)):
+        return
+    if heads < 1 or size % heads:
+        found = f"hidden_size {size} and num_attention_heads {heads}"
+        remedy = "Change one of them in config_overrides, or mend the model's config.json."
+        raise InputError(f"a hidden_size of {model} that its attention heads divide", found, remedy)
+
+
 def check_sizes(model: str, config: PretrainedConfig) -> None:
     """Raises InputError where a config asks for more than any tensor of the folder's weights has.
 
@@ -133,11 +214,14 @@ def check_sizes(model: str, config: PretrainedConfig) -> None:
         return
     try:
         with safe_open(path, "numpy") as weights:
-            shapes = [weights.get_slice(name).get_shape() for name in weights.keys()]  # noqa: SIM118
+            shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
     except Exception as error:
         raise not_loadable("weights", model, error) from error
-    largest = max((size for shape in shapes for size in shape), default=0)
+    largest = max((size for shape in shapes.values() for size in shape), default=0)
     values = config.to_dict()
+    if not any(table in name for name in shapes for table in _POSITION_TABLES):
+        # Positions are computed (rotary, relative), and their number is no size of a tensor.
+        values.pop("max_position_embeddings", None)
     for name, most in (*((name, largest) for name in _SIZES), ("num_hidden_layers", len(shapes))):
         size = values.get(name)
         if size is not None and (not isinstance(size, int) or not 0 <= size <= most):
@@ -169,6 +253,8 @@ def not_loadable(what: str, model: str, error: Exception) -> InputError:
         remedy = "A sweep deletes its runs' weights unless it has --keep_models; train again, or give another folder."
         return InputError(f"weights in {model} (model.safetensors)", _listing(folder), remedy)
     # Cut: transformers counts up every model that it knows.
+    if not folder.is_dir() and isinstance(error.__cause__, RepositoryNotFoundError):
+        return nothing_at(model, "no such folder, and no such repository on the Hub, or no right to see it")
     first_line = textwrap.shorten((str(error).strip().splitlines() or [""])[0], LONGEST_FOUND, placeholder=" …")
     if not isinstance(error, OSError | ValueError):
         first_line = f"{type(error).__name__}: {first_line}"

@@ -1,10 +1,18 @@
-"""What a recipe's `model:` may say besides a Hub id or a folder: the models that come with the package, and aliases."""
+"""What a recipe's `model:` may say: a folder, a Hub id, a model that comes with the package, an alias; and what was
+meant where it is none of them."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from difflib import get_close_matches
 from functools import cache
+from itertools import islice
 from pathlib import Path
+
+from huggingface_hub import constants, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
+from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
 from sentiment_hf.exceptions import InputError
 
@@ -16,6 +24,12 @@ STARTER_REVIEWS = "starter-reviews"
 PACKAGED = {STARTER: STARTER_FOLDER, STARTER_REVIEWS: STARTER_FOLDER / "reviews"}
 # Names in circulation that the Hub does not know, and the model that is meant.
 ALIASES = {"hfl/chinese-tinybert-l4": "hfl/rbt4-h312"}
+ADAPTER_CONFIG = "adapter_config.json"
+
+# Seconds that the Hub has to answer anything at all, before its client waits and tries again in its own way.
+_PROBE_SECONDS = 0.7
+# Folders that are looked at for one of a similar name.
+_FOLDERS_SEEN = 2000
 
 
 @cache
@@ -35,3 +49,80 @@ def resolve_model(model: str) -> str:
         remedy = "Reinstall sentiment_hf; its wheel holds these files."
         raise InputError(f"the model {model} that comes with the package", f"no files in {folder}", remedy)
     return str(folder)
+
+
+def given_name(model: str) -> str:
+    """The name that a command may give a packaged model's folder; any other as it is."""
+    return next((name for name, folder in PACKAGED.items() if str(folder) == model), model)
+
+
+def check_there(model: str, revision: str | None = None) -> None:
+    """Refuse at once what names no folder and cannot be on the Hub, before its client tries again and again.
+
+    Args:
+        model: from `resolve_model`.
+        revision: of a Hub id.
+
+    Raises:
+        InputError: a path to nothing, almost the name of a packaged model, or an id that is not in the cache while the
+            Hub is out of reach; the nearest model folder is named.
+    """
+    path = Path(model)
+    if path.is_dir():
+        return
+    if path.is_file():
+        raise InputError(f"a model's folder at {model}", "a file", "Give the folder that the file lies in.")
+    first, *rest = model.split("/")
+    is_path = model.startswith((".", "/", "~")) or "\\" in model or model.count("/") > 1 or not model.strip()
+    # A Hub id has the shape of a path; whoever has a folder of that name means the folder.
+    if is_path or (rest and Path(first).is_dir()) or (not rest and get_close_matches(model, PACKAGED, 1, 0.75)):
+        raise nothing_at(model, "nothing there")
+    # A path as text is a file; anything else says that there is none.
+    cached = [try_to_load_from_cache(model, name, revision=revision) for name in ("config.json", ADAPTER_CONFIG)]
+    if any(isinstance(file, str) for file in cached):
+        return
+    if constants.HF_HUB_OFFLINE:
+        raise nothing_at(model, "no such folder, nothing in the cache, and HF_HUB_OFFLINE set")
+    if not _hub_answers():
+        raise nothing_at(model, "no such folder, nothing in the cache, and no access to the Hub")
+
+
+def _hub_answers() -> bool:
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_PROBE_SECONDS)
+    except HfHubHTTPError:
+        return True
+    except (HTTPError, OSError, ValueError):
+        return False
+    return True
+
+
+def nothing_at(model: str, found: str) -> InputError:
+    """The error for a name with no model behind it: which one may be meant, and what comes with the package."""
+    folders = [str(folder) for folder in islice(_model_folders(model), _FOLDERS_SEEN)]
+    names = {Path(folder).name: folder for folder in reversed(folders)}
+    near = get_close_matches(model, [*folders, *PACKAGED], 1, 0.6)
+    near = near or [names[name] for name in get_close_matches(Path(model).name, names, 1, 0.6)]
+    beside = sorted(folder for folder in folders if Path(folder).parent == Path(model).parent)
+    remedy = ""
+    if near:
+        remedy = f"Is {near[0]} meant? "
+    elif beside:
+        remedy = f"There: {', '.join(beside[:5])}{', …' if len(beside) > 5 else ''}. "
+    remedy += f"With the package come {STARTER_REVIEWS}, a classifier, and {STARTER}, which training starts from."
+    return InputError(f"a model at {model or 'the name given'}", found, remedy)
+
+
+def _model_folders(model: str) -> Iterator[Path]:
+    """Folders that hold a model: beside the path that was given, and up to two levels below the current folder."""
+    seen = set()
+    for place, pattern in ((Path(model).parent, "*"), (Path("."), "*"), (Path("."), "*/*")):
+        for name in ("config.json", ADAPTER_CONFIG):
+            try:
+                found = list(islice(place.glob(f"{pattern}/{name}"), _FOLDERS_SEEN))
+            except OSError:
+                continue
+            for file in found:
+                if file.parent not in seen:
+                    seen.add(file.parent)
+                    yield file.parent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,21 @@ INT8_FILES = {
     "arm64": "model_qint8_arm64.onnx",
 }
 
+# What others (Optimum, sentence-transformers, transformers.js) call their files, beside ours or in a model's root.
+# Half precision comes last: a processor computes it as single precision.
+OTHER_FP32_FILES = ("model_optimized.onnx", "model_O1.onnx", "model_O2.onnx", "model_O3.onnx", "model_fp16.onnx")
+OTHER_INT8_FILES = (
+    "model_quantized.onnx",
+    "model_int8.onnx",
+    "model_uint8.onnx",
+    "model_qint8_avx512.onnx",
+    "model_qint8.onnx",
+    "model_quint8.onnx",
+)
+
 # What a graph may answer, in the order in which the answers of a text stand side by side.
 OUTPUTS = ("logits", "rating", "embedding")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 
 # Unsigned weights need no VNNI to come out right, so this file runs on every processor, if not at full speed.
 PORTABLE_ARCH = "avx2"
@@ -66,6 +79,70 @@ def int8_names(backend: str = "int8", provider: str = "cpu") -> list[str]:
     return static if backend == "static" else [INT8_FILES[target] for target in targets] + static
 
 
+def onnx_paths(backend: str, provider: str = "cpu") -> list[str]:
+    """Files of a backend, relative to the model, in the order in which they are looked for: ours, then others' names.
+
+    Args:
+        backend: `onnx`, `int8`, `static`, `openvino` or `openvino_int8`.
+        provider: see `int8_names`.
+    """
+    if backend in ("onnx", "openvino"):
+        names = [FP32_FILE, *OTHER_FP32_FILES]
+        return [path for name in names for path in (f"{ONNX_FOLDER}/{name}", name)]
+    if backend == "openvino_int8":
+        ours = [*int8_names("static"), static_name("tensorrt")]
+    else:
+        ours = int8_names(backend, provider)
+    others = [] if backend != "int8" or provider == "tensorrt" else [*OTHER_INT8_FILES, *INT8_FILES.values()]
+    paths = [f"{ONNX_FOLDER}/{name}" for name in ours]
+    return paths + [path for name in others for path in (f"{ONNX_FOLDER}/{name}", name) if path not in paths]
+
+
+def answer_outputs(shapes: Mapping[str, Sequence[Any]], width: int | None, file: Path) -> list[str]:
+    """The outputs of a graph that hold answers, in the order of `OUTPUTS`.
+
+    Args:
+        shapes: name -> its axes; of one that varies anything but an integer.
+        width: answers a text that the config speaks of; None where it says nothing of that.
+        file: for the message.
+
+    Raises:
+        InputError: the graph judges tokens, or encodes the text, or has another number of labels.
+    """
+    names = sorted((name for name in shapes if name in OUTPUTS), key=OUTPUTS.index)
+    if not names and len(shapes) == 1 and len(next(iter(shapes.values()))) == 2:
+        # Exported by hand, without a name.
+        names = list(shapes)
+    remedy = "It is no trained classifier; export one with `sentiment-hf export`, or train one from its checkpoint."
+    if not names or (len(shapes[names[0]]) == 3 and not isinstance(shapes[names[0]][1], int)):
+        found = ", ".join(f"{name} {list(axes)}" for name, axes in shapes.items())
+        raise InputError(f"logits of a text in {file}", f"a model without a trained head: outputs {found}", remedy)
+    last = shapes[names[0]][-1] if shapes[names[0]] else None
+    if width is not None and isinstance(last, int) and last != width:
+        found = f"{last} in {file.name}"
+        raise InputError(f"an answer for each of the {width} labels of the config", found, remedy)
+    return names
+
+
+def check_inputs(names: Sequence[str], file: Path) -> None:
+    """Raises InputError where a graph reads something else than a text's tokens."""
+    unknown = [name for name in names if name not in INPUTS]
+    if unknown:
+        remedy = "Export the model for text-classification, without a cache."
+        raise InputError(f"inputs {', '.join(INPUTS)} of {file}", ", ".join(unknown[:3]), remedy)
+
+
+def fitting_inputs(batch: dict[str, np.ndarray], types: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What a graph reads: `types` says which fields, and which integers; those no tokenizer makes are filled in."""
+    given = dict(batch)
+    if "token_type_ids" in types and "token_type_ids" not in given:
+        given["token_type_ids"] = np.zeros_like(given["input_ids"])
+    if "position_ids" in types:
+        # As transformers counts them for decoders, which alone export them.
+        given["position_ids"] = np.maximum(given["attention_mask"].cumsum(axis=1) - 1, 0)
+    return {name: given[name].astype(kind, copy=False) for name, kind in types.items()}
+
+
 def suits_this_machine(name: str) -> bool:
     """Whether an INT8 file of this name gives right numbers on this processor."""
     return any(name in (INT8_FILES[target], static_name(target)) for target in (resolve_arch("auto"), PORTABLE_ARCH))
@@ -99,16 +176,23 @@ def open_session(
     return open_with_fallback(Path(path), provider, options, shapes or Shapes())
 
 
-def onnx_forward(session: Any) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    """`{input_ids, attention_mask, …}` as integer arrays `[batch, tokens]` -> answers `[batch, width]`, as torch's."""
-    names = [item.name for item in session.get_inputs()]
-    outputs = [item.name for item in session.get_outputs() if item.name in OUTPUTS]
-    outputs.sort(key=OUTPUTS.index)
+def onnx_forward(
+    session: Any, width: int | None = None, file: Path | None = None
+) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    """`{input_ids, …}` as integer arrays `[batch, tokens]` -> FP32 answers `[batch, width]`, as torch's.
+
+    Raises:
+        InputError: see `answer_outputs` and `check_inputs`.
+    """
+    file = file or Path(FP32_FILE)
+    # A model without segments exports no token_type_ids, though its tokenizer may make them.
+    types = {item.name: np.int32 if "int32" in item.type else np.int64 for item in session.get_inputs()}
+    check_inputs(list(types), file)
+    outputs = answer_outputs({item.name: item.shape for item in session.get_outputs()}, width, file)
 
     def forward(batch: dict[str, np.ndarray]) -> np.ndarray:
-        # A model without segments exports no token_type_ids, though its tokenizer may make them.
-        answers = session.run(outputs, {name: batch[name] for name in names})
-        return np.concatenate([answer.reshape(len(answer), -1) for answer in answers], axis=1)
+        answers = session.run(outputs, fitting_inputs(batch, types))
+        return np.concatenate([answer.reshape(len(answer), -1) for answer in answers], axis=1, dtype=np.float32)
 
     return forward
 

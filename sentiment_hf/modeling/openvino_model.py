@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from sentiment_hf.exceptions import MissingExtraError
-from sentiment_hf.modeling.onnx_session import OUTPUTS
+from sentiment_hf.modeling.onnx_session import answer_outputs, check_inputs, fitting_inputs
 
 # What `OpenBackend.providers` says, beside the names of onnxruntime's providers.
 PROVIDER = "OpenVINOCPU"
 
 
-def openvino_forward(path: Path, threads: int) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+def openvino_forward(
+    path: Path, threads: int, width: int | None = None
+) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
     """`{input_ids, attention_mask, …}` as integer arrays `[batch, tokens]` -> answers `[batch, width]`, as torch's.
 
     Weights in FP32 are computed in bfloat16 where the processor has instructions for it; a static INT8 graph in INT8.
@@ -24,8 +26,10 @@ def openvino_forward(path: Path, threads: int) -> Callable[[dict[str, np.ndarray
     Args:
         path: the ONNX file.
         threads: as many callers may call at the same time, each on a thread of its own; others wait.
+        width: answers a text that the config speaks of, if it does.
 
     Raises:
+        InputError: see `answer_outputs` and `check_inputs`.
         MissingExtraError: OpenVINO is not installed.
     """
     try:
@@ -34,9 +38,14 @@ def openvino_forward(path: Path, threads: int) -> Callable[[dict[str, np.ndarray
         raise MissingExtraError("openvino", "openvino") from error
     settings = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
     compiled = openvino.Core().compile_model(str(path), "CPU", settings)
-    names = [port.get_any_name() for port in compiled.inputs]
+    types = {port.get_any_name(): port.get_element_type().to_dtype() for port in compiled.inputs}
+    check_inputs(list(types), path)
     ports = {port.get_any_name(): port for port in compiled.outputs}
-    outputs = [ports[name] for name in OUTPUTS if name in ports]
+    shapes = {
+        name: [None if axis.is_dynamic else axis.get_length() for axis in port.get_partial_shape()]
+        for name, port in ports.items()
+    }
+    outputs = [ports[name] for name in answer_outputs(shapes, width, path)]
     # A request is one caller's as long as it runs.
     requests: SimpleQueue[Any] = SimpleQueue()
     for _ in range(threads):
@@ -45,10 +54,10 @@ def openvino_forward(path: Path, threads: int) -> Callable[[dict[str, np.ndarray
     def forward(batch: dict[str, np.ndarray]) -> np.ndarray:
         request = requests.get()
         try:
-            answers = request.infer({name: batch[name] for name in names})
+            answers = request.infer(fitting_inputs(batch, types))
             rows = [np.array(answers[port]) for port in outputs]
         finally:
             requests.put(request)
-        return np.concatenate([answer.reshape(len(answer), -1) for answer in rows], axis=1)
+        return np.concatenate([answer.reshape(len(answer), -1) for answer in rows], axis=1, dtype=np.float32)
 
     return forward

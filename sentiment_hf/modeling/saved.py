@@ -16,13 +16,14 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from sentiment_hf.aspects import AspectTask, aspect_columns
 from sentiment_hf.data.cleaning import Cleaning
-from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.data.labelled import AnyTask, PredictedTask, task_with_rows
 from sentiment_hf.data.tokenization import SLIDING, TextSettings
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import LabelSpace
 from sentiment_hf.modeling.configuration_bert_heads import AspectBertConfig
 from sentiment_hf.modeling.loading import check_max_length, max_positions
 from sentiment_hf.modeling.version import check_version, record_version
+from sentiment_hf.score_task import ScoreTask
 from sentiment_hf.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -126,8 +127,21 @@ def recorded_calibration(config: PretrainedConfig) -> tuple[float, float | None]
 
 
 def task_of(config: PretrainedConfig) -> AnyTask:
+    """The task of a saved model that labelled rows can be read for.
+
+    Raises:
+        InputError: see `predicted_task`; a model of scores.
+    """
+    return task_with_rows(predicted_task(config))
+
+
+def predicted_task(config: PretrainedConfig) -> PredictedTask:
     """The task of a saved model: label names from the config, what stands for them in files as it was saved; of a model
-    from elsewhere ids do."""
+    from elsewhere ids do.
+
+    Raises:
+        InputError: labels and settings that cannot be read.
+    """
     saved = getattr(config, CONFIG_KEY, None) or {}
     with _readable():
         if isinstance(config, AspectBertConfig):
@@ -137,6 +151,8 @@ def task_of(config: PretrainedConfig) -> AnyTask:
         names = tuple(str(config.id2label[index]) for index in range(config.num_labels))
         if len(set(names)) < max(len(names), 1):
             raise ValueError(f"the labels {', '.join(names) or 'none'}")
+        if ScoreTask.is_meant(config.problem_type, len(names)):
+            return ScoreTask(names, config.problem_type)
         return Task(str(saved.get("task", "custom")), _space(names, saved), str(saved.get("metric", "macro_f1")))
 
 

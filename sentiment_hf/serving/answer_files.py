@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sentiment_hf.data.arrow_columns import arrow_column
-from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.data.labelled import PredictedTask
 from sentiment_hf.data.spreadsheets import csv_text
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.answers import Answer, columns_of_answers
@@ -52,7 +52,7 @@ def answer_kind(path: Path) -> str:
     return found
 
 
-def answer_file(path: Path, kind: str, schema: pa.Schema, task: AnyTask) -> AnswerFile:
+def answer_file(path: Path, kind: str, schema: pa.Schema, task: PredictedTask) -> AnswerFile:
     """Open a file for answers.
 
     Args:
@@ -107,7 +107,8 @@ class _TextFile:
 class _ParquetFile:
     def __init__(self, path: Path, schema: pa.Schema, columns: tuple[str, ...]) -> None:
         for name in columns:
-            field = pa.field(name, _NUMBERS.get(name, pa.string()))
+            is_score = name.startswith(("probability_", "score"))
+            field = pa.field(name, _NUMBERS.get(name, pa.float64() if is_score else pa.string()))
             place = schema.get_field_index(name)
             schema = schema.append(field) if place < 0 else schema.set(place, field)
         self._schema, self._columns = schema, columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from sentiment_hf.aspects import NOT_MENTIONED, VALUES, AspectTask, stars_of
-from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.data.labelled import PredictedTask
 from sentiment_hf.data.passages import align
 from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.evaluation.prediction import ScoredDocuments, softmax
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.score_task import LABEL_THRESHOLD, ScoreTask
 from sentiment_hf.tasks import Task
 
 TOP_K = 3
@@ -147,18 +149,79 @@ class AspectPrediction:
         return "\n".join(lines)
 
 
-Answer = Prediction | AspectPrediction
+@dataclass(frozen=True)
+class ScorePrediction:
+    """The answer of a model from elsewhere that scores each of its labels for itself.
+
+    Attributes:
+        text: as it was given; None where it was missing.
+        scores: label -> its score, in the order of the model's labels: of several labels their probabilities, else what
+            `pipeline()` calls the score. Empty where there is no text to judge.
+        labels: of several labels those with a probability above 0.5, the most probable first; None for a model of
+            scores alone, or where there is no text to judge.
+        reason: why there is no answer, or None.
+    """
+
+    text: str | None
+    scores: dict[str, float] = field(default_factory=dict)
+    labels: tuple[str, ...] | None = None
+    reason: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON: `text` with `labels` and `probabilities` of several labels, with `score` of a model of one output,
+        with `scores` of a regression with several, or with `reason`."""
+        if self.reason is not None:
+            return {"text": self.text, "reason": self.reason}
+        if self.labels is not None:
+            return {"text": self.text, "labels": list(self.labels), "probabilities": self.scores}
+        if len(self.scores) == 1:
+            return {"text": self.text, "score": next(iter(self.scores.values()))}
+        return {"text": self.text, "scores": self.scores}
+
+    def row(self) -> dict[str, Any]:
+        """As columns of a table: the labels as a JSON list, and a column for each one's score."""
+        names = score_columns(tuple(self.scores), self.labels is not None)
+        values = dict(zip(names, self.scores.values(), strict=True))
+        chosen = {} if self.labels is None else {"predicted_labels": json.dumps(self.labels, ensure_ascii=False)}
+        return chosen | values | {"reason": self.reason}
+
+    def __str__(self) -> str:
+        text = self.text or ""
+        lines = [f"Text: {text if len(text) <= MAX_SHOWN else f'{text[:EXCERPT]}… ({len(text):,} characters)'}"]
+        if self.reason is not None:
+            return f"{lines[0]}\nPred: – ({self.reason})"
+        shown = ", ".join(f"{label}={score:.3f}" for label, score in self.scores.items())
+        if self.labels is not None:
+            lines += [f"Pred: {', '.join(self.labels) or f'no label above {LABEL_THRESHOLD}'}", f"All: {shown}"]
+        else:
+            lines.append(f"Score: {shown}")
+        return "\n".join(lines)
 
 
-def no_answer(task: AnyTask, text: str | None, reason: str | None) -> Answer:
+Answer = Prediction | AspectPrediction | ScorePrediction
+
+
+def score_columns(labels: tuple[str, ...], is_multi_label: bool) -> tuple[str, ...]:
+    """The columns that scores fill in a table, in the order of the labels."""
+    if is_multi_label:
+        return tuple(f"probability_{label}" for label in labels)
+    return ("score",) if len(labels) == 1 else tuple(f"score_{label}" for label in labels)
+
+
+def no_answer(task: PredictedTask, text: str | None, reason: str | None) -> Answer:
     """The answer for a text that cannot be judged."""
+    if isinstance(task, ScoreTask):
+        return ScorePrediction(text, reason=reason)
     if isinstance(task, AspectTask):
         return AspectPrediction(text, reason=reason)
     return Prediction(text, None, None, reason=reason)
 
 
-def columns_of_answers(task: AnyTask) -> tuple[str, ...]:
-    """The columns that answers fill in a table: see `Prediction.row` and `AspectPrediction.row`."""
+def columns_of_answers(task: PredictedTask) -> tuple[str, ...]:
+    """The columns that answers fill in a table: see the method `row` of each kind of answer."""
+    if isinstance(task, ScoreTask):
+        chosen = ("predicted_labels",) if task.is_multi_label else ()
+        return (*chosen, *score_columns(task.labels, task.is_multi_label), "reason")
     if not isinstance(task, AspectTask):
         return ("predicted_label", "probability", "reason")
     rating = ("predicted_rating", "expected_rating") if task.has_rating else ()
@@ -166,7 +229,7 @@ def columns_of_answers(task: AnyTask) -> tuple[str, ...]:
 
 
 def answers_of(
-    task: AnyTask,
+    task: PredictedTask,
     texts: Sequence[str | None],
     logits: np.ndarray,
     top_k: int = TOP_K,
@@ -177,11 +240,13 @@ def answers_of(
     Raises:
         InputError: as many answers as labels are expected.
     """
-    if isinstance(task, Task) and logits.shape[1] != len(task.labels):
+    if not isinstance(task, AspectTask) and logits.shape[1] != len(task.labels):
         found = f"{logits.shape[1]} answers for {len(task.labels)}"
         raise InputError("a model with one answer for each label of its config", found, "Mend `id2label` there.")
     if isinstance(task, AspectTask):
         return _aspect_answers(task, texts, logits)
+    if isinstance(task, ScoreTask):
+        return [_scored(task, text, row) for text, row in zip(texts, task.scores(logits), strict=True)]
     calibration = calibration or Calibration()
     probabilities = softmax(logits / calibration.temperature)
     return [
@@ -195,6 +260,14 @@ def _answer(task: Task, text: str | None, probabilities: np.ndarray, top_k: int,
     if threshold is not None and top[0][1] < threshold:
         return Prediction(text, None, None, top, reason="below threshold")
     return Prediction(text, top[0][0], top[0][1], top)
+
+
+def _scored(task: ScoreTask, text: str | None, row: np.ndarray) -> ScorePrediction:
+    scores = dict(zip(task.labels, row.tolist(), strict=True))
+    if not task.is_multi_label:
+        return ScorePrediction(text, scores)
+    ranked = sorted(task.labels, key=lambda label: -scores[label])
+    return ScorePrediction(text, scores, tuple(label for label in ranked if scores[label] > LABEL_THRESHOLD))
 
 
 def _aspect_answers(task: AspectTask, texts: Sequence[str | None], logits: np.ndarray) -> list[Answer]:

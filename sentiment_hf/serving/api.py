@@ -90,10 +90,30 @@ class AspectAnswer(BaseModel):
     reason: str | None = None
 
 
+class LabelsAnswer(BaseModel):
+    """The answer of a model from elsewhere that judges each label for itself."""
+
+    text: str
+    labels: list[str] = Field(description="those with a probability above 0.5, the most probable first")
+    probabilities: dict[str, float]
+    reason: str | None = None
+
+
+class ScoreAnswer(BaseModel):
+    """The answer of a model from elsewhere that gives a score, or several."""
+
+    text: str
+    score: float | None = None
+    scores: dict[str, float] | None = None
+    reason: str | None = None
+
+
 class PredictResponse(BaseModel):
     """What `/predict` answers."""
 
-    answers: list[LabelAnswer | AspectAnswer] = Field(description="one for each text, in order")
+    answers: list[LabelAnswer | AspectAnswer | LabelsAnswer | ScoreAnswer] = Field(
+        description="one for each text, in order"
+    )
 
 
 class Health(BaseModel):

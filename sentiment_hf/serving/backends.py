@@ -11,16 +11,16 @@ from sentiment_hf.evaluation.prediction import DocumentHead, Forward
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.hardware import usable_threads
 from sentiment_hf.modeling.configuration_bert_heads import HierarchicalBertConfig
+from sentiment_hf.modeling.loading import OWN_CONFIGS
 from sentiment_hf.modeling.onnx_providers import PROVIDERS, Shapes
 from sentiment_hf.modeling.onnx_session import (
-    FP32_FILE,
     HEAD_FILE,
     ONNX_FOLDER,
-    int8_names,
+    OTHER_INT8_FILES,
     onnx_document_head,
     onnx_forward,
+    onnx_paths,
     open_session,
-    static_name,
     suits_this_machine,
 )
 from sentiment_hf.modeling.openvino_model import PROVIDER, openvino_forward
@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Weights for torch, whole or in pieces.
-CHECKPOINTS = ("model.safetensors", "model.safetensors.index.json")
+CHECKPOINTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "adapter_model.safetensors",
+)
 GPU_BATCH_SIZE = 32
 # On a processor, where in small batches of sorted texts next to nothing is padding; torch has more overhead a call.
 BATCH_SIZES = {"torch": 16, "onnx": 8, "int8": 8, "static": 8, "openvino": 8, "openvino_int8": 8}
@@ -75,27 +81,29 @@ def open_backend(
         return _open_torch(model, config, provider, revision, attn_implementation)
     if backend in ("openvino", "openvino_int8"):
         return _open_openvino(model, config, backend, provider, revision)
-    files = [FP32_FILE] if backend == "onnx" else int8_names(backend, provider)
-    path = _model_file(model, files, revision)
+    path = _model_file(model, backend, revision, provider)
     if provider != "cpu":
         session = open_session(path, provider, shapes=Shapes(GPU_BATCH_SIZE, max_length or Shapes.max_length))
     # Several batches at a time on one core each do more than one at a time on all of them; a GPU takes one at a time.
     workers, batch_size = 1, GPU_BATCH_SIZE
     if provider == "cpu" or session.get_providers()[0] == PROVIDERS["cpu"]:
         session, workers, batch_size = open_session(path, "cpu", threads=1), usable_threads(), BATCH_SIZES[backend]
-        if backend != "onnx" and not suits_this_machine(path.name):
+        if backend != "onnx" and path.name not in OTHER_INT8_FILES and not suits_this_machine(path.name):
             command = "sentiment-hf export --model MODEL --quantize dynamic"
             logger.warning("%s is for another processor: its numbers may be wrong. Make one: %s", path.name, command)
     providers = tuple(session.get_providers())
     head = _open_head(model, config, revision)
-    return OpenBackend(backend, onnx_forward(session), providers, batch_size, path, head, workers)
+    forward = onnx_forward(session, _width(config), path)
+    return OpenBackend(backend, forward, providers, batch_size, path, head, workers)
 
 
 def _open_head(model: str, config: PretrainedConfig, revision: str | None) -> DocumentHead | None:
     """What reads over the windows, of a hierarchical model."""
     if not isinstance(config, HierarchicalBertConfig):
         return None
-    return onnx_document_head(open_session(_model_file(model, [HEAD_FILE], revision)))
+    if Path(model).is_dir():
+        return onnx_document_head(open_session(Path(model) / ONNX_FOLDER / HEAD_FILE))
+    return onnx_document_head(open_session(hub_file(model, [f"{ONNX_FOLDER}/{HEAD_FILE}"], revision)))
 
 
 def _open_openvino(
@@ -103,9 +111,8 @@ def _open_openvino(
 ) -> OpenBackend:
     if provider != "cpu":
         raise InputError(f"provider cpu for {backend}", repr(provider), "cuda and tensorrt run with backend onnx.")
-    files = [FP32_FILE] if backend == "openvino" else [*int8_names("static"), static_name("tensorrt")]
-    path, workers = _model_file(model, files, revision), usable_threads()
-    forward, head = openvino_forward(path, workers), _open_head(model, config, revision)
+    path, workers = _model_file(model, backend, revision), usable_threads()
+    forward, head = openvino_forward(path, workers, _width(config)), _open_head(model, config, revision)
     return OpenBackend(backend, forward, (PROVIDER,), BATCH_SIZES[backend], path, head, workers)
 
 
@@ -133,29 +140,37 @@ def _open_torch(
 
 
 def first_there(model: str, revision: str | None = None) -> str:
-    """What `auto` means: the checkpoint where there is one, else INT8, else FP32 ONNX; torch, if there is nothing."""
-    int8 = [f"{ONNX_FOLDER}/{name}" for name in int8_names() if suits_this_machine(name)]
-    paths = [*CHECKPOINTS, *int8, f"{ONNX_FOLDER}/{FP32_FILE}"]
+    """What `auto` means: the checkpoint where there is one, else INT8 of ours that suits this machine, else FP32 ONNX,
+    else INT8 of others; torch, if there is nothing."""
+    int8 = onnx_paths("int8")
+    ours = [path for path in int8 if path.startswith(ONNX_FOLDER) and suits_this_machine(Path(path).name)]
+    paths = [*CHECKPOINTS, *int8, *onnx_paths("onnx")]
     folder = Path(model)
     there = (
         {path for path in paths if (folder / path).is_file()} if folder.is_dir() else hub_has(model, paths, revision)
     )
     if not there or there & set(CHECKPOINTS):
         return "torch"
-    return "int8" if there & set(int8) else "onnx"
+    return "int8" if there & set(ours) or not there & set(onnx_paths("onnx")) else "onnx"
 
 
-def _model_file(model: str, files: list[str], revision: str | None) -> Path:
-    """The first of these files that the model has."""
-    folder = Path(model)
-    if folder.is_dir():
-        for file in files:
-            if (folder / ONNX_FOLDER / file).is_file():
-                return folder / ONNX_FOLDER / file
-        found = ", ".join(sorted(str(item.relative_to(folder)) for item in folder.glob("onnx/*"))) or "no ONNX files"
-        quantize = "" if files == [FP32_FILE] else " --quantize dynamic"
-        if files[0].startswith("model_static"):
-            quantize = " --quantize static --calibration_file FILE"
-        expected = f"{ONNX_FOLDER}/{files[0]} in {model}"
-        raise InputError(expected, found, f"Make it: sentiment-hf export --model {model}{quantize}")
-    return hub_file(model, [f"{ONNX_FOLDER}/{file}" for file in files], revision)
+def _width(config: PretrainedConfig) -> int | None:
+    """Answers a text by the config; a config of our own has other heads."""
+    return None if isinstance(config, OWN_CONFIGS) else config.num_labels
+
+
+def _model_file(model: str, backend: str, revision: str | None, provider: str = "cpu") -> Path:
+    """The first file of a backend that the model has."""
+    paths, folder = onnx_paths(backend, provider), Path(model)
+    if not folder.is_dir():
+        return hub_file(model, paths, revision)
+    for path in paths:
+        if (folder / path).is_file():
+            return folder / path
+    files = sorted(str(item.relative_to(folder)) for pattern in ("onnx/*", "*.onnx") for item in folder.glob(pattern))
+    quantize = "" if backend in ("onnx", "openvino") else " --quantize dynamic"
+    if backend in ("static", "openvino_int8") or provider == "tensorrt":
+        quantize = " --quantize static --calibration_file FILE"
+    expected = f"{paths[0]} in {model}"
+    found = ", ".join(files) or "no ONNX files"
+    raise InputError(expected, found, f"Make it: sentiment-hf export --model {model}{quantize}")

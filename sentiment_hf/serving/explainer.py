@@ -22,7 +22,7 @@ from sentiment_hf.evaluation.explanation import (
 from sentiment_hf.evaluation.occlusion import occlusion
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import STARTER_REVIEWS, resolve_model
 from sentiment_hf.modeling.saved import recorded_calibration, recorded_settings, task_of
 from sentiment_hf.option_values import ATTENTION, EXPLANATIONS, GRADIENT, INTEGRATED, OCCLUSION
@@ -65,7 +65,7 @@ class Explainer:
     ) -> Explainer:
         """Load a classifier; the arguments and errors are those of `SentimentClassifier.from_pretrained`."""
         name = resolve_model(str(model))
-        config, tokenizer = load_config(name, revision), load_tokenizer(name, revision)
+        config, tokenizer = load_config_and_tokenizer(name, revision)
         # Only eager attention gives its maps.
         settings = recorded_settings(config, tokenizer, name)
         opened = open_backend(name, config, backend, provider, revision, "eager", settings.max_length)

@@ -31,7 +31,12 @@ def hub_file(model: str, paths: Sequence[str], revision: str | None) -> Path:
     found = "none"
     for path in paths:
         try:
-            return Path(hf_hub_download(model, path, revision=revision))
+            file = Path(hf_hub_download(model, path, revision=revision))
+            # Weights of a large graph lie beside it, under a name that stands in it.
+            beside = [f"{path}_data", f"{path}.data"] if path.endswith(".onnx") else []
+            for name in hub_has(model, beside, revision) if beside else ():
+                hf_hub_download(model, name, revision=revision)
+            return file
         except LocalEntryNotFoundError:
             found = "no access to the Hub, and nothing in the cache"
         except EntryNotFoundError:

@@ -16,9 +16,10 @@ from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.evaluation.prediction import DOCUMENTS_AT_ONCE, TextScorer
 from sentiment_hf.modeling import classifier as _own_classes  # noqa: F401 registers them with the Auto classes
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
-from sentiment_hf.modeling.saved import recorded_calibration, recorded_settings, task_of
+from sentiment_hf.modeling.saved import predicted_task, recorded_calibration, recorded_settings
 from sentiment_hf.serving.answers import TOP_K
 from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.tasks import Task
 
 TASK = "long-text-classification"
 DEFAULT_BATCH_SIZE = 32
@@ -54,7 +55,8 @@ class LongTextClassificationPipeline(Pipeline):
     def _answers(self, texts: list[str], settings: dict[str, int], batch_size: int) -> list[dict[str, Any]]:
         classifier = copy(self._classifier)
         classifier.scorer = replace(classifier.scorer, batch_size=batch_size)
-        asked = settings if classifier.scorer.settings.is_sliding else settings | {"top_chunks": 0}
+        shows_chunks = classifier.scorer.settings.is_sliding and isinstance(classifier.task, Task)
+        asked = settings if shows_chunks else settings | {"top_chunks": 0}
         with self.device_placement(), torch.inference_mode():
             return [answer.to_dict() for answer in classifier(texts, **asked)]
 
@@ -83,7 +85,7 @@ class LongTextClassificationPipeline(Pipeline):
             scorer = TextScorer(tokenizer, settings, forward, document_head=head)
             calibration = Calibration(*recorded_calibration(config))
             where = (str(self.device),)
-            self._made = SentimentClassifier(task_of(config), scorer, "torch", where, calibration=calibration)
+            self._made = SentimentClassifier(predicted_task(config), scorer, "torch", where, calibration=calibration)
         return self._made
 
 

@@ -8,13 +8,13 @@ from typing import Any, overload
 
 from sentiment_hf.data.cleaning import clean
 from sentiment_hf.data.columns import as_text
-from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.data.labelled import PredictedTask
 from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import STARTER_REVIEWS, resolve_model
-from sentiment_hf.modeling.saved import recorded_calibration, recorded_settings, task_of
+from sentiment_hf.modeling.saved import CONFIG_KEY, predicted_task, recorded_calibration, recorded_settings
 from sentiment_hf.serving.answers import TOP_K, Answer, answers_of, no_answer, with_chunks
 from sentiment_hf.serving.backends import open_backend
 from sentiment_hf.tasks import Task
@@ -38,7 +38,7 @@ class SentimentClassifier:
 
     def __init__(
         self,
-        task: AnyTask,
+        task: PredictedTask,
         scorer: TextScorer,
         backend: str,
         providers: tuple[str, ...],
@@ -64,7 +64,7 @@ class SentimentClassifier:
             backend: which file: `torch` (the checkpoint), `onnx` (`onnx/model.onnx`), `int8` (the quantized file for
                 this processor, else the one that runs on any), `static` (the one with calibrated ranges), `openvino`
                 and `openvino_int8` (`onnx/model.onnx` and the static file, run by OpenVINO), or `auto`: the first of
-                torch, int8 and onnx that the model has.
+                torch, int8 and onnx that the model has. Usual names of others are known as well; see `onnx_paths`.
             provider: where it runs: `cpu`, `cuda` or `tensorrt` (ONNX files only). Where an ONNX file does not run on
                 the one asked for, the next of tensorrt, cuda and cpu takes it, with a warning.
             revision: branch, tag or commit of a Hub id.
@@ -74,7 +74,7 @@ class SentimentClassifier:
             MissingExtraError: onnxruntime or OpenVINO is needed and not installed.
         """
         name = resolve_model(str(model))
-        config, tokenizer = load_config(name, revision), load_tokenizer(name, revision)
+        config, tokenizer = load_config_and_tokenizer(name, revision)
         settings = recorded_settings(config, tokenizer, name)
         opened = open_backend(name, config, backend, provider, revision, max_length=settings.max_length)
         scorer = TextScorer(
@@ -85,8 +85,10 @@ class SentimentClassifier:
             document_head=opened.document_head,
             workers=opened.workers,
         )
+        if opened.name in ("torch", "onnx") and not hasattr(config, CONFIG_KEY):
+            scorer = scorer.heeding_padding(name)
         calibration = Calibration(*recorded_calibration(config))
-        return cls(task_of(config), scorer, opened.name, opened.providers, opened.file, calibration)
+        return cls(predicted_task(config), scorer, opened.name, opened.providers, opened.file, calibration)
 
     @overload
     def __call__(self, texts: str, top_k: int = TOP_K, top_chunks: int = 0) -> Answer: ...
@@ -104,7 +106,8 @@ class SentimentClassifier:
             top_chunks: of a model with sliding windows, how many passages of a text to show that speak for its label.
 
         Returns:
-            A `Prediction` (of a model with aspects an `AspectPrediction`), or a list of them in the order of the texts.
+            A `Prediction` (of a model with aspects an `AspectPrediction`, of one that scores each label for itself a
+            `ScorePrediction`), or a list of them in the order of the texts.
         """
         if isinstance(texts, str):
             return self._predict([texts], top_k, top_chunks)[0]

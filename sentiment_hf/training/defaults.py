@@ -152,7 +152,9 @@ def parse_command_line(argv: Sequence[str]) -> RunArguments:
     fixed = {name: chosen for name, chosen in fixed.items() if name not in given}
     values |= {name: value for name, (value, _) in fixed.items()}
     reasons = {name: _reason(name, *chosen) for name, chosen in fixed.items()}
-    return RunArguments(*build_parts(values, RUN_PARTS), open_keys=open_keys(given, values), chosen=reasons)
+    arguments = RunArguments(*build_parts(values, RUN_PARTS))
+    arguments.open_keys, arguments.chosen = open_keys(given, values), reasons
+    return arguments
 
 
 def run_folder(source: str, going_on: bool = False, overwrite: bool = False) -> Path:
@@ -210,7 +212,7 @@ def facts_of(args: RunArguments, data: PreparedData) -> Facts:
     """What the rows and the model's config say."""
     train = data.splits["train"]
     name = args.model.model or STARTER
-    overrides: dict[str, Any] = dict(args.model.config_overrides or {})  # type: ignore[call-overload]
+    overrides: dict[str, Any] = dict(args.model.config_overrides or {})  # type: ignore[arg-type]
     config = BertConfig() if name == SCRATCH else load_config(name, args.model.model_revision)
     shape = {key: getattr(config, key, None) for key in ("num_hidden_layers", "hidden_size")} | overrides
     rows = len(train) if args.data.max_train_rows is None else min(len(train), args.data.max_train_rows)

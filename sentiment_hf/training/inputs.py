@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from dataclasses import replace
 from typing import Any
@@ -24,7 +25,7 @@ from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.data.windows import window_bounds
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import SCRATCH, classifier_config, load_classifier, scratch_tokenizer
-from sentiment_hf.modeling.loading import check_max_length, load_tokenizer
+from sentiment_hf.modeling.loading import check_max_length, fit_padding, load_tokenizer
 from sentiment_hf.modeling.lora import add_adapters
 from sentiment_hf.modeling.positions import extend_positions
 from sentiment_hf.modeling.saved import record_settings
@@ -115,6 +116,7 @@ def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokeni
         args.model.pooling,
         args.model.hierarchical,
     )
+    fit_padding(config, tokenizer, name)
     if args.model.hierarchical != "none" and not settings.is_sliding:
         raise InputError("truncation: sliding for a hierarchical model", settings.truncation, "Set it.")
     if args.model.extend_positions is None:
@@ -126,6 +128,9 @@ def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokeni
     # The classification head is drawn at random, so the seed comes first.
     set_seed(args.training.seed)
     model = load_classifier(name, config, args.model.attn_implementation, args.model.model_revision, new_head=True)
+    if "token_type_ids" not in inspect.signature(model.forward).parameters:
+        # A tokenizer may make segments that the model does not take; the saved one makes none.
+        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
     return tokenizer, adapt(model, args, data)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import importlib.metadata
 import logging
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,15 @@ from transformers import (
     TrainingArguments,
 )
 
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import read_json
 from sentiment_hf.hardware import cpu_name
 from sentiment_hf.training.metric_log import MetricLog
 
 logger = logging.getLogger(__name__)
 
-LOG_FILE = "train.log"
+LOG_FILE, ROWS_FILE = "train.log", "rows.json"
+_RESUME = "Give the same files and labels again, or begin anew: --overwrite_output_dir true without resuming."
 RECORDED_PACKAGES = (
     "sentiment_hf",
     "torch",
@@ -55,6 +58,54 @@ def log_to_file(folder: Path) -> Iterator[None]:
     finally:
         package_logger.removeHandler(handler)
         handler.close()
+
+
+def rows_record(splits: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> dict[str, Any]:
+    """What a run reads, short enough to stand beside it: `labels` in the order of their ids, and of each split its
+    number of `rows` and their `digest`."""
+    return {
+        "labels": list(labels),
+        "splits": {split: {"rows": len(rows), "digest": rows_digest({split: rows})} for split, rows in splits.items()},
+    }
+
+
+def compared_rows(checkpoint: str | None, splits: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> dict[str, Any]:
+    """The record of the rows that a run reads, held against that of the checkpoint which it goes on from.
+
+    Args:
+        checkpoint: its folder, in that of the run that wrote it; None: nothing is resumed.
+        splits: `text` and `label` of each; of training those that are learned from.
+        labels: names in the order of their ids.
+
+    Raises:
+        InputError: other labels than the checkpoint's, or a split with other rows.
+    """
+    now = rows_record(splits, labels)
+    if checkpoint is not None:
+        _check_same_rows(checkpoint, now)
+    return now
+
+
+def _check_same_rows(checkpoint: str, now: dict[str, Any]) -> None:
+    path = Path(checkpoint).parent / ROWS_FILE
+    if not path.is_file():
+        logger.warning("%s does not say which rows it was trained on: they are not compared", checkpoint)
+        return
+    try:
+        before = read_json(path)
+        labels, splits = list(before["labels"]), dict(before["splits"])
+        counts = {split: (int(facts["rows"]), str(facts["digest"])) for split, facts in splits.items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the rows of {checkpoint} in {path}", f"{type(error).__name__}: {error}", _RESUME) from error
+    if labels != now["labels"]:
+        expected = f"the labels of {checkpoint}, {', '.join(map(str, labels))}"
+        raise InputError(expected, ", ".join(now["labels"]), _RESUME)
+    given = {split: (facts["rows"], facts["digest"]) for split, facts in now["splits"].items()}
+    for split in dict.fromkeys([*counts, *given]):
+        if counts.get(split) != given.get(split):
+            had, has = (rows[split][0] if split in rows else 0 for rows in (counts, given))
+            found = f"{has:,}" if has != had else f"as many with other texts, labels or another order in {split}"
+            raise InputError(f"the {had:,} rows in {split} that {checkpoint} was trained with", found, _RESUME)
 
 
 def rows_digest(splits: Mapping[str, pd.DataFrame]) -> str:

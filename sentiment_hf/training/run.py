@@ -20,12 +20,13 @@ from typing import Any
 import pandas as pd
 import torch
 from accelerate import PartialState
-from transformers import EarlyStoppingCallback, PreTrainedModel, TrainerState
+from datasets import Dataset
+from transformers import EarlyStoppingCallback, PreTrainedModel, PreTrainedTokenizerBase, TrainerState
 
 from sentiment_hf.aspects import AspectTask
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.collation import ClassificationCollator, DocumentCollator
-from sentiment_hf.data.labelled import named_labels
+from sentiment_hf.data.labelled import AnyTask, named_labels
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.evaluation.baseline import Floor
 from sentiment_hf.evaluation.prediction import TextScorer
@@ -33,10 +34,11 @@ from sentiment_hf.evaluation.report import metrics_table, write_metrics
 from sentiment_hf.evaluation.scores import metrics_for_trainer
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import write_json, write_text
-from sentiment_hf.modeling.classifier import load_classifier
+from sentiment_hf.modeling.classifier import SCRATCH, load_classifier
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.lora import merge_adapters
+from sentiment_hf.modeling.names import check_there, resolve_model
 from sentiment_hf.modeling.saved import recorded_settings
 from sentiment_hf.processes import end_with_parent
 from sentiment_hf.tasks import Task
@@ -55,7 +57,14 @@ from sentiment_hf.training.inputs import (
 from sentiment_hf.training.metric_log import peak_memory_mb
 from sentiment_hf.training.output_bias import shift_output_bias
 from sentiment_hf.training.provenance import run_sources
-from sentiment_hf.training.records import environment, log_in_lines, log_to_file, rows_digest
+from sentiment_hf.training.records import (
+    ROWS_FILE,
+    compared_rows,
+    environment,
+    log_in_lines,
+    log_to_file,
+    rows_digest,
+)
 from sentiment_hf.training.scoring import score_run
 from sentiment_hf.training.soft_targets import load_teachers, rows_to_learn_from, with_soft_targets
 from sentiment_hf.training.trainer import AspectTrainer, SentimentTrainer
@@ -110,9 +119,10 @@ def train(args: RunArguments) -> FinishedRun:
     learned_from = rows_to_learn_from(args, data, trainer_rows)
     # Before the training: afterwards the files may be others.
     sources = run_sources(args, data) if is_main else {}
+    record_of_rows = compared_rows(checkpoint, {**data.splits, "train": learned_from}, data.task.labels)
     if is_main:
         run_folder.claim(folder, args.as_recipe(), checkpoint is not None)
-        save_splits(folder, data)
+        save_splits(folder, data, record_of_rows)
     with args.training.main_process_first(desc="tokenizing"):
         tokenized = tokenize_splits(args, learned_from, data.splits["dev"], tokenizer)
     if teachers:
@@ -122,25 +132,7 @@ def train(args: RunArguments) -> FinishedRun:
         logger.info("read: %s", sources)
         # W&B's own choice would be wherever the command was called from.
         os.environ.setdefault("WANDB_DIR", str(folder))
-        sliding = args.text_settings.is_sliding
-        collator = DocumentCollator if sliding else ClassificationCollator
-        kind: Callable[..., SentimentTrainer] = SentimentTrainer
-        if isinstance(data.task, AspectTask):
-            kind = partial(AspectTrainer, task=data.task)
-        trainer = kind(
-            model=model,
-            args=args.training,
-            **corrections,
-            train_dataset=tokenized["train"],
-            eval_dataset=tokenized["dev"],
-            aggregation=args.data.aggregation if sliding else None,
-            data_collator=collator(tokenizer, args.data.pad_to_multiple_of, args.data.max_length),
-            processing_class=tokenizer,
-            compute_metrics=metrics_for_trainer(data.task),
-        )
-        log_in_lines(trainer)
-        if args.training.early_stopping_patience is not None:
-            trainer.add_callback(EarlyStoppingCallback(args.training.early_stopping_patience))
+        trainer = make_trainer(args, data.task, model, tokenizer, tokenized, corrections)
         started = time.perf_counter()
         with run_folder.resuming(checkpoint):
             trainer.train(resume_from_checkpoint=checkpoint)
@@ -161,19 +153,57 @@ def train(args: RunArguments) -> FinishedRun:
             "resumed_from": None if checkpoint is None else Path(checkpoint).name,
             "data": rows_digest(data.splits),
             "sources": sources,
-            "best_checkpoint": trainer.state.best_model_checkpoint,
-            "best_metric": trainer.state.best_metric,
-            "peak_memory_mb": peak_memory_mb(),
-            "environment": environment(),
-            # Of training and of its own evaluations, `best_metric` among them; everything in metrics.json is FP32.
-            "precision": {"no": "fp32"}.get(trainer.accelerator.mixed_precision, trainer.accelerator.mixed_precision),
-            "distributed_type": trainer.accelerator.distributed_type.value,
-            "num_processes": trainer.accelerator.num_processes,
-            "history": trainer.state.log_history,
         }
-        write_json(folder / "run.json", record)
+        write_json(folder / "run.json", record | training_record(trainer))
         write_metrics(folder, metrics)
     return FinishedRun(folder, data, scorer, floor, metrics)
+
+
+def make_trainer(
+    args: RunArguments,
+    task: AnyTask,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    tokenized: dict[str, Dataset],
+    corrections: dict[str, torch.Tensor | None],
+) -> SentimentTrainer:
+    """The trainer of a recipe: its loss, its collator, and what it reports."""
+    sliding = args.text_settings.is_sliding
+    collator = DocumentCollator if sliding else ClassificationCollator
+    kind: Callable[..., SentimentTrainer] = SentimentTrainer
+    if isinstance(task, AspectTask):
+        kind = partial(AspectTrainer, task=task)
+    trainer = kind(
+        model=model,
+        args=args.training,
+        **corrections,
+        train_dataset=tokenized["train"],
+        eval_dataset=tokenized["dev"],
+        aggregation=args.data.aggregation if sliding else None,
+        data_collator=collator(tokenizer, args.data.pad_to_multiple_of, args.data.max_length),
+        processing_class=tokenizer,
+        compute_metrics=metrics_for_trainer(task),
+    )
+    log_in_lines(trainer)
+    if args.training.early_stopping_patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(args.training.early_stopping_patience))
+    return trainer
+
+
+def training_record(trainer: SentimentTrainer) -> dict[str, Any]:
+    """What a training was like, for `run.json`."""
+    precision = trainer.accelerator.mixed_precision
+    return {
+        "best_checkpoint": trainer.state.best_model_checkpoint,
+        "best_metric": trainer.state.best_metric,
+        "peak_memory_mb": peak_memory_mb(),
+        "environment": environment(),
+        # Of training and of its own evaluations, `best_metric` among them; everything in metrics.json is FP32.
+        "precision": {"no": "fp32"}.get(precision, precision),
+        "distributed_type": trainer.accelerator.distributed_type.value,
+        "num_processes": trainer.accelerator.num_processes,
+        "history": trainer.state.log_history,
+    }
 
 
 def saved_scorer(folder: Path, args: RunArguments) -> TextScorer:
@@ -214,8 +244,10 @@ def scores_and_advice(
     return floor, metrics | below_baseline(metrics, training)
 
 
-def save_splits(folder: Path, data: PreparedData) -> None:
-    """Audit and held-out rows beside the run; all splits where they were made here."""
+def save_splits(folder: Path, data: PreparedData, record: dict[str, Any] | None = None) -> None:
+    """What the rows were, for whoever resumes; audit and held-out rows beside the run, all splits made here."""
+    if record is not None:
+        write_json(folder / ROWS_FILE, record)
     write_json(folder / AUDIT_FILE, data.audit)
     (folder / SPLITS_FOLDER).mkdir(exist_ok=True)
     for split, frame in data.splits.items():
@@ -245,6 +277,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         remedy = "Use that, or push afterwards: sentiment-hf push RUN USER/MODEL"
         raise InputError("`sentiment-hf run` for push_to_hub", "training alone", remedy)
     log_to_stderr(logging.INFO if args.training.process_index == 0 else logging.WARNING)
+    if args.model.model not in (None, SCRATCH):
+        # Before a large table is read.
+        check_there(resolve_model(args.model.model), args.model.model_revision)
     finished = train(args)
     if finished.metrics:
         show(metrics_table([finished.metrics]))

@@ -20,7 +20,7 @@ from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import load_classifier
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
-from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.saved import recorded_settings, task_of
 from sentiment_hf.training.arguments import RunArguments
@@ -98,7 +98,7 @@ def load_teachers(args: RunArguments, data: PreparedData, student: PreTrainedMod
 
 def _load_teacher(name: str, args: RunArguments, data: PreparedData, student: PreTrainedModel) -> Teacher:
     folder = resolve_model(name)
-    config, tokenizer = load_config(folder), load_tokenizer(folder)
+    config, tokenizer = load_config_and_tokenizer(folder)
     taught = task_of(config)
     if isinstance(taught, AspectTask):
         raise InputError(f"a teacher of one label in {name}", "one of aspects", "Fine-tune one on the same task.")

@@ -19,7 +19,7 @@ from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.held_out import HeldOutTexts
-from sentiment_hf.data.labelled import ReadOptions, map_labels
+from sentiment_hf.data.labelled import ReadOptions, map_labels, task_of_one_label
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_file, load_texts
 from sentiment_hf.enrich.filters import TextFilter
@@ -122,8 +122,7 @@ def source_rows(args: argparse.Namespace) -> tuple[pd.DataFrame, Task, dict[str,
     # Without a model `labels` say what the task is; a model's own labels are what they have to lead to.
     given = None if classifier is not None else options.labels
     task = classifier.task if classifier is not None else resolve_task(args.task, given, raw["label"], args.data)
-    if not isinstance(task, Task):
-        raise InputError("a task with one label", "aspects", "Templates write for one label.")
+    task = task_of_one_label(task, "Templates write for one label.")
     words = label_words(task.labels, parse_value(args.label_words, "label_words", (dict,)))
     labels = options.labels if classifier is not None else None
     mapped = map_labels(raw, task, args.data, labels, options.label_values, training=classifier is None)

@@ -30,7 +30,7 @@ from sentiment_hf.benchmark.report import accuracy_latency_plot, result_table
 from sentiment_hf.benchmark.systems import Predict, System, systems_of
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.labelled import ReadOptions, load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_of_one_label
 from sentiment_hf.data.tokenization import encode
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.files import move_files, size_mb, staging_folder, write_json
@@ -38,7 +38,6 @@ from sentiment_hf.hardware import usable_threads
 from sentiment_hf.modeling.loading import load_config
 from sentiment_hf.serving.backends import BATCH_SIZES
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.tasks import Task
 from sentiment_hf.training.records import environment
 
 logger = logging.getLogger(__name__)
@@ -113,10 +112,10 @@ def run(args: argparse.Namespace) -> int:
 
 def labelled_rows(args: argparse.Namespace, classifier: SentimentClassifier) -> pd.DataFrame:
     """`text` and the `name` of each one's label."""
-    task = classifier.task
-    if not isinstance(task, Task) or classifier.scorer.settings.is_sliding:
-        remedy = "transformers' pipeline, which everything is held against, answers nothing else."
-        raise InputError("a model of one label that reads short texts", "another", remedy)
+    remedy = "transformers' pipeline, which everything is held against, answers nothing else."
+    task = task_of_one_label(classifier.task, remedy)
+    if classifier.scorer.settings.is_sliding:
+        raise InputError("a model of one label that reads short texts", "one that reads in windows", remedy)
     rows = load_labelled(args.data, task, ReadOptions.from_args(args))
     rows = rows[~rows["text"].map(is_blank)].reset_index(drop=True)
     if rows.empty:

@@ -12,7 +12,7 @@ import numpy as np
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.labelled import ReadOptions, load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_of_one_label
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation.calibration import (
     calibration_report,
@@ -53,9 +53,8 @@ def run(args: argparse.Namespace) -> int:
         remedy = "Download it first; the result is written into its files."
         raise InputError("the folder of a saved model", args.model, remedy)
     classifier = SentimentClassifier.from_pretrained(folder, args.backend, args.provider)
-    if not isinstance(classifier.task, Task):
-        raise InputError("a model of one label", "one of aspects", "Its cells are not calibrated.")
-    logits, labels = _answers(classifier, args.data, "dev", args)
+    task = task_of_one_label(classifier.task, "Its cells are not calibrated.")
+    logits, labels = _answers(classifier, task, args.data, "dev", args)
     old, before = classifier.calibration.temperature, folded_temperature(load_config(args.model))
     held_out = held_out_check(logits, labels, old)
     temperature = fit_temperature(logits, labels)
@@ -75,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
     report: dict[str, Any] = {"temperature": before * temperature, "threshold": threshold, "answered": answered}
     report["held_out"] = held_out.to_dict()
     report["fitted_on"] = scored = calibration_report(logits / old, labels, temperature / old)
-    if args.test or saved_split(folder, "test", classifier.task) is not None:
-        test_logits, test_labels = _answers(classifier, args.test, "test", args)
+    if args.test or saved_split(folder, "test", task) is not None:
+        test_logits, test_labels = _answers(classifier, task, args.test, "test", args)
         report["test"] = scored = calibration_report(test_logits / old, test_labels, temperature / old)
         if threshold is not None:
             probabilities = softmax(test_logits / temperature)
@@ -125,13 +124,12 @@ def _write(
 
 
 def _answers(
-    classifier: SentimentClassifier, file: str | None, split: str, args: argparse.Namespace
+    classifier: SentimentClassifier, task: Task, file: str | None, split: str, args: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray]:
-    assert isinstance(classifier.task, Task)
     if file:
-        rows = load_labelled(file, classifier.task, ReadOptions.from_args(args))
+        rows = load_labelled(file, task, ReadOptions.from_args(args))
     else:
-        saved = saved_split(Path(args.model), split, classifier.task)
+        saved = saved_split(Path(args.model), split, task)
         if saved is None:
             remedy = "Name labelled rows that it was not trained on with --data."
             raise InputError(f"{split} rows saved beside {args.model}", "none", remedy)

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.labelled import ReadOptions, load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_of_one_label
 from sentiment_hf.data.spreadsheets import write_csv
 from sentiment_hf.evaluation.comparison import BROKEN, MENDED, changed_rows, compare
 from sentiment_hf.exceptions import InputError
@@ -27,8 +27,9 @@ def run(args: argparse.Namespace) -> int:
     log_to_stderr()
     a = SentimentClassifier.from_pretrained(args.a, args.backend, args.provider)
     b = SentimentClassifier.from_pretrained(args.b, args.backend_b or args.backend, args.provider)
-    task, order = a.task, _order(a, b)
-    assert isinstance(task, Task)
+    remedy = "`evaluate` has the scores of each aspect."
+    task = task_of_one_label(a.task, remedy)
+    order = _order(task, task_of_one_label(b.task, remedy))
     rows = load_labelled(args.data, task, ReadOptions.from_args(args))
     rows = rows[~rows["text"].map(is_blank)].reset_index(drop=True)
     if rows.empty:
@@ -58,14 +59,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _order(a: SentimentClassifier, b: SentimentClassifier) -> np.ndarray:
+def _order(a: Task, b: Task) -> np.ndarray:
     """Where the labels of the first stand among those of the second."""
-    if not isinstance(a.task, Task) or not isinstance(b.task, Task):
-        raise InputError("two models of one label", "one of aspects", "`evaluate` has the scores of each aspect.")
-    if set(a.task.labels) != set(b.task.labels):
-        found = f"{', '.join(a.task.labels)} and {', '.join(b.task.labels)}"
+    if set(a.labels) != set(b.labels):
+        found = f"{', '.join(a.labels)} and {', '.join(b.labels)}"
         raise InputError("two models of the same labels", found, "Compare models of one task.")
-    return np.array([b.task.label2id[label] for label in a.task.labels])
+    return np.array([b.label2id[label] for label in a.labels])
 
 
 def table(report: dict[str, Any]) -> Table:

@@ -12,7 +12,7 @@ import pandas as pd
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.columns import as_text, pick_column
-from sentiment_hf.data.labelled import ReadOptions, load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_of_one_label
 from sentiment_hf.data.spreadsheets import write_csv
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.evaluation.errors import (
@@ -42,9 +42,7 @@ def run(args: argparse.Namespace) -> int:
         found = f"--top_k {args.top_k} --examples {args.examples}"
         raise InputError("top_k of at least 1 and examples of at least 0", found, "10 and 3 are the defaults.")
     classifier = SentimentClassifier.from_pretrained(args.model, args.backend, args.provider)
-    task = classifier.task
-    if not isinstance(task, Task):
-        raise InputError("a model of one label", "one of aspects", "`evaluate` has the scores of each aspect.")
+    task = task_of_one_label(classifier.task, "`evaluate` has the scores of each aspect.")
     rows = load_labelled(args.data, task, ReadOptions.from_args(args))
     if args.category is not None:
         table = read_table(args.data, args.encoding)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.labelled import ReadOptions, load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_with_rows
 from sentiment_hf.evaluation.recorded import rows_fingerprint
 from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, system_row, write_metrics
 from sentiment_hf.evaluation.scores import chunk_scores, task_scores
@@ -31,12 +31,13 @@ SYSTEMS = {backend: "fp32" if backend == "torch" else backend for backend in BAC
 def run(args: argparse.Namespace) -> int:
     log_to_stderr()
     classifier = SentimentClassifier.from_pretrained(args.model, args.backend, args.provider)
-    rows = load_labelled(args.data, classifier.task, ReadOptions.from_args(args))
+    task = task_with_rows(classifier.task)
+    rows = load_labelled(args.data, task, ReadOptions.from_args(args))
     blank = rows["text"].map(is_blank)
     rows = rows[~blank]
     if rows.empty:
         raise InputError(f"texts in {args.data}", "only blank ones", "Check the text column.")
-    scorer, task = classifier.scorer, classifier.task
+    scorer = classifier.scorer
     documents = scorer.documents(rows["text"].tolist()) if scorer.settings.is_sliding else None
     scores = task_scores(scorer.logits(rows["text"]) if documents is None else documents.logits, rows["label"], task)
     times = milliseconds_per_review({"it": classifier}, rows["text"])

@@ -9,24 +9,26 @@ from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.columns import Columns
-from sentiment_hf.data.labelled import ReadOptions, load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_with_rows
 from sentiment_hf.data.sources import load_file
 from sentiment_hf.evaluation.report import metrics_table
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.job import export_run, saved_split
 from sentiment_hf.modeling.loading import load_config
-from sentiment_hf.modeling.saved import task_of
+from sentiment_hf.modeling.saved import predicted_task
+from sentiment_hf.score_task import ScoreTask
 
 REFUSED_STATUS = 1
 
 
 def run(args: argparse.Namespace) -> int:
     log_to_stderr()
-    task = task_of(load_config(args.model))
+    task = predicted_task(load_config(args.model))
+    dev = rows = None
     if args.validation_file:
-        dev = load_labelled(args.validation_file, task, ReadOptions.from_args(args))
+        dev = load_labelled(args.validation_file, task_with_rows(task), ReadOptions.from_args(args))
         dev = dev[dev["text"].notna()]
-    else:
+    elif not isinstance(task, ScoreTask):
         dev = saved_split(Path(args.model), "dev", task)
     output = Path(args.output_dir) if args.output_dir else None
     quantization = Quantization(args.quantize, args.arch, args.max_drop, args.calibration, args.sensitivity)
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         # What they are labelled as does not matter.
         columns = Columns(args.text_column, labelled=False)
         rows = load_file(args.calibration_file, columns, args.encoding)
-    else:
+    elif not isinstance(task, ScoreTask):
         rows = saved_split(Path(args.model), "train", task)
     if rows is not None:
         rows = rows[~rows["text"].map(is_blank)]

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.labelled import ReadOptions, load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_of_one_label
 from sentiment_hf.data.passages import read_passages
 from sentiment_hf.evaluation.explanation import choose_targets
 from sentiment_hf.evaluation.faithfulness import RANDOM, faithfulness, summarize
@@ -21,7 +21,6 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import write_json
 from sentiment_hf.option_values import EXPLANATIONS, OCCLUSION
 from sentiment_hf.serving.explainer import Explainer
-from sentiment_hf.tasks import Task
 
 
 def run(args: argparse.Namespace) -> int:
@@ -29,8 +28,7 @@ def run(args: argparse.Namespace) -> int:
     if args.rows < 2:
         raise InputError("rows of at least 2", str(args.rows), "An interval of a hundred is narrow enough to read.")
     explainer = Explainer.from_pretrained(args.model, args.backend, args.provider)
-    if not isinstance(explainer.task, Task):
-        raise InputError("a model of one label", "one of aspects", "`explain` takes its aspects one by one.")
+    task_of_one_label(explainer.task, "`explain` takes its aspects one by one.")
     methods = list(dict.fromkeys(args.methods or (EXPLANATIONS if explainer.model is not None else [OCCLUSION])))
     for method in methods:
         explainer.check_method(method)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.labelled import ReadOptions, load_labelled
+from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_of_one_label
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.spreadsheets import write_csv
 from sentiment_hf.enrich.judge import TEMPLATE, Judge, agreement, label_words, majority
@@ -37,9 +37,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("repeats and a limit of at least 1, examples of at least 0", found, "Mend these.")
     folder = Path(args.output_dir)
     classifier = SentimentClassifier.from_pretrained(args.model, args.backend, args.provider)
-    task = classifier.task
-    if not isinstance(task, Task):
-        raise InputError("a model of one label", "one of aspects", "`clean` knows aspects and ratings.")
+    task = task_of_one_label(classifier.task, "`clean` knows aspects and ratings.")
     words = label_words(task.labels, parse_value(args.label_words, "label_words", (dict,)))
     rows = classified_rows(classifier, task, args)
     asked = rows[rows["p_label"] <= 1 - args.threshold].sort_values("p_label", kind="stable").head(args.limit)

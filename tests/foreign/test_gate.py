@@ -20,10 +20,11 @@ from sentiment_hf.cli import main
 from sentiment_hf.compression.export import export_model
 from sentiment_hf.compression.gate import Agreement, Judge, agreement_of
 from sentiment_hf.compression.quantization import Quantization
+from sentiment_hf.labels import LabelSpace
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import Task
 
-THREE = Task("t", ("a", "b", "c"))
+THREE = Task("t", LabelSpace(("a", "b", "c")))
 
 
 @pytest.fixture

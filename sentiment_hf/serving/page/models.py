@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sentiment_hf.aspects import AspectTask
+from sentiment_hf.data.labelled import task_with_rows
 from sentiment_hf.evaluation.explanation import Explanation
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json
@@ -51,7 +52,10 @@ class PageModel:
         """Which words speak for a label; of a long text in the window that speaks most for it."""
         classifier = self.classifier
         explainer = Explainer(
-            classifier.task, classifier.scorer, classifier.backend, temperature=classifier.calibration.temperature
+            task_with_rows(classifier.task),
+            classifier.scorer,
+            classifier.backend,
+            temperature=classifier.calibration.temperature,
         )
         with self._turns:
             return explainer.explain(text, label=label, top_chunks=1)[0]
@@ -114,6 +118,7 @@ class PageModels:
             InputError: a model that does not load, or is not of the kind that its tab needs.
         """
         first = PageModel(_shown(model), SentimentClassifier.from_pretrained(model, backend, provider, revision))
+        task_with_rows(first.classifier.task)
         sentence = None if first.has_aspects else first
         article = first if first.reads_windows else None
         review = first if first.has_aspects else None
