@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ import pandas as pd
 from sentiment_hf.aspects import MISSING, RAW_VALUES, VALUES, AspectTask
 from sentiment_hf.data.columns import RATING_COLUMNS, AspectColumns, Columns
 from sentiment_hf.data.sources import load_file
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.tasks import Task
 
@@ -27,17 +28,17 @@ class ReadOptions:
     Attributes:
         text_column: the column with the text; None: the first with a usual name.
         label_column: the column with the label, likewise.
-        encoding: of the file.
+        form: encoding, separator and names of columns of the file.
     """
 
     text_column: str | None = None
     label_column: str | None = None
-    encoding: str = "auto"
+    form: TableFormat = field(default_factory=TableFormat)
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> Self:
         """Take the options of `add_column_options`."""
-        return cls(args.text_column, args.label_column, args.encoding)
+        return cls(args.text_column, args.label_column, TableFormat.from_args(args))
 
 
 def columns_of(
@@ -57,7 +58,7 @@ def load_labelled(path: str | Path, task: AnyTask, options: ReadOptions | None =
     """
     options = options or ReadOptions()
     columns = columns_of(task, options.text_column, options.label_column, rating_required=False)
-    return map_labels(load_file(path, columns, options.encoding), task, str(path))
+    return map_labels(load_file(path, columns, options.form), task, str(path))
 
 
 def map_labels(frame: pd.DataFrame, task: AnyTask, name: str) -> pd.DataFrame:

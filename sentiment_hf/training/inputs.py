@@ -20,6 +20,7 @@ from sentiment_hf.data.labelled import AnyTask, columns_of
 from sentiment_hf.data.preparation import PreparedData, prepare_splits
 from sentiment_hf.data.sources import load_splits
 from sentiment_hf.data.supplement import add_supplement, check_supplement
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.data.windows import window_bounds
 from sentiment_hf.exceptions import InputError
@@ -74,7 +75,7 @@ def read_splits(args: RunArguments) -> tuple[dict[str, pd.DataFrame], AnyTask]:
         data.validation_file,
         data.test_file,
         columns_of(aspects, data.text_column, data.label_column),
-        data.encoding,
+        TableFormat.from_args(data),
         data.data_dir,
     )
     return splits, aspects or resolve_task(task.task, task.labels, splits["train"]["label"])  # type: ignore[arg-type]

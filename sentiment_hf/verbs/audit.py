@@ -16,6 +16,7 @@ from sentiment_hf.console import show
 from sentiment_hf.data.audit import audit_splits, clean_training_rows
 from sentiment_hf.data.labelled import columns_of, count_cells, named_labels
 from sentiment_hf.data.sources import load_splits
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import write_text
 from sentiment_hf.option_values import parse_value
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         args.validation_file,
         args.test_file,
         columns_of(task, args.text_column, args.label_column, rating_required=False),
-        args.encoding,
+        TableFormat.from_args(args),
     )
     counter = _token_counter(args.model) if args.model else None
     count_labels = partial(count_cells, task=task) if task else None
