@@ -30,6 +30,8 @@ LABEL_COLUMNS = (
     *("情感极性", "情感标签", "情绪", "分类", "label_name", "label_desc"),
     *RATING_COLUMNS,
 )
+# As many usual names as an error lists.
+_NAMED = 8
 _IGNORED = re.compile(r"[\s_\-\ufeff]+")
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _SENTENCE = re.compile(r"[，。！？；,!?;]|[\u4e00-\u9fff]{9}")
@@ -170,7 +172,7 @@ def pick_column(
         return wanted
     elif len(alike.get(column_key(wanted), ())) == 1:
         return alike[column_key(wanted)][0]
-    expected = f"a {what} column {wanted!r}" if wanted else f"a {what} column ({', '.join(usual)})"
+    expected = f"a {what} column {wanted!r}" if wanted else f"a {what} column ({', '.join(usual[:_NAMED])}{', …' if len(usual) > _NAMED else ''})"
     columns = ", ".join(str(column) for column in frame.columns)
     remedy = f"Name it with `{option}:` in the recipe or --{option}."
     if any(_looks_like_a_cell(column) for column in frame.columns):
