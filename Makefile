@@ -10,7 +10,7 @@ VENV5 := .venv-transformers5
 VENV_LOWEST := .venv-lowest
 VENV_NEWER := .venv-newer
 VENV_WHEEL := .venv-wheel
-EXTRAS := onnx,peft,plots,explain,search,clean,enrich,serve,demo,quickstart,dev
+EXTRAS := onnx,peft,plots,excel,explain,search,clean,enrich,serve,demo,quickstart,dev
 # The newest Python that runs here and is newer than 3.11; empty where there is none.
 NEWER_PYTHON ?= $(shell for python in python3.14 python3.13 python3.12; do $$python -c '' 2>/dev/null && echo $$python && break; done)
 # One test file a core, each on one thread: together they would only get in each other's way.
@@ -44,7 +44,7 @@ test: $(INSTALLED) ## all tests
 
 $(VENV5)/.installed: setup.cfg pyproject.toml constraints-transformers5.txt
 	$(PYTHON) -m venv $(VENV5)
-	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-transformers5.txt -e '.[peft,plots,explain,search,clean,enrich,serve,demo,quickstart,dev]'
+	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-transformers5.txt -e '.[peft,plots,excel,explain,search,clean,enrich,serve,demo,quickstart,dev]'
 	@touch $@
 
 test-transformers5: $(VENV5)/.installed ## the core's tests on transformers 5, in an environment of their own

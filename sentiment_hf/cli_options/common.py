@@ -24,4 +24,13 @@ def add_column_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", metavar="YAML", help=text)
     text = "how labels are read where both are possible: as raw values or as names"
     parser.add_argument("--label_values", choices=LABEL_VALUES, default="auto", help=text)
-    parser.add_argument("--encoding", default="auto", metavar="NAME", help="auto, utf-8, utf-8-sig or gb18030")
+    add_format_options(parser)
+
+
+def add_format_options(parser: argparse.ArgumentParser) -> None:
+    text = "auto (the default), utf-8, gb18030, big5 or another of Python's codecs"
+    parser.add_argument("--encoding", default="auto", metavar="NAME", help=text)
+    text = "between the cells of a csv, tsv or txt, tab or _!_ for example; default: found in the file"
+    parser.add_argument("--separator", metavar="TEXT", help=text)
+    text = "of a table whose first line is no header: text,label"
+    parser.add_argument("--column_names", metavar="NAMES", help=text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from sentiment_hf.cli_options.common import add_model_options
+from sentiment_hf.cli_options.common import add_format_options, add_model_options
 
 
 def add_predict(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -14,12 +14,14 @@ def add_predict(verbs: argparse._SubParsersAction[Any]) -> None:
     add_model_options(predict, required=False)
     predict.add_argument("texts", nargs="*", metavar="TEXT", help="none and no --file: an interactive prompt")
     predict.add_argument(
-        "--file", metavar="FILE", help="csv, tsv, json, jsonl or parquet, also .gz; a .txt is one document"
+        "--file", metavar="FILE", help="csv, tsv, json, jsonl, parquet or xlsx, also .gz; a .txt is one document"
     )
-    text = "file for the answers to --file: csv, tsv, jsonl (each also .gz) or parquet; with --num_shards a folder"
+    text = (
+        "file for the answers to --file: csv, tsv, jsonl (each also .gz), parquet or xlsx; with --num_shards a folder"
+    )
     predict.add_argument("--output", metavar="PATH", help=text)
     predict.add_argument("--text_column", metavar="NAME")
-    predict.add_argument("--encoding", default="auto", metavar="NAME", help="auto, utf-8, utf-8-sig or gb18030")
+    add_format_options(predict)
     predict.add_argument("--top_k", type=int, default=3, metavar="K", help="labels listed under top (3)")
     text = "of a model that reads in windows: passages that speak most for the label (0)"
     predict.add_argument("--top_chunks", type=int, default=0, metavar="M", help=text)

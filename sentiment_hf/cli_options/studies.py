@@ -45,7 +45,7 @@ def _add_explain(verbs: argparse._SubParsersAction[Any]) -> None:
     add_model_options(explain, required=False)
     explain.add_argument("text", nargs="?", metavar="TEXT")
     explain.add_argument("--file", metavar="FILE", help="a text file in place of TEXT, for example an article")
-    explain.add_argument("--encoding", default="auto", metavar="NAME", help="auto, utf-8, utf-8-sig or gb18030")
+    explain.add_argument("--encoding", default="auto", metavar="NAME", help="auto, utf-8, gb18030 or big5 for example")
     text = "occlusion (the default) works on every backend, the others on torch; attention is exploratory"
     explain.add_argument("--method", choices=EXPLANATIONS, default="occlusion", help=text)
     explain.add_argument("--label", metavar="LABEL", help="explain this label; default: the one that the model gives")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,23 +17,28 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import MARK_COLUMN, NAMES
 from sentiment_hf.option_values import LABEL_VALUES
 
+logger = logging.getLogger(__name__)
+
+# Usual names, the likeliest first; compared without case, white space, hyphens and underscores.
 TEXT_COLUMNS = (
-    "text",
-    "text_a",
-    "review",
-    "reviewbody",
-    "sentence",
-    "content",
-    "document",
-    "文本",
-    "评论",
-    "内容",
-    "正文",
+    *("text", "text_a", "review", "reviewbody", "review_text", "review_content", "sentence", "sentence1", "content"),
+    *("document", "comment", "comments", "body", "文本", "评论", "评论内容", "评价内容", "评价", "内容", "正文"),
+    *("文本内容", "微博内容", "微博正文", "微博中文内容", "留言", "留言内容", "反馈", "反馈内容", "新闻内容", "句子"),
+    *("query", "title", "标题", "headline", "review_title", "text_b", "sentence2"),
 )
-LABEL_COLUMNS = ("label", "labels", "sentiment", "category", "target", "标签", "类别", "情感")
+RATING_COLUMNS = ("star", "stars", "rating", "score", "评分", "星级", "打分", "star_rating")
+LABEL_COLUMNS = (
+    *("label", "labels", "sentiment", "category", "target", "标签", "类别", "情感", "class", "polarity", "情感倾向"),
+    *("情感极性", "情感标签", "情绪", "分类", "label_name", "label_desc"),
+    *RATING_COLUMNS,
+)
 # What `predict` calls the column of its labels, with a number where the file had one of that name already.
 PREDICTED_COLUMN = re.compile(r"predicted_label(?:_\d+)?")
-RATING_COLUMNS = ("star", "stars", "rating", "score", "评分", "星级")
+# As many usual names as an error lists.
+_NAMED = 8
+_IGNORED = re.compile(r"[\s_\-\ufeff]+")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_SENTENCE = re.compile(r"[，。！？；,!?;]|[\u4e00-\u9fff]{9}")
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,8 @@ class AspectColumns(Columns):
         assert self.task is not None
         wanted = self.task.rating_column
         usual = RATING_COLUMNS if wanted is None else (wanted,)
-        if not self.rating_required and not any(column in frame.columns for column in usual):
+        keys = {column_key(column) for column in frame.columns}
+        if not self.rating_required and not keys & {column_key(column) for column in usual}:
             return [MISSING] * len(frame)
         column = pick_column(frame, wanted, RATING_COLUMNS, "rating", name)
         return _parsed(frame[column], star_value, "1 to 5 stars or an empty cell", column, name)
@@ -165,20 +173,48 @@ def pick_column(
 ) -> str:
     """The column that holds `what` ("text", "label"): the one asked for, else the first with a usual name.
 
+    Names are compared without case, white space, hyphens and underscores; of several candidates, the one that was taken
+    is said.
+
     Raises:
         InputError: there is none; the message names the columns found.
     """
+    option = option or f"{what}_column"
+    alike: dict[str, list[str]] = {}
+    for column in frame.columns:
+        alike.setdefault(column_key(column), []).append(column)
     if wanted is None:
-        wanted = next((column for column in usual if column in frame.columns), None)
-        if wanted is not None:
-            return wanted
+        found = [column for key in dict.fromkeys(map(column_key, usual)) for column in alike.get(key, ())]
+        if len(found) > 1:
+            others = ", ".join(repr(column) for column in found[1:])
+            said = "%s: the %s is read from the column %r and not from %s; --%s names another"
+            logger.warning(said, name, what, found[0], others, option)
+        if found:
+            return found[0]
     elif wanted in frame.columns:
         return wanted
-    expected = f"a {what} column {wanted!r}" if wanted else f"a {what} column ({', '.join(usual)})"
+    elif len(alike.get(column_key(wanted), ())) == 1:
+        return alike[column_key(wanted)][0]
+    expected = (
+        f"a {what} column {wanted!r}"
+        if wanted
+        else f"a {what} column ({', '.join(usual[:_NAMED])}{', …' if len(usual) > _NAMED else ''})"
+    )
     columns = ", ".join(str(column) for column in frame.columns)
-    option = option or f"{what}_column"
     remedy = f"Name it with `{option}:` in the recipe or --{option}."
+    if any(_looks_like_a_cell(column) for column in frame.columns):
+        remedy = "If the first line is a row and no header, name the columns: --column_names text,label, one for each."
     raise InputError(f"{expected} in {name}", f"the columns {columns}", remedy)
+
+
+def column_key(name: Any) -> str:
+    """What names of columns are compared by."""
+    return _IGNORED.sub("", unicodedata.normalize("NFKC", str(name)).casefold())
+
+
+def _looks_like_a_cell(name: Any) -> bool:
+    text = str(name).strip()
+    return _NUMBER.fullmatch(text) is not None or _SENTENCE.search(text) is not None
 
 
 def as_text(value: Any) -> str | None:

@@ -6,7 +6,7 @@ import argparse
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ import pandas as pd
 from sentiment_hf.aspects import MISSING, RAW_VALUES, VALUES, AspectTask
 from sentiment_hf.data.columns import RATING_COLUMNS, AspectColumns, Columns
 from sentiment_hf.data.sources import load_file
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import AUTO, MARK_COLUMN, NAMES, LabelReading
 from sentiment_hf.option_values import parse_labels
@@ -38,14 +39,14 @@ class ReadOptions:
     Attributes:
         text_column: the column with the text; None: the first with a usual name.
         label_column: the column with the label, likewise.
-        encoding: of the file.
+        form: encoding, separator and names of columns of the file.
         labels: raw value -> label name, or None for rows that are left out; None: what the model was saved with.
         label_values: `raw`, `names` or `auto`, see `LabelSpace.read`.
     """
 
     text_column: str | None = None
     label_column: str | None = None
-    encoding: str = "auto"
+    form: TableFormat = field(default_factory=TableFormat)
     labels: Any = None
     label_values: str = AUTO
 
@@ -53,7 +54,7 @@ class ReadOptions:
     def from_args(cls, args: argparse.Namespace) -> Self:
         """Take the options of `add_column_options`."""
         labels = parse_labels(args.labels, (dict,))
-        return cls(args.text_column, args.label_column, args.encoding, labels, args.label_values)
+        return cls(args.text_column, args.label_column, TableFormat.from_args(args), labels, args.label_values)
 
 
 def task_with_rows(task: PredictedTask) -> AnyTask:
@@ -98,7 +99,7 @@ def load_labelled(path: str | Path, task: AnyTask, options: ReadOptions | None =
     """
     options = options or ReadOptions()
     columns = columns_of(task, options.text_column, options.label_column, rating_required=False)
-    frame = load_file(path, columns, options.encoding)
+    frame = load_file(path, columns, options.form)
     return map_labels(frame, task, str(path), options.labels, options.label_values)
 
 

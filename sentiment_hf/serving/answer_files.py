@@ -1,26 +1,35 @@
-"""Rows with their answers as files, written block by block: csv, tsv, jsonl and parquet."""
+"""Rows with their answers as files, written block by block: csv, tsv, jsonl, parquet and xlsx."""
 
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
+import logging
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sentiment_hf.data.arrow_columns import arrow_column
+from sentiment_hf.data.delimited import cell_text
 from sentiment_hf.data.labelled import PredictedTask
-from sentiment_hf.data.spreadsheets import csv_text
+from sentiment_hf.data.row_blocks import RowBlocks
+from sentiment_hf.data.spreadsheets import ENCODING, csv_text
+from sentiment_hf.data.workbooks import WorkbookWriter, check_cell, check_rows
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.serving.answers import Answer, columns_of_answers
+from sentiment_hf.serving.answers import Answer, columns_of_answers, no_answer
 
-ANSWER_KINDS = ("csv", "tsv", "jsonl", "parquet", "csv.gz", "tsv.gz", "jsonl.gz")
+logger = logging.getLogger(__name__)
+
+ANSWER_KINDS = ("csv", "tsv", "jsonl", "parquet", "xlsx", "csv.gz", "tsv.gz", "jsonl.gz")
 # Rows of one group in a parquet file; readers fetch a group at a time, and hardly any pay for many small ones.
 ROWS_PER_GROUP = 8192
 _NUMBERS = {"probability": pa.float64(), "expected_rating": pa.float64(), "predicted_rating": pa.int64()}
@@ -52,38 +61,94 @@ def answer_kind(path: Path) -> str:
     return found
 
 
-def answer_file(path: Path, kind: str, schema: pa.Schema, task: PredictedTask) -> AnswerFile:
+def free_names(names: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
+    """A name for each column of answers that no column of the table has: `probability_2` where there is one.
+
+    >>> free_names(("predicted_label", "reason"), ("text", "reason"))
+    {'predicted_label': 'predicted_label', 'reason': 'reason_2'}
+    """
+    used = set(taken)
+    free: dict[str, str] = {}
+    for name in names:
+        choices = (name if count == 1 else f"{name}_{count}" for count in itertools.count(1))
+        free[name] = next(choice for choice in choices if choice not in used)
+        used.add(free[name])
+    return free
+
+
+def say_renamed(kind: str, columns: Sequence[str], text_column: str, task: PredictedTask) -> None:
+    """Log which parts of answers get other names in a file, as the table has columns of their usual ones.
+
+    Args:
+        kind: of the file, one of `ANSWER_KINDS`.
+        columns: of the table.
+        text_column: of these.
+        task: of the classifier.
+    """
+    usual = columns_of_answers(task)
+    if kind.startswith("jsonl"):
+        usual = tuple(no_answer(task, None, "").to_dict())
+        columns = [name for name in columns if name != text_column]
+    renamed = [f"{name} is written as {free}" for name, free in free_names(usual, columns).items() if name != free]
+    if renamed:
+        logger.warning("the table has columns with the names of answers, which stay: %s", ", ".join(renamed))
+
+
+def check_fits_workbook(source: RowBlocks) -> None:
+    """Raises InputError where a table has more rows, or longer texts, than a sheet holds."""
+    check_rows(source.rows)
+    for block in source.blocks(ROWS_PER_GROUP):
+        for name in block:
+            for cell in block[name].tolist():
+                check_cell(cell_text(cell))
+
+
+def answer_file(
+    path: Path, kind: str, schema: pa.Schema, task: PredictedTask, text_column: str, for_people: bool = False
+) -> AnswerFile:
     """Open a file for answers.
 
     Args:
         path: replaced if it is there.
-        kind: one of `ANSWER_KINDS`. jsonl has a line `Answer.to_dict()` a row; the others have the columns of the input
-            and those of the answers. In csv and tsv a cell that a spreadsheet program would calculate is guarded.
+        kind: one of `ANSWER_KINDS`. All have the columns of the input and those of the answers; jsonl has `text` in
+            place of the text column and what `Answer.to_dict()` says. A column of the input is never overwritten: see
+            `free_names`. In csv and tsv a cell that a spreadsheet program would calculate is guarded.
         schema: of the input.
         task: of the classifier.
+        text_column: of the input.
+        for_people: whether a csv begins with the mark by which spreadsheet programs know UTF-8.
+
+    Raises:
+        MissingExtraError: of xlsx, where the extra `excel` is not installed.
     """
-    columns = columns_of_answers(task)
+    if kind.startswith("jsonl"):
+        return _TextFile(path, _JsonLines(schema.names, text_column), is_zipped=kind.endswith(".gz"))
+    columns = free_names(columns_of_answers(task), schema.names)
     if kind == "parquet":
         return _ParquetFile(path, schema, columns)
-    formatted = {"csv": _delimited(","), "tsv": _delimited("\t"), "jsonl": _json_lines}[kind.removesuffix(".gz")]
-    return _TextFile(path, formatted, columns, is_zipped=kind.endswith(".gz"))
+    if kind == "xlsx":
+        return _WorkbookFile(path, schema, columns)
+    formatted = _delimited("," if kind.startswith("csv") else "\t", columns)
+    return _TextFile(path, formatted, kind.endswith(".gz"), ENCODING if kind == "csv" and for_people else "utf-8")
 
 
 class _TextFile:
     def __init__(
         self,
         path: Path,
-        formatted: Callable[[pd.DataFrame, list[Answer], tuple[str, ...], bool], str],
-        columns: tuple[str, ...],
+        formatted: Callable[[pd.DataFrame, list[Answer], bool], str],
         is_zipped: bool,
+        encoding: str = "utf-8",
     ) -> None:
-        self._formatted, self._columns, self._is_zipped = formatted, columns, is_zipped
+        self._formatted, self._is_zipped, self._encoding = formatted, is_zipped, encoding
         self._file = path.open("wb", buffering=0)
         self._whole = 0
         self._is_first = True
 
     def write(self, block: pd.DataFrame, answers: list[Answer]) -> None:
-        text = self._formatted(block, answers, self._columns, self._is_first).encode("utf-8", "replace")
+        # A byte order mark stands at the beginning of the file alone.
+        encoding = self._encoding if self._is_first else "utf-8"
+        text = self._formatted(block, answers, self._is_first).encode(encoding, "replace")
         # A gzip file may consist of several; each block is one, so that the file can end after any.
         rest = memoryview(gzip.compress(text, mtime=0) if self._is_zipped else text)
         while rest:
@@ -105,19 +170,17 @@ class _TextFile:
 
 
 class _ParquetFile:
-    def __init__(self, path: Path, schema: pa.Schema, columns: tuple[str, ...]) -> None:
-        for name in columns:
+    def __init__(self, path: Path, schema: pa.Schema, columns: Mapping[str, str]) -> None:
+        for name, free in columns.items():
             is_score = name.startswith(("probability_", "score"))
-            field = pa.field(name, _NUMBERS.get(name, pa.float64() if is_score else pa.string()))
-            place = schema.get_field_index(name)
-            schema = schema.append(field) if place < 0 else schema.set(place, field)
+            schema = schema.append(pa.field(free, _NUMBERS.get(name, pa.float64() if is_score else pa.string())))
         self._schema, self._columns = schema, columns
         self._file = path.open("wb")
         self._writer = pq.ParquetWriter(self._file, schema)
         self._waiting: list[pa.Table] = []
 
     def write(self, block: pd.DataFrame, answers: list[Answer]) -> None:
-        rows = _with_answers(block, answers, self._columns)
+        rows = with_answers(block, answers, self._columns)
         arrays = [arrow_column(rows[field.name], field.type) for field in self._schema]
         self._waiting.append(pa.Table.from_arrays(arrays, schema=self._schema))
         if sum(len(table) for table in self._waiting) >= ROWS_PER_GROUP:
@@ -143,22 +206,70 @@ class _ParquetFile:
             os.fsync(self._file.fileno())
 
 
-def _with_answers(block: pd.DataFrame, answers: list[Answer], columns: tuple[str, ...]) -> pd.DataFrame:
+class _WorkbookFile:
+    """Becomes a file at its end alone: a workbook cannot end after any row."""
+
+    def __init__(self, path: Path, schema: pa.Schema, columns: Mapping[str, str]) -> None:
+        self._columns = columns
+        self._writer = WorkbookWriter(path, [*schema.names, *columns.values()])
+
+    def write(self, block: pd.DataFrame, answers: list[Answer]) -> None:
+        self._writer.write(with_answers(block, answers, self._columns))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What was answered so far can be opened.
+        self._writer.close()
+
+
+def with_answers(block: pd.DataFrame, answers: list[Answer], columns: Mapping[str, str]) -> pd.DataFrame:
+    """Rows with what was answered, in columns under the names of `free_names`."""
     rows = [answer.row() for answer in answers]
     # As objects: a column of ratings keeps its whole numbers where one is missing.
-    values = {name: pd.Series([row.get(name) for row in rows], index=block.index, dtype=object) for name in columns}
+    values = {
+        free: pd.Series([row.get(name) for row in rows], index=block.index, dtype=object)
+        for name, free in columns.items()
+    }
     return block.assign(**values)
 
 
-def _delimited(separator: str) -> Callable[[pd.DataFrame, list[Answer], tuple[str, ...], bool], str]:
-    def formatted(block: pd.DataFrame, answers: list[Answer], columns: tuple[str, ...], header: bool) -> str:
-        return csv_text(_with_answers(block, answers, columns), sep=separator, header=header)
+def _delimited(separator: str, columns: Mapping[str, str]) -> Callable[[pd.DataFrame, list[Answer], bool], str]:
+    def formatted(block: pd.DataFrame, answers: list[Answer], header: bool) -> str:
+        return csv_text(with_answers(block, answers, columns), separator, header)
 
     return formatted
 
 
-def _json_lines(block: pd.DataFrame, answers: list[Answer], columns: tuple[str, ...], header: bool) -> str:
-    return "".join(json.dumps(answer.to_dict(), ensure_ascii=False) + "\n" for answer in answers)
+class _JsonLines:
+    """A row as a line of JSON: the text, the other columns of the input, and the rest of the answer."""
+
+    def __init__(self, columns: Sequence[str], text_column: str) -> None:
+        self._kept = [name for name in columns if name != text_column]
+
+    def __call__(self, block: pd.DataFrame, answers: list[Answer], header: bool) -> str:
+        cells = [block[name].tolist() for name in self._kept]
+        lines = []
+        for place, answer in enumerate(answers):
+            said = answer.to_dict()
+            names = free_names(said, self._kept)
+            row = {names["text"]: said.pop("text")}
+            row |= {name: _json_cell(column[place]) for name, column in zip(self._kept, cells, strict=True)}
+            row |= {names[name]: value for name, value in said.items()}
+            lines.append(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+        return "".join(lines)
+
+
+def _json_cell(value: Any) -> Any:
+    """A cell as JSON has it: no number and nothing missing but null."""
+    if value is pd.NA or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return value
 
 
 def texts_of(column: pd.Series) -> list[Any]:

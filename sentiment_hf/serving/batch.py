@@ -97,7 +97,7 @@ def predict_file(
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(output.name + ".partial")
-    with answer_file(partial, kind, source.schema, classifier.task) as file:
+    with answer_file(partial, kind, source.schema, classifier.task, settings.text_column, for_people=True) as file:
         rows = write_answers(classifier, source.blocks(ROWS_PER_BLOCK), settings, file, progress)
     os.replace(partial, output)
     return rows

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from sentiment_hf.data.row_blocks import open_blocks
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.serving.batch import BatchSettings
 from sentiment_hf.serving.predictor import SentimentClassifier
@@ -36,10 +37,10 @@ class _Worker:
     """Lives in a process of Ray's with a classifier of its own, and writes the parts that it is handed."""
 
     def __init__(
-        self, options: ClassifierOptions, file: Path, encoding: str, settings: BatchSettings, shards: Shards
+        self, options: ClassifierOptions, file: Path, form: TableFormat, settings: BatchSettings, shards: Shards
     ) -> None:
         classifier = SentimentClassifier.from_pretrained(options.model, options.backend, options.provider)
-        self._writer = ShardWriter(classifier, open_blocks(file, encoding), settings, shards)
+        self._writer = ShardWriter(classifier, open_blocks(file, form), settings, shards)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         return {"rows": np.array([self._write(int(index)) for index in batch["id"]])}
@@ -64,7 +65,7 @@ def require_ray() -> None:
 def write_with_ray(
     options: ClassifierOptions,
     file: Path,
-    encoding: str,
+    form: TableFormat,
     settings: BatchSettings,
     shards: Shards,
     missing: list[int],
@@ -76,7 +77,7 @@ def write_with_ray(
     Args:
         options: for each worker's classifier.
         file: the table, under this path on every machine of the cluster.
-        encoding: of the table.
+        form: how the table is read.
         settings: what is asked of each text.
         shards: where the parts go, likewise.
         missing: numbers of the parts to write.
@@ -112,7 +113,7 @@ def write_with_ray(
         numbers = ray.data.from_items([{"id": index} for index in missing], override_num_blocks=len(missing))
         done = numbers.map_batches(
             _Worker,
-            fn_constructor_args=(options, file, encoding, settings, shards),
+            fn_constructor_args=(options, file, form, settings, shards),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=None if on_gpu else 1,

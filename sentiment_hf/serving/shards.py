@@ -162,7 +162,8 @@ class ShardWriter:
         partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
         blocks = self._cursor.rows(*self.shards.span(index))
         try:
-            with answer_file(partial, self.shards.kind, self.source.schema, self.classifier.task) as file:
+            schema, text_column = self.source.schema, self.settings.text_column
+            with answer_file(partial, self.shards.kind, schema, self.classifier.task, text_column) as file:
                 rows = write_answers(self.classifier, blocks, self.settings, file, self.progress)
             os.replace(partial, path)
         except FileNotFoundError:

@@ -21,6 +21,7 @@ from sentiment_hf.data.labelled import AnyTask, columns_of
 from sentiment_hf.data.preparation import PreparedData, prepare_splits
 from sentiment_hf.data.sources import load_splits
 from sentiment_hf.data.supplement import add_supplement, check_supplement
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.data.windows import window_bounds
 from sentiment_hf.exceptions import InputError
@@ -76,7 +77,7 @@ def read_splits(args: RunArguments) -> tuple[dict[str, pd.DataFrame], AnyTask]:
         data.validation_file,
         data.test_file,
         columns_of(aspects, data.text_column, data.label_column),
-        data.encoding,
+        TableFormat.from_args(data),
         data.data_dir,
         # Numbers that a recipe maps itself are not turned into the dataset's names first.
         class_names=not (isinstance(task.labels, dict) and all(label.isdigit() for label in task.labels)),

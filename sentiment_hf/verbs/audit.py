@@ -11,12 +11,15 @@ from typing import Any
 
 import pandas as pd
 from rich.table import Table
+from rich.text import Text
 
 from sentiment_hf.aspects import ASPECTS_TASK, AspectTask, aspect_columns
 from sentiment_hf.console import show
 from sentiment_hf.data.audit import audit_splits, clean_training_rows
 from sentiment_hf.data.labelled import columns_of, count_cells, map_labels, name_labels, named_labels
+from sentiment_hf.data.shortcuts import find_shortcuts
 from sentiment_hf.data.sources import load_splits
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import write_text
 from sentiment_hf.labels import AUTO, MARK_COLUMN, NAMES
@@ -41,12 +44,14 @@ def run(args: argparse.Namespace) -> int:
         args.validation_file,
         args.test_file,
         columns_of(task, args.text_column, args.label_column, rating_required=False),
-        args.encoding,
+        TableFormat.from_args(args),
     )
     mapped = _mapped(splits, args)
     counter = _token_counter(args.model) if args.model else None
     count_labels = partial(count_cells, task=task) if task else None
     report = audit_splits(mapped or splits, counter, args.max_length, count_labels)
+    if task is None:
+        report["shortcuts"] = find_shortcuts((mapped or splits)["train"])
     if args.write_clean:
         mask, _ = clean_training_rows(mapped or splits)
         for split, frame in (mapped or splits).items():
@@ -61,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     clean = report["clean"]
     left_out = ", ".join(f"{reason} {count:,}" for reason, count in clean["left_out"].items())
     show(f"clean protocol: {clean['train_rows']:,} training rows; left out: {left_out}")
+    if report.get("shortcuts", {}).get("tokens"):
+        show(_shortcuts_table(report["shortcuts"]))
     return 0
 
 
@@ -86,6 +93,21 @@ def _token_counter(model: str) -> Callable[[list[str]], list[int]]:
 
     tokenizer = load_tokenizer(model)
     return lambda texts: [len(ids) for ids in tokenizer(texts, verbose=False)["input_ids"]]
+
+
+def _shortcuts_table(shortcuts: dict[str, Any]) -> Table:
+    share, precision = f"{shortcuts['share']:.1%}", f"{shortcuts['precision']:.1%}"
+    table = Table(
+        title=f"Shortcuts: {share} of the training rows have one, which tells the label of {precision} of them"
+    )
+    for name in ("token", "kind", "label"):
+        table.add_column(name)
+    for name in ("share of rows", "share of the label's", "precision"):
+        table.add_column(name, justify="right")
+    for token in shortcuts["tokens"]:
+        shares = [f"{token[name]:.1%}" for name in ("share", "recall", "precision")]
+        table.add_row(Text(token["token"]), token["kind"], Text(token["label"]), *shares)
+    return table
 
 
 def _table(report: dict[str, Any]) -> Table:

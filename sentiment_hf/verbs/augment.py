@@ -22,6 +22,7 @@ from sentiment_hf.data.held_out import HeldOutTexts
 from sentiment_hf.data.labelled import ReadOptions, map_labels, task_of_one_label
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_file, load_texts
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.enrich.filters import TextFilter
 from sentiment_hf.enrich.generation import BUILT_IN, FOR_ANY_TASK, Written, load_recast, write_texts
 from sentiment_hf.enrich.judge import TEMPLATE, Judge, label_words
@@ -97,13 +98,13 @@ def check_options(args: argparse.Namespace) -> None:
 def evaluation_texts(args: argparse.Namespace) -> Iterator[Any]:
     """The texts that are measured on, in the column that was named, or a usual one where a file does not have it."""
     for file in args.evaluation:
-        named = {"splits": ("dev", "test"), "encoding": args.encoding}
+        splits, form = ("dev", "test"), TableFormat.from_args(args)
         try:
-            yield from load_texts(file, text_column=args.text_column, **named)
+            yield from load_texts(file, None, splits, args.text_column, form)
         except InputError:
             if args.text_column is None:
                 raise
-            yield from load_texts(file, **named)
+            yield from load_texts(file, None, splits, None, form)
 
 
 def templates_asked(args: argparse.Namespace, task: Task) -> Sequence[str]:
@@ -116,7 +117,7 @@ def templates_asked(args: argparse.Namespace, task: Task) -> Sequence[str]:
 
 def source_rows(args: argparse.Namespace) -> tuple[pd.DataFrame, Task, dict[str, str]]:
     """Training rows: `row`, `text`, `label` and `classifier` (names), `ambiguous`; the task, and its labels' words."""
-    raw = load_file(args.data, Columns(args.text_column, args.label_column), args.encoding)
+    raw = load_file(args.data, Columns(args.text_column, args.label_column), TableFormat.from_args(args))
     classifier = SentimentClassifier.from_pretrained(args.model) if args.model else None
     options = ReadOptions.from_args(args)
     # Without a model `labels` say what the task is; a model's own labels are what they have to lead to.

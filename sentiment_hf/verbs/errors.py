@@ -14,6 +14,7 @@ from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.columns import as_text, pick_column
 from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_of_one_label
 from sentiment_hf.data.spreadsheets import write_csv
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.evaluation.errors import (
     MIN_SLICE_ROWS,
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     task = task_of_one_label(classifier.task, "`evaluate` has the scores of each aspect.")
     rows = load_labelled(args.data, task, ReadOptions.from_args(args))
     if args.category is not None:
-        table = read_table(args.data, args.encoding)
+        table = read_table(args.data, TableFormat.from_args(args))
         column = pick_column(table, args.category, (), "category", args.data, option="category")
         # Under a name that no column of the report has.
         rows[category_name(args.category)] = [as_text(value) or "–" for value in table[column].iloc[rows["doc_id"]]]

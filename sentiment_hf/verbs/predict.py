@@ -12,11 +12,13 @@ from tqdm import tqdm
 
 from sentiment_hf.console import show
 from sentiment_hf.data.columns import TEXT_COLUMNS, pick_column
+from sentiment_hf.data.file_kinds import is_document
 from sentiment_hf.data.row_blocks import RowBlocks, open_blocks
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tables import read_document
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.names import STARTER_REVIEWS
-from sentiment_hf.serving.answer_files import answer_kind
+from sentiment_hf.serving.answer_files import answer_kind, check_fits_workbook, say_renamed
 from sentiment_hf.serving.answers import Answer
 from sentiment_hf.serving.batch import ROWS_PER_BLOCK, BatchSettings, answered, predict_file
 from sentiment_hf.serving.predictor import SentimentClassifier
@@ -33,10 +35,13 @@ BAR_FROM_BATCHES = 50
 def run(args: argparse.Namespace) -> int:
     _check(args)
     # The input is read before the model is loaded, which takes longer.
-    is_document = bool(args.file) and Path(args.file).suffix == ".txt"
-    document = read_document(args.file, args.encoding) if is_document else None
-    source = open_blocks(args.file, args.encoding) if args.file and not is_document else None
+    form = TableFormat.from_args(args)
+    is_whole = bool(args.file) and is_document(Path(args.file), form)
+    document = read_document(args.file, args.encoding) if is_whole else None
+    source = open_blocks(args.file, form) if args.file and not is_whole else None
     column = pick_column(source.head, args.text_column, TEXT_COLUMNS, "text", args.file) if source is not None else ""
+    if source is not None and args.output and args.num_shards is None and answer_kind(Path(args.output)) == "xlsx":
+        check_fits_workbook(source)
     if args.model is None:
         # The command has its first answer without a model of one's own; which one answers is said.
         logger.warning("no --model: %s, the classifier of reviews that comes with the package", STARTER_REVIEWS)
@@ -46,6 +51,9 @@ def run(args: argparse.Namespace) -> int:
     classifier = SentimentClassifier.from_pretrained(args.model, args.backend, args.provider)
     classifier.scorer.bar_from_batches = BAR_FROM_BATCHES
     if source is not None:
+        if args.output:
+            kind = args.part_kind if args.num_shards is not None else answer_kind(Path(args.output))
+            say_renamed(kind, source.schema.names, column, classifier.task)
         _predict_table(classifier, source, BatchSettings(column, args.top_k, args.top_chunks), args)
     elif document is not None or args.texts:
         for answer in classifier(args.texts or [document], args.top_k, args.top_chunks):
@@ -60,11 +68,24 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("texts or --file", "both", "Give one of them.")
     if args.output and not args.file:
         raise InputError("--file with --output", "--output alone", "Texts given as words are answered on the screen.")
-    if args.output and Path(args.file).suffix == ".txt":
-        raise InputError("a table with --output", "a text file, which is one document", "Leave --output out.")
+    # A word that names a file is hardly a text.
+    named = next((text for text in args.texts if _is_file(text)), None)
+    if named is not None:
+        raise InputError("a text", f"the name of a file, {named}", f"Was --file {named} meant?")
+    if args.output and is_document(Path(args.file), TableFormat.from_args(args)):
+        remedy = "Leave --output out; --column_names text reads a text from each line."
+        raise InputError("a table with --output", "a text file, which is one document", remedy)
     check_parts(args)
     if args.output and args.num_shards is None:
         answer_kind(Path(args.output))
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        # Longer than a name may be, or with characters that no name has.
+        return False
 
 
 def _show(answer: Answer, as_json: bool) -> None:

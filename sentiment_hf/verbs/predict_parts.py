@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from tqdm import tqdm
 
 from sentiment_hf.console import show
 from sentiment_hf.data.row_blocks import RowBlocks
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.answer_files import ANSWER_KINDS
 from sentiment_hf.serving.batch import BatchSettings
@@ -62,7 +64,8 @@ def predict_parts(
     process, processes = place_among_processes()
     shards = Shards(Path(args.output), args.part_kind, args.num_shards, source.rows)
     asked = {"text_column": settings.text_column, "top_k": settings.top_k, "top_chunks": settings.top_chunks}
-    job = {"input": source.sha256(), "encoding": args.encoding} | asked | fingerprint_of(classifier, args.model)
+    form = TableFormat.from_args(args)
+    job = {"input": source.sha256(), **asdict(form)} | asked | fingerprint_of(classifier, args.model)
     check_manifest(shards, job)
     own = args.shard_index or shards.own(process, processes)
     missing = shards.missing(own)
@@ -75,7 +78,7 @@ def predict_parts(
             options = ClassifierOptions(args.model, args.backend, args.provider)
             file = Path(args.file).resolve()
             there = Shards(shards.folder.resolve(), shards.kind, shards.count, shards.rows)
-            write_with_ray(options, file, args.encoding, settings, there, missing, args.num_actors, progress.update)
+            write_with_ray(options, file, form, settings, there, missing, args.num_actors, progress.update)
         else:
             writer = ShardWriter(classifier, source, settings, shards, progress.update)
             for index in missing:

@@ -9,11 +9,17 @@ from typing import Any
 import pandas as pd
 
 from sentiment_hf.data.columns import TEXT_COLUMNS, pick_column
+from sentiment_hf.data.spreadsheets import write_csv
 from sentiment_hf.data.tables import read_table
+from sentiment_hf.data.workbooks import write_workbook
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.serving.answer_files import free_names
 from sentiment_hf.serving.answers import columns_of_answers
 from sentiment_hf.serving.page.models import PageModel
 
+# Endings of files that the page takes.
+WORKBOOKS = (".xlsx", ".xls")
+ENDINGS = (".csv", ".tsv", ".jsonl", ".json", ".parquet", *WORKBOOKS)
 MAX_ROWS = 20_000
 ROWS_PER_BLOCK = 64
 
@@ -54,5 +60,13 @@ def with_answers(
         block = texts[start : start + ROWS_PER_BLOCK]
         answers = model.aspects(block) if model.has_aspects else model.labels(block, top_k=1)
         rows += [answer.row() for answer in answers]
-    names = columns_of_answers(model.classifier.task)
-    return table.assign(**{name: [row.get(name) for row in rows] for name in names})
+    names = free_names(columns_of_answers(model.classifier.task), table.columns)
+    return table.assign(**{free: [row.get(name) for row in rows] for name, free in names.items()})
+
+
+def write_table(table: pd.DataFrame, path: Path, folder: Path) -> Path:
+    """Write answers as the kind of file that was uploaded: a workbook for a workbook, else csv."""
+    name = f"{path.stem}-answers"
+    if path.suffix.lower() in WORKBOOKS:
+        return write_workbook(table, folder / f"{name}.xlsx")
+    return write_csv(table, folder / f"{name}.csv")

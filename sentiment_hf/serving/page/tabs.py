@@ -11,11 +11,11 @@ from typing import Any
 import gradio as gr
 
 from sentiment_hf.aspects import AspectTask
-from sentiment_hf.data.spreadsheets import guarded, write_csv
+from sentiment_hf.data.spreadsheets import guarded
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.page.drawing import aspect_answer, coloured_words, label_answer, notice, passages
 from sentiment_hf.serving.page.models import PageModel
-from sentiment_hf.serving.page.tables import MAX_ROWS, read_texts, with_answers
+from sentiment_hf.serving.page.tables import ENDINGS, MAX_ROWS, read_texts, with_answers, write_table
 from sentiment_hf.serving.page.wording import ANY_SENTENCES, ARTICLES, LONG_TEXTS, REVIEWS, SENTENCES, Wording
 
 logger = logging.getLogger(__name__)
@@ -160,7 +160,7 @@ def file_tab(models: list[PageModel], wording: Wording) -> None:
                 model = models[place]
                 table, column = read_texts(Path(path), text_column)
                 answered = with_answers(model, table, column, lambda *done: progress(done, desc=wording.reading))
-                written = write_csv(answered, Path(folder) / f"{Path(path).stem}-answers.csv")
+                written = write_table(answered, Path(path), Path(folder))
             except InputError as error:
                 yield notice(wording.file_fails + str(error)), hidden, hidden
                 return
@@ -177,7 +177,7 @@ def file_tab(models: list[PageModel], wording: Wording) -> None:
             with gr.Column(min_width=320):
                 label = wording.upload.format(size=MAX_FILE_MB, rows=MAX_ROWS)
                 upload = gr.File(
-                    label=label, file_types=[".csv", ".tsv"], height=160, elem_id=f"upload-{wording.language}"
+                    label=label, file_types=list(ENDINGS), height=160, elem_id=f"upload-{wording.language}"
                 )
             with gr.Column(min_width=320):
                 choices = [(model.name, place) for place, model in enumerate(models)]

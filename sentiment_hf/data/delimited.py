@@ -1,0 +1,252 @@
+r"""The one dialect of csv, tsv and txt tables, for reading and for writing.
+
+A cell in quotation marks may hold the separator, line ends and doubled quotation marks (RFC 4180). Published Chinese
+sets are often written without quoting and hold stray quotation marks, so a whole file is read one way, which
+`sentiment_hf.data.quoting` chooses: quoted, or literally, a line a row and every quotation mark a character of its
+text. Lines end at \n (or \r\n); a lone \r within a line is a character of its cell. A file without \n has lines that
+end at \r.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+
+QUOTE = '"'
+BYTE_ORDER_MARK = "\ufeff"
+# A quoted cell beyond it was never closed; a whole file would be held in memory to find out.
+_LONGEST_CELL = 20_000_000
+# A header cell with one of them is quoted, so that no reader takes it for the separator.
+_USUAL_SEPARATORS = (",", "\t", ";", "|")
+
+OpenBytes = Callable[[], BinaryIO]
+
+
+class MalformedRecord(ValueError):
+    """A row that quoted reading cannot take.
+
+    Attributes:
+        line: its number.
+        problem: what is wrong there.
+    """
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(f"line {line}: {problem}")
+        self.line, self.problem = line, problem
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a file: its number (from 1), what is in it, and the characters that end it."""
+
+    number: int
+    body: str
+    end: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """A row.
+
+    Attributes:
+        line: number of its first line.
+        cells: its cells.
+        quoted: which of them stand in quotation marks; empty where none does.
+        bodies: the lines that it takes, where there are quotation marks in them.
+    """
+
+    line: int
+    cells: list[str]
+    quoted: tuple[bool, ...] = ()
+    bodies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Layout:
+    r"""How a file is divided into rows and cells.
+
+    Attributes:
+        codec: decodes it.
+        line_end: \n or \r.
+        separator: stands between cells.
+        is_quoted: whether quotation marks enclose cells, or are characters of the text.
+        names: of the columns.
+        has_header: whether the first row holds them.
+        rows: in the file.
+    """
+
+    codec: str
+    line_end: str
+    separator: str
+    is_quoted: bool
+    names: tuple[str, ...]
+    has_header: bool
+    rows: int
+
+
+def file_lines(open_bytes: OpenBytes, codec: str, line_end: str) -> Iterator[Line]:
+    """The lines of a file, in constant memory."""
+    with io.TextIOWrapper(open_bytes(), encoding=codec, newline=line_end) as text:
+        for number, line in enumerate(text, start=1):
+            marked = BYTE_ORDER_MARK if number == 1 and line.startswith(BYTE_ORDER_MARK) else ""
+            body = line[len(marked) :].removesuffix("\n").removesuffix("\r")
+            yield Line(number, body, line[len(marked) + len(body) :])
+
+
+def literal_records(lines: Iterable[Line], separator: str) -> Iterator[Record]:
+    """A row a line; lines without a character are passed over."""
+    return (Record(line.number, line.body.split(separator)) for line in lines if line.body)
+
+
+def quoted_records(lines: Iterable[Line], separator: str) -> Iterator[Record]:
+    """Rows whose cells may stand in quotation marks; lines without a character between rows are passed over.
+
+    Raises:
+        MalformedRecord: a quotation mark that is never closed, or something between the one that closes a cell and the
+            separator.
+    """
+    record: _QuotedRecord | None = None
+    for line in lines:
+        if record is None and QUOTE not in line.body:
+            if line.body:
+                yield Record(line.number, line.body.split(separator))
+            continue
+        record = record or _QuotedRecord(line.number, separator)
+        if record.add(line):
+            yield Record(record.line, record.cells, tuple(record.quoted), tuple(record.bodies))
+            record = None
+    if record is not None:
+        raise MalformedRecord(record.opened, "a quotation mark that is not closed")
+
+
+class _QuotedRecord:
+    """A row with quotation marks, which takes lines until it is whole."""
+
+    def __init__(self, line: int, separator: str) -> None:
+        self.line, self._separator = line, separator
+        self.cells: list[str] = []
+        self.quoted: list[bool] = []
+        self.bodies: list[str] = []
+        # Of the quoted cell that is open: its pieces and their characters, and the line that it began in.
+        self._pieces: list[str] | None = None
+        self._held = self.opened = 0
+
+    def add(self, line: Line) -> bool:
+        """Take a line; whether the row ends with it."""
+        self.bodies.append(line.body)
+        place = 0 if self._pieces is None else self._enclosed(line, 0)
+        while place >= 0:
+            if line.body.startswith(QUOTE, place):
+                self._pieces, self._held, self.opened = [], 0, line.number
+                place = self._enclosed(line, place + 1)
+            else:
+                place = self._plain(line.body, place)
+        return self._pieces is None
+
+    def _plain(self, body: str, place: int) -> int:
+        """Take a cell without quotation marks around it; the place of the next one, or -1 at the end of the line."""
+        stop = body.find(self._separator, place)
+        self.cells.append(body[place:] if stop < 0 else body[place:stop])
+        self.quoted.append(False)
+        return stop + len(self._separator) if stop >= 0 else -1
+
+    def _enclosed(self, line: Line, place: int) -> int:
+        """Take what the line has of the open cell; likewise."""
+        assert self._pieces is not None
+        body = line.body
+        while True:
+            stop = body.find(QUOTE, place)
+            if stop < 0:
+                self._pieces.append(body[place:] + line.end)
+                self._held += len(body) + 1
+                if self._held > _LONGEST_CELL:
+                    raise MalformedRecord(self.opened, "a quotation mark that is not closed")
+                return -1
+            self._pieces.append(body[place:stop])
+            place = stop + 1
+            if not body.startswith(QUOTE, place):
+                break
+            self._pieces.append(QUOTE)
+            place += 1
+        self.cells.append("".join(self._pieces))
+        self.quoted.append(True)
+        self._pieces = None
+        if place == len(body):
+            return -1
+        if not body.startswith(self._separator, place):
+            raise MalformedRecord(line.number, "a quotation mark closes a cell that goes on after it")
+        return place + len(self._separator)
+
+
+def is_blank_row(record: Record, width: int) -> bool:
+    """White space alone in a table of several columns, as spreadsheets and editors leave it at the end."""
+    return width > 1 and len(record.cells) == 1 and not any(record.quoted) and not record.cells[0].strip()
+
+
+def rows_of(open_bytes: OpenBytes, layout: Layout) -> Iterator[list[str | None]]:
+    """The rows below the header, as long as it; cells that a row lacks at its end are None."""
+    lines = file_lines(open_bytes, layout.codec, layout.line_end)
+    parse = quoted_records if layout.is_quoted else literal_records
+    width, is_header = len(layout.names), layout.has_header
+    for record in parse(lines, layout.separator):
+        if is_blank_row(record, width):
+            continue
+        if is_header:
+            is_header = False
+            continue
+        cells: list[str | None] = [*record.cells[:width]]
+        yield cells + [None] * (width - len(cells))
+
+
+def delimited_text(table: pd.DataFrame, separator: str = ",", header: bool = True) -> str:
+    """A table as text of this dialect; `read_table` gives back the same cells, missing ones as empty text.
+
+    A row with a line end in it has all cells quoted, so that none of its lines looks like a row of its own.
+
+    Args:
+        table: of any cells; the index is not written. Lone surrogates, which no file can hold, become question marks.
+        separator: between cells.
+        header: whether the names of the columns come first.
+    """
+    lines = []
+    if header:
+        lines.append(_written([str(name) for name in table.columns], separator, _USUAL_SEPARATORS))
+    for row in zip(*(table.iloc[:, place].tolist() for place in range(table.shape[1])), strict=True):
+        lines.append(_written([cell_text(value) for value in row], separator))
+    return "".join(lines).encode("utf-8", "replace").decode("utf-8")
+
+
+def cell_text(value: Any) -> str:
+    """A cell as text: missing values are empty, lists and mappings JSON."""
+    if isinstance(value, str):
+        return value
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float):
+        return repr(float(value))
+    if isinstance(value, dict | list | np.ndarray):
+        value = value.tolist() if isinstance(value, np.ndarray) else value
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
+
+
+def _written(cells: list[str], separator: str, special: tuple[str, ...] = ()) -> str:
+    special = (separator, QUOTE, "\n", "\r", *special)
+    needs = [any(mark in cell for mark in special) or cell.startswith(BYTE_ORDER_MARK) for cell in cells]
+    if len(cells) == 1:
+        # Readers pass over a line without anything in it.
+        needs = [needs[0] or not cells[0].strip()]
+    if any("\n" in cell or "\r" in cell for cell in cells):
+        needs = [True] * len(cells)
+    return separator.join(_quoted(cell) if need else cell for cell, need in zip(cells, needs, strict=True)) + "\n"
+
+
+def _quoted(cell: str) -> str:
+    return QUOTE + cell.replace(QUOTE, QUOTE * 2) + QUOTE
