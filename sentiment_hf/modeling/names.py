@@ -68,7 +68,7 @@ def check_there(model: str, revision: str | None = None) -> None:
             Hub is out of reach; the nearest model folder is named.
     """
     path = Path(model)
-    if path.is_dir():
+    if path.is_dir() and model.strip():
         return
     if path.is_file():
         raise InputError(f"a model's folder at {model}", "a file", "Give the folder that the file lies in.")
