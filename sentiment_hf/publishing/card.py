@@ -103,6 +103,12 @@ class ModelCard:
         return model_type.removeprefix(OWN_TYPE) if model_type.startswith(OWN_TYPE) else "stock"
 
     @property
+    def is_folded(self) -> bool:
+        """Whether the weights hold the temperature of the calibration."""
+        # Records of before temperatures went into the weights have no such field.
+        return (self.run.calibration or {}).get("not_folded", "older") is None
+
+    @property
     def source(self) -> str:
         """Where the rows came from, in the recipe's words."""
         recipe = without_texts_and_paths(self.run.recipe)
