@@ -22,7 +22,6 @@ from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.folder import save_model
 
-
 # Entities of HTML but for the common ones are what no normalizer does; what no file can hold does not get that far.
 ENTITIES = [piece for piece in PIECES if "&#" in piece]
 POSTS = [
