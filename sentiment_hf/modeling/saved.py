@@ -29,6 +29,8 @@ from sentiment_hf.tasks import Task
 logger = logging.getLogger(__name__)
 
 CONFIG_KEY = "sentiment_hf"
+# Under it: what of the cleaning the saved tokenizer does not do by itself; missing where it does not clean at all.
+NOT_IN_TOKENIZER = "not_in_tokenizer"
 # Tokenizers without a limit report one of about 10**30.
 _NO_LIMIT = 1_000_000
 

@@ -116,6 +116,11 @@ class ModelCard:
         scored = splits[self.run.metrics["split"]]
         return dict(splits["train"] if scored["kind"] == MADE else scored)
 
+    def is_folded(self) -> bool:
+        """Whether the weights hold the temperature of the calibration."""
+        # Records of before temperatures went into the weights have no such field.
+        return (self.run.calibration or {}).get("not_folded", "older") is None
+
     @property
     def hardware(self) -> str:
         """What the times were taken on."""

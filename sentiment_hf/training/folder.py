@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from sentiment_hf.data.normalization import left_out
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import contents, move_files, staging_folder, write_text
-from sentiment_hf.modeling.saved import recorded_cleaning
+from sentiment_hf.modeling.saved import CONFIG_KEY, NOT_IN_TOKENIZER, recorded_cleaning
 from sentiment_hf.modeling.tokenizer_files import save_tokenizer
 from sentiment_hf.modeling.version import record_version
 from sentiment_hf.recipe import read_recipe
@@ -124,10 +125,13 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
     The saved tokenizer cleans as the config says, as far as a normalizer can.
     """
     record_version(model.config)
+    cleaning = recorded_cleaning(model.config)
+    if cleaning is not None:
+        getattr(model.config, CONFIG_KEY)[NOT_IN_TOKENIZER] = left_out(cleaning)
     with staging_folder(folder) as staging:
         model.save_pretrained(staging)
         # safetensors writes weights that their owner alone can read; a server may be somebody else.
         for weights in staging.glob("*.safetensors"):
             shutil.copymode(staging / "config.json", weights)
-        save_tokenizer(staging, tokenizer, recorded_cleaning(model.config))
+        save_tokenizer(staging, tokenizer, cleaning)
         move_files(staging, folder, last="config.json")

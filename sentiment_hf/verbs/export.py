@@ -11,6 +11,7 @@ from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_with_rows
 from sentiment_hf.data.sources import load_file
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.evaluation.report import metrics_table
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.job import export_run, saved_split
@@ -38,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if args.calibration_file:
         # What they are labelled as does not matter.
         columns = Columns(args.text_column, labelled=False)
-        rows = load_file(args.calibration_file, columns, args.encoding)
+        rows = load_file(args.calibration_file, columns, TableFormat.from_args(args))
     elif not isinstance(task, ScoreTask):
         rows = saved_split(Path(args.model), "train", task)
     if rows is not None:
