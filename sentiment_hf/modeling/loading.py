@@ -177,7 +177,10 @@ def fit_padding(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, mo
 def max_positions(config: PretrainedConfig) -> int | None:
     """The longest input in tokens that the model has positions for; None where it has no table of positions."""
     table: int | None = config.to_dict().get("max_position_embeddings")
-    if table is None or config.model_type not in _OFFSET_POSITIONS:
+    if not isinstance(table, int):
+        # Nonsense in `config_overrides` is refused by `check_sizes`.
+        return None
+    if config.model_type not in _OFFSET_POSITIONS:
         return table
     return table - (config.pad_token_id or 0) - 1
 

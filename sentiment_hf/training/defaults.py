@@ -80,24 +80,22 @@ class Facts:
     positions: int | None = None
     adapters: bool = False
 
-    @property
-    def encoder_millions(self) -> float:
-        """Millions of weights in the layers of a BERT of this shape, without embeddings."""
-        return 12 * self.layers * self.hidden_size**2 / 1e6
-
 
 def choose(facts: Facts) -> dict[str, tuple[Any, str]]:
     """Key -> the value for such a model and such rows, and why, as the end of a sentence."""
-    size = f"{'LoRA in ' if facts.adapters else ''}{facts.layers} layers of {facts.hidden_size} units"
+    size = f"{facts.layers} layer{'s' * (facts.layers > 1)} of {facts.hidden_size} units"
     epochs = _up_to(EPOCHS, facts.rows)
     small = facts.rows < SMALL_BATCH_ROWS
     chosen: dict[str, tuple[Any, str]] = {
-        "learning_rate": (usual_learning_rate(facts), f"the model has {size}"),
+        "learning_rate": (
+            usual_learning_rate(facts.layers, facts.hidden_size, facts.adapters),
+            f"{'LoRA in' if facts.adapters else 'the model has'} {size}",
+        ),
         "num_train_epochs": (float(epochs), f"{facts.rows:,} rows to learn from"),
         "per_device_train_batch_size": (SMALL_BATCH if small else BATCH, f"{facts.rows:,} rows to learn from"),
         "early_stopping_patience": (
             max(2, round(epochs / 4)),
-            "evaluations without a better score end the training, the best checkpoint stays",
+            "so many evaluations without a better score end the training, and the best checkpoint is kept",
         ),
     }
     if facts.class_counts:
@@ -112,15 +110,17 @@ def choose(facts: Facts) -> dict[str, tuple[Any, str]]:
         rounded = math.ceil(facts.length / LENGTH_STEP) * LENGTH_STEP
         length = min(max(rounded, SHORTEST), LONGEST, facts.positions or LONGEST)
         why = f"{WHOLE_TEXTS:.0%} of the texts have {facts.length:,} tokens or fewer"
+        why += f", more than {length} take long" if facts.length > length else ""
         chosen["max_length"] = (length, why)
         chosen["truncation"] = ("head_tail", "of a longer text the beginning and the end are kept")
     return chosen
 
 
-def usual_learning_rate(facts: Facts) -> float:
-    """The peak learning rate for a model of this size."""
-    rate: float = _up_to(LEARNING_RATES, facts.encoder_millions)
-    return min(rate * ADAPTER_FACTOR, 1e-3) if facts.adapters else rate
+def usual_learning_rate(layers: int, hidden_size: int, adapters: bool = False) -> float:
+    """The peak learning rate for an encoder of this size: that of its layers, whatever its vocabulary."""
+    millions = 12 * layers * hidden_size**2 / 1e6
+    rate: float = _up_to(LEARNING_RATES, millions)
+    return min(rate * ADAPTER_FACTOR, 1e-3) if adapters else rate
 
 
 def _up_to(steps: Sequence[tuple[float, Any]], size: float) -> Any:
@@ -142,8 +142,10 @@ def parse_command_line(argv: Sequence[str]) -> RunArguments:
     source = values["train_file"] or values["dataset"]
     if source is None:
         raise InputError("training data", "neither a file nor a dataset", "Give a file: sentiment-hf train mine.csv")
-    going_on = (values["resume_from_checkpoint"] or "false").lower() != "false"
-    folder = run_folder(source, going_on, bool(values["overwrite_output_dir"]))
+    resume = values["resume_from_checkpoint"] or "false"
+    folder = run_folder(source, resume.lower() == "true", bool(values["overwrite_output_dir"]))
+    if resume.lower() not in ("true", "false"):
+        folder = Path(resume).parent
     fixed = {
         "model": (STARTER, "an encoder that comes with the package"),
         "quantize": ("dynamic", "INT8 is made, and kept if it is as good on dev"),
@@ -211,21 +213,30 @@ def _reason(name: str, value: Any, why: str) -> str:
 def facts_of(args: RunArguments, data: PreparedData) -> Facts:
     """What the rows and the model's config say."""
     train = data.splits["train"]
-    name = args.model.model or STARTER
-    overrides: dict[str, Any] = dict(args.model.config_overrides or {})  # type: ignore[arg-type]
-    config = BertConfig() if name == SCRATCH else load_config(name, args.model.model_revision)
-    shape = {key: getattr(config, key, None) for key in ("num_hidden_layers", "hidden_size")} | overrides
-    rows = len(train) if args.data.max_train_rows is None else min(len(train), args.data.max_train_rows)
+    layers, hidden_size, positions = shape_of(args)
     return Facts(
-        layers=args.model.num_hidden_layers or shape["num_hidden_layers"] or BertConfig().num_hidden_layers,
-        hidden_size=shape["hidden_size"] or BertConfig().hidden_size,
-        rows=rows,
+        layers=layers,
+        hidden_size=hidden_size,
+        rows=len(train) if args.data.max_train_rows is None else min(len(train), args.data.max_train_rows),
         dev_rows=len(data.splits["dev"]),
         class_counts=tuple(train["label"].value_counts()) if isinstance(data.task, Task) else (),
         length=_usual_length(args, data),
-        positions=overrides.get("max_position_embeddings", max_positions(config)),
+        positions=positions,
         adapters=args.model.peft is not None,
     )
+
+
+def shape_of(args: RunArguments) -> tuple[int, int, int | None]:
+    """Layers that the run keeps, width, and positions of its encoder; BERT-base's where a config does not say."""
+    name = args.model.model or STARTER
+    config = BertConfig() if name == SCRATCH else load_config(name, args.model.model_revision)
+    found = {"num_hidden_layers": getattr(config, "num_hidden_layers", None)}
+    found |= {"hidden_size": getattr(config, "hidden_size", None), "max_position_embeddings": max_positions(config)}
+    found |= args.model.config_overrides or {}  # type: ignore[operator]
+    # Values that no model can have are refused where the model is made.
+    whole = {key: value for key, value in found.items() if isinstance(value, int) and value > 0}
+    layers = args.model.num_hidden_layers or whole.get("num_hidden_layers", 12)
+    return layers, whole.get("hidden_size", 768), whole.get("max_position_embeddings")
 
 
 def _usual_length(args: RunArguments, data: PreparedData) -> int | None:

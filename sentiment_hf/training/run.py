@@ -45,7 +45,7 @@ from sentiment_hf.tasks import Task
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.advice import Training, below_baseline, show_advice
 from sentiment_hf.training.arguments import RunArguments
-from sentiment_hf.training.defaults import facts_of, parse_command_line, settle, usual_learning_rate
+from sentiment_hf.training.defaults import parse_command_line, settle, shape_of, usual_learning_rate
 from sentiment_hf.training.inputs import (
     audit_tokens,
     imbalance,
@@ -227,13 +227,14 @@ def scores_and_advice(
     floor, metrics = score_run(args, data, scorer, len(rows))
     counts = rows["label"].value_counts() if isinstance(data.task, Task) else {}
     best = state.best_model_checkpoint
+    layers, hidden_size, _ = shape_of(args)
     training = Training(
         model=args.model.model or "",
         train_file=args.data.train_file,
         rows=len(rows),
         class_counts={data.task.labels[index]: int(count) for index, count in counts.items()},
         learning_rate=args.training.learning_rate,
-        usual_rate=usual_learning_rate(facts_of(args, data)),
+        usual_rate=usual_learning_rate(layers, hidden_size, args.model.peft is not None),
         epochs=args.training.num_train_epochs,
         better_to_the_end=best is not None and best.endswith(f"-{state.global_step}"),
         cut=data.audit["rows_of_this_run"]["train"]["cut_by_max_length"],

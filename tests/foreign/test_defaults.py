@@ -2,8 +2,8 @@
 
 import json
 import math
+import runpy
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 
@@ -123,6 +123,17 @@ def test_folders_are_named_after_the_file_and_never_shared(tmp_path):
     assert run_folder("mine.csv", overwrite=True) == Path("runs/mine")
 
 
+def test_a_checkpoint_is_gone_on_with_where_it_is():
+    assert parse_command_line(["mine.csv", "--resume_from_checkpoint=old/checkpoint-20"]).training.folder == Path("old")
+    assert parse_command_line(["mine.csv", "--resume_from_checkpoint=false"]).training.folder == Path("runs/mine")
+
+
+def test_a_config_without_sense_is_refused_as_ever(train_file, model_folder, capsys):
+    for overrides in ("{hidden_size: wide}", "{hidden_size: 0}", "{max_position_embeddings: [1]}"):
+        assert main(["train", str(train_file), f"--model={model_folder}", f"--config_overrides={overrides}"]) == 2
+        assert "Traceback" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -179,7 +190,7 @@ def test_a_run_below_the_baseline_says_what_to_do(train_file, model_folder, tmp_
     assert all(line in shown for line in below["advice"])
 
 
-def test_the_trials_can_be_repeated(reviews, model_folder, tmp_path):
+def test_the_trials_can_be_repeated(reviews, model_folder, tmp_path, monkeypatch, capsys):
     """The script behind the table in docs/defaults.md, on a tiny model: finished trials are kept, test comes after."""
     folder = tmp_path / "data" / "chnsenticorp"
     folder.mkdir(parents=True)
@@ -188,17 +199,18 @@ def test_the_trials_can_be_repeated(reviews, model_folder, tmp_path):
         table.to_csv(folder / f"{split}.tsv", sep="\t", index=False)
     words = ["--data_dir", "data", "--output_dir", "trials", "--sets", "chnsenticorp", "--rows", "100"]
     words += ["--seeds", "1", "2", "--epochs", "2", f"--model={model_folder}", f"--cache_dir={tmp_path / 'cache'}"]
-    command = [sys.executable, str(ROOT / "recipes/defaults/tune.py"), *words]
-    first = subprocess.run(command, capture_output=True, text=True)
-    assert first.returncode == 0, first.stderr
-    assert "INFO default learning_rate: 0.0002" in first.stderr
-    again = subprocess.run([*command, "--test"], capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
-    assert "INFO step" not in again.stderr
+    script = str(ROOT / "recipes/defaults/tune.py")
+    monkeypatch.setattr(sys, "argv", [script, *words])
+    runpy.run_path(script, run_name="__main__")
+    assert "INFO default learning_rate: 0.0002" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", [script, *words, "--test"])
+    runpy.run_path(script, run_name="__main__")
+    again = capsys.readouterr()
+    assert "INFO step" not in again.err
     figures = [json.loads(line) for line in (tmp_path / "trials/results.jsonl").read_text().splitlines()]
     assert [one["trial"]["seed"] for one in figures] == [1, 2]
     accuracy = [100 * one["test"]["floor"]["accuracy"] for one in figures]
-    row = again.stdout.splitlines()[-1]
+    row = again.out.splitlines()[-1]
     assert row.startswith(f"| chnsenticorp | 100 | 0.0002 | 2 | --model={model_folder} ")
     assert f" {statistics.mean(accuracy):.1f} ± {statistics.stdev(accuracy):.1f} |" in row
 
