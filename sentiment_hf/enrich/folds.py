@@ -133,6 +133,9 @@ def _train_and_judge(
     if isinstance(task, Task):
         # A fold may lack a rare label, and ids have to mean the same in all of them.
         args.task.labels = list(task.labels)  # type: ignore[assignment]
-    logits = train(args).scorer.logits(judged["text"].tolist())
+    scorer = train(args).scorer
+    # A fold is trained by this process alone.
+    assert scorer is not None
+    logits = scorer.logits(judged["text"].tolist())
     shutil.rmtree(run)
     return logits
