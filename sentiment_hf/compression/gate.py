@@ -14,14 +14,13 @@ from scipy.stats import beta, binom
 from sentiment_hf.aspects import MISSING, AspectTask, stars_of
 from sentiment_hf.compression.onnx import onnx_scorer_like
 from sentiment_hf.data.labelled import AnyTask
-from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.evaluation.prediction import TextScorer, softmax
 from sentiment_hf.evaluation.scores import task_scores
 
 # The metric alone decides where the points that INT8 may lose are worth so many rows of dev.
 ROWS_TO_TELL = 4
-# A label that changes is rarely one that was right and becomes wrong: of the models in docs/compression.md, changed
-# labels of a hundred cost a quarter of a point or less each. So many times max_drop may change.
-CHANGES_PER_POINT = 5
+# A few hundred texts cannot show that a loss is as small as max_drop, only that it is below so many times that.
+TIMES_AT_MOST = 5
 # Beyond chance at this level, and intervals at the other end of it.
 ALPHA = 0.05
 MAX_TEXTS = 2000
@@ -31,34 +30,46 @@ MAX_TEXTS = 2000
 class Agreement:
     """How many labels INT8 leaves as FP32 gives them, on texts whose own labels are not asked for.
 
+    A label that changes costs what FP32 gave it more than the new one: next to nothing where FP32 hardly knew.
+
     Attributes:
         texts: how many were read, those of dev among them.
         changed: of how many INT8 changes the label; of a text with aspects the share of its cells counts.
-        allowed: the share, in percent, that may change at most.
-        outlier: the group of texts whose labels change more often than chance explains, or None.
+        cost: of all that changed, in texts.
+        max_drop: the points that INT8 may lose.
+        outlier: the group of texts whose labels change at more cost than chance explains, or None.
     """
 
     texts: int
     changed: float
-    allowed: float
+    cost: float
+    max_drop: float
     outlier: str | None = None
 
     @property
+    def loss(self) -> float:
+        """The points of accuracy that INT8 loses if FP32's probabilities are right."""
+        return 100 * self.cost / self.texts
+
+    @property
     def at_most(self) -> float:
-        """The share, in percent, that changes at most: the upper end of a one-sided 95 % interval (Clopper-Pearson)."""
-        if self.changed >= self.texts:
-            return 100.0
-        return 100 * float(beta.ppf(1 - ALPHA, self.changed + 1, self.texts - self.changed))
+        """The upper end of that loss's one-sided 95 % interval (Clopper-Pearson, which is wide for parts of a text)."""
+        return (
+            100 * float(beta.ppf(1 - ALPHA, self.cost + 1, self.texts - self.cost)) if self.cost < self.texts else 100.0
+        )
 
     @property
     def passed(self) -> bool:
-        # Fewer than about a hundred texts cannot show more than that none of them changes.
-        return self.outlier is None and (self.changed == 0 or self.at_most <= self.allowed)
+        if self.outlier is not None:
+            return False
+        # Fewer than about a hundred texts cannot show more than that no label changes.
+        return not self.changed or (self.loss <= self.max_drop and self.at_most <= TIMES_AT_MOST * self.max_drop)
 
     def __str__(self) -> str:
         said = (
-            f"labels agree on {self.texts - self.changed:,.6g} of {self.texts:,} texts, so at most "
-            f"{self.at_most:.2f} % change where {self.allowed:g} % are allowed"
+            f"labels agree on {self.texts - self.changed:,.6g} of {self.texts:,} texts, an expected loss of "
+            f"{self.loss:.2f} points (at most {self.at_most:.2f}) where {self.max_drop:g} "
+            f"(at most {TIMES_AT_MOST * self.max_drop:g}) are allowed"
         )
         return said if self.outlier is None else f"{said}; too many of {self.outlier} change"
 
@@ -120,7 +131,7 @@ class GateResult:
         if self.agreement is not None:
             asked = self.agreement
             found |= {"texts": asked.texts, "labels_changed": asked.changed, "worse_than_chance": self.worse}
-            found |= {"change_at_most": asked.at_most, "change_allowed": asked.allowed, "outlier": asked.outlier}
+            found |= {"expected_loss": asked.loss, "loss_at_most": asked.at_most, "outlier": asked.outlier}
         return found
 
 
@@ -191,8 +202,10 @@ class Judge:
         if not len(self.texts) or not result.too_few:
             return result
         before, after = labels_of(self.reference, self.task), labels_of(answers, self.task)
-        more = labels_of(self.texts_reference, self.task), labels_of(scorer.logits(self.texts), self.task)
-        agreement = agreement_of(before, after, *more, self.task, CHANGES_PER_POINT * max_drop)
+        costs = costs_of(self.reference, answers, self.task)
+        more = costs_of(self.texts_reference, scorer.logits(self.texts), self.task)
+        known = np.concatenate([before, labels_of(self.texts_reference, self.task)])
+        agreement = agreement_of(costs, more, known, self.task, max_drop)
         return replace(result, worse=_worse(before, after, self.dev["label"]), agreement=agreement)
 
 
@@ -205,38 +218,56 @@ def labels_of(answers: np.ndarray, task: AnyTask) -> np.ndarray:
     return cells if rating is None else np.column_stack([cells, stars_of(rating)[0]])
 
 
-def agreement_of(
-    dev: np.ndarray, dev_int8: np.ndarray, texts: np.ndarray, texts_int8: np.ndarray, task: AnyTask, allowed: float
-) -> Agreement:
-    """How many labels change, overall and in each group that could be lost unseen.
+def costs_of(before: np.ndarray, after: np.ndarray, task: AnyTask) -> np.ndarray:
+    """What each label that changed costs, in the shape of `labels_of`; NaN where it did not change.
 
     Args:
-        dev: FP32's labels of dev, as `labels_of` gives them, like the others.
-        dev_int8: INT8's labels of dev.
-        texts: FP32's labels of the texts.
-        texts_int8: INT8's labels of the texts.
+        before: FP32's answers.
+        after: INT8's.
         task: whose they are.
-        allowed: percent that may change.
     """
-    before, changed = np.concatenate([dev, texts]), np.concatenate([dev != dev_int8, texts != texts_int8])
+    old, new = labels_of(before, task), labels_of(after, task)
+    logits = task.unpack(before)[0] if isinstance(task, AspectTask) else before[:, None, :]
+    probabilities = softmax(logits.astype(np.float64))
+    costs = np.ones(old.shape)
+    for place in range(logits.shape[1]):
+        rows = np.arange(len(old))
+        costs[:, place] = probabilities[rows, place, old[:, place]] - probabilities[rows, place, new[:, place]]
+    # Stars have no probability for each: another number costs all of it.
+    return np.where(old != new, costs, np.nan)
+
+
+def agreement_of(dev: np.ndarray, texts: np.ndarray, labels: np.ndarray, task: AnyTask, max_drop: float) -> Agreement:
+    """How many labels change at what cost, overall and in each group that could be lost unseen.
+
+    Args:
+        dev: costs of dev's labels, as `costs_of` gives them.
+        texts: those of the texts.
+        labels: FP32's labels of both, as `labels_of` gives them.
+        task: whose they are.
+        max_drop: points that INT8 may lose.
+    """
+    given = np.concatenate([dev, texts])
+    costs = np.nan_to_num(given)
     # Texts that were learned from are surer of their labels than others; dev's were not learned from.
-    groups = {"the dev texts": (changed[: len(dev)].mean(axis=1), 1)}
+    groups = {"the dev texts": (costs[: len(dev)].mean(axis=1), 1)}
     if isinstance(task, AspectTask):
         names = [*task.aspects, "stars"]
-        groups |= {f"the cells of {names[place]}": (changed[:, place], 2) for place in range(changed.shape[1])}
+        groups |= {f"the cells of {names[place]}": (costs[:, place], 2) for place in range(costs.shape[1])}
     else:
         # A rare class can be lost without a trace in the sum. Hard classes change more often than others.
-        groups |= {
-            f"the texts that are {name}": (changed[before[:, 0] == place, 0], 2)
-            for place, name in enumerate(task.labels)
-        }
+        of_class = [(name, labels[:, 0] == place) for place, name in enumerate(task.labels)]
+        groups |= {f"the texts that are {name}": (costs[rows, 0], 2) for name, rows in of_class}
     outlier = None
-    for name, (rows, factor) in groups.items():
-        expected = min(factor * allowed / 100, 1.0)
-        if len(rows) and binom.sf(np.ceil(rows.sum()) - 1, len(rows), expected) < ALPHA / len(groups):
+    for name, (group, factor) in groups.items():
+        lost, allowed = float(group.sum()), factor * TIMES_AT_MOST * max_drop / 100
+        # The chance of so much where so much is allowed: the binomial's, for parts of a text as well.
+        if lost and allowed < 1 and beta.cdf(allowed, lost, len(group) - lost + 1) < ALPHA / len(groups):
             outlier = name
             break
-    return Agreement(len(before), float(changed.mean(axis=1).sum()), allowed, outlier)
+    return Agreement(
+        len(given), float((~np.isnan(given)).mean(axis=1).sum()), float(costs.mean(axis=1).sum()), max_drop, outlier
+    )
 
 
 def _worse(before: np.ndarray, after: np.ndarray, labels: pd.Series) -> bool:

@@ -134,7 +134,7 @@ def _train_and_judge(
         # A fold may lack a rare label, and ids have to mean the same in all of them.
         args.task.labels = list(task.labels)  # type: ignore[assignment]
     scorer = train(args).scorer
-    # Other processes than the first have none; folds are trained in one.
+    # A fold is trained by this process alone.
     assert scorer is not None
     logits = scorer.logits(judged["text"].tolist())
     shutil.rmtree(run)

@@ -30,6 +30,8 @@ SYSTEMS = {backend: "fp32" if backend == "torch" else backend for backend in BAC
 
 def run(args: argparse.Namespace) -> int:
     log_to_stderr()
+    if args.output_dir:
+        _earlier(Path(args.output_dir))
     classifier = SentimentClassifier.from_pretrained(args.model, args.backend, args.provider)
     task = task_with_rows(classifier.task)
     rows = load_labelled(args.data, task, ReadOptions.from_args(args))
