@@ -29,6 +29,9 @@ def save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerBase, cleaning: C
     tokenizer.save_pretrained(folder)
     # As transformers writes it, half of the file is white space.
     written = tokenizer.backend_tokenizer.to_str()
+    config = read_json(folder / "tokenizer_config.json")
+    # Set on a tokenizer after it was made, transformers does not write them.
+    config |= {"truncation_side": tokenizer.truncation_side, "padding_side": tokenizer.padding_side}
     steps = [] if cleaning is None else cleaning_steps(cleaning)
     if steps and cleaning is not None:
         state: dict[str, Any] = json.loads(written)
@@ -36,11 +39,10 @@ def save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerBase, cleaning: C
         ours = {"type": "Sequence", "normalizers": steps}
         state["normalizer"] = {"type": "Sequence", "normalizers": [ours, *own]}
         written = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
-        config = read_json(folder / "tokenizer_config.json")
         # What a class knows of itself, a stock one has to be told.
         config |= {"tokenizer_class": STOCK_CLASS, "model_input_names": tokenizer.model_input_names}
         config |= {CLEANS_BY: cleaning.to_dict()}
-        write_json(folder / "tokenizer_config.json", config)
+    write_json(folder / "tokenizer_config.json", config)
     write_text(folder / "tokenizer.json", written)
 
 

@@ -1,12 +1,8 @@
 """`calibrate` divides the temperature into every file of a model: each loader, ours or stock, gives the same
-probabilities, however often it is calibrated and wherever it is killed."""
+probabilities, however often it is calibrated."""
 
 import json
 import os
-import shutil
-import signal
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -18,7 +14,6 @@ from sentiment_hf.cli import main
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.evaluation.prediction import softmax
-from sentiment_hf.files import REPLACEMENT
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.serving.predictor import SentimentClassifier
@@ -238,55 +233,6 @@ def test_a_file_that_cannot_be_divided_keeps_all_others_from_it(make_folder, row
     assert calibrate(folder, rows / "dev.csv", "--precision", "0.1") == 0
     assert recorded(folder)["temperature"] == 1
     assert np.allclose(logits(folder), before / said["temperature"], atol=1e-4)
-
-
-KILLED = """
-import os, signal, sys
-import sentiment_hf.files as files
-from sentiment_hf.cli import main
-seen = 0
-def counted(function):
-    def called(*args, **kwargs):
-        global seen
-        # The old and the new places of one folder alone are counted.
-        if any(str(arg).startswith(sys.argv[2]) for arg in args):
-            seen += 1
-            if seen == int(sys.argv[1]):
-                os.kill(os.getpid(), signal.SIGKILL)
-        return function(*args, **kwargs)
-    return called
-os.replace, os.unlink, os.rmdir = counted(os.replace), counted(os.unlink), counted(os.rmdir)
-assert main(["calibrate", "--model", sys.argv[2], "--data", sys.argv[3]]) == 0
-"""
-
-
-def test_killed_at_a_change_it_is_old_or_new_or_says_so_and_is_finished(make_folder, rows, tmp_path):
-    folder, fresh = make_folder("killed"), tmp_path / "fresh"
-    shutil.copytree(folder, fresh)
-    raw = logits(folder)
-    assert calibrate(folder, rows / "dev.csv") == 0
-    divided, new = logits(folder), recorded(folder)
-    ends = []
-    for place in range(1, 40):
-        shutil.rmtree(folder)
-        shutil.copytree(fresh, folder)
-        words = [sys.executable, "-c", KILLED, str(place), str(folder), str(rows / "dev.csv")]
-        ended = subprocess.run(words, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        if ended.returncode == 0:
-            break
-        assert ended.returncode == -signal.SIGKILL
-        if (folder / REPLACEMENT).is_dir():
-            ends.append("unfinished")
-            assert main(["predict", "--model", str(folder), "房间"]) == 2
-        else:
-            ends.append("old")
-            assert np.array_equal(logits(folder), raw)
-            assert "calibration" not in json.loads((folder / "config.json").read_text(encoding="utf-8"))["sentiment_hf"]
-        assert calibrate(folder, rows / "dev.csv") == 0
-        assert recorded(folder) == new
-        assert np.array_equal(logits(folder), divided)
-        assert not list(folder.glob(".staging-*"))
-    assert {"old", "unfinished"} == set(ends)
 
 
 def test_settings_load_as_before(make_folder, rows):

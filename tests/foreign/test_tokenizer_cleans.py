@@ -8,7 +8,7 @@ import subprocess
 import unicodedata
 
 import pytest
-from hostile.texts import PIECES
+from hostile import texts as hostile
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, pipeline
 
 from sentiment_hf.data.cleaning import Cleaning, clean
@@ -22,7 +22,9 @@ from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.folder import save_model
 
-# Entities of HTML but for the common ones are what no normalizer does; what no file can hold does not get that far.
+# As a file can hold them.
+PIECES = [piece.encode("utf-8", "replace").decode("utf-8") for piece in hostile.PIECES]
+# Entities of HTML but for the common ones are what no normalizer does.
 ENTITIES = [piece for piece in PIECES if "&#" in piece]
 POSTS = [
     "转发微博//@某人：今天天气真好！！！！！！//@别人:转发",
@@ -47,7 +49,7 @@ def hostile_texts(count, seed=0, pieces=PIECES):
             rng.choice(pieces) if rng.random() < 0.7 else "".join(rng.choices(rng.choice([known, common]), k=9))
             for _ in range(rng.randint(1, 8))
         ]
-        texts.append("".join(parts).encode("utf-8", "replace").decode("utf-8"))
+        texts.append("".join(parts))
     return texts
 
 
@@ -57,18 +59,17 @@ def real_texts(shared):
     if shared.is_dir():
         for line in (shared / "data/chnsenticorp/test.tsv").read_text(encoding="utf-8").splitlines()[1:]:
             texts.append(line.split("\t", 1)[1])
-        for file in sorted((shared / "data/ewect").glob("*/test*.jsonl")):
-            rows = map(json.loads, file.read_text(encoding="utf-8").splitlines())
-            texts += [max((str(value) for value in row.values()), key=len) for row in rows][:1800]
-        with gzip.open(next((shared / "data/thucnews_long").glob("test*")), "rt", encoding="utf-8") as lines:
-            texts += [max(json.loads(line).values(), key=len)[:2000] for line in lines][:200]
+        for file in sorted((shared / "data/ewect").glob("*/test.jsonl")):
+            texts += [json.loads(line)["text"] for line in file.read_text(encoding="utf-8").splitlines()[:1800]]
+        with gzip.open(shared / "data/thucnews_long/test.jsonl.gz", "rt", encoding="utf-8") as lines:
+            texts += [json.loads(line)["text"][:2000] for line in lines][:200]
     return texts
 
 
 @pytest.fixture(scope="module")
 def bert(reviews, real_texts):
     """A tokenizer of BERT's own class, whose normalizer has no NFKC."""
-    return build_wordpiece_tokenizer([*reviews["text"], *POSTS, *PIECES, *real_texts], 6000, 64, min_frequency=1)
+    return build_wordpiece_tokenizer([*reviews["text"], *POSTS, *PIECES, *real_texts], 6000, 1, 64)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_hf.files import staging_folder
+from sentiment_hf.files import REPLACEMENT, staging_folder
 
 HERE = Path(__file__).parent
 HAS_ONNX = all(find_spec(name) for name in ("optimum", "onnxruntime"))
@@ -153,6 +153,37 @@ def test_export_killed_at_every_change(command, run_folder, tmp_path):
     assert not list(folder.rglob(".staging-*"))
 
 
+def test_calibrate_killed_at_every_change(command, run_folder, rows_file, tmp_path):
+    folder = tmp_path / "run"
+    words = ["calibrate", f"--model={folder}", f"--data={rows_file}", "--precision=0.1"]
+
+    def prepare():
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(run_folder, folder)
+
+    prepare()
+    old = state(folder)
+    assert command(*words)["status"] == 0
+    new, seen = state(folder), []
+    changed = {name for name in new if new[name] != old.get(name)}
+    assert {"config.json", "calibration.json", "model.safetensors"} <= changed
+    for ended in killed_everywhere(command, folder, words, prepare, at_most=10):
+        left = state(folder)
+        if (folder / REPLACEMENT).is_dir() and left != new:
+            # Nothing reads half of it.
+            assert "a calibration that was cut off" in one_sentence(command("predict", f"--model={folder}", "房间"))
+            seen.append("unfinished")
+        else:
+            assert left in (old, new), ended["last"]
+            seen.append("old" if left == old else "new")
+        again = command(*words)
+        assert again["status"] == 0, "\n".join(again["said"][-20:])
+        done = state(folder)
+        assert all(done[name] == new[name] for name in changed - {"calibration.json", "reliability.png"})
+        assert not list(folder.glob(".staging-*"))
+    assert {"old", "unfinished"} <= set(seen)
+
+
 def test_prune_killed_at_every_change(command, run_folder, rows_file, tmp_path):
     output = tmp_path / "small"
     words = ["prune", f"--model={run_folder}", "--vocabulary", f"--corpus={rows_file}", f"--output_dir={output}"]
@@ -244,7 +275,7 @@ time.sleep(3600)
 
 
 def test_work_of_a_process_that_was_killed_is_removed_by_the_next(tmp_path):
-    code = "import os, sys; from pathlib import Path; from sentiment_hf.files import staging_folder\n"
+    code = "import os, sys; from pathlib import Path; from sentiment_hf.files import REPLACEMENT, staging_folder\n"
     code += (
         "with staging_folder(Path(sys.argv[1])) as folder: (folder / 'half').write_text('x'); os.kill(os.getpid(), 9)"
     )
