@@ -126,7 +126,9 @@ def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokeni
     if not takes_segments or not (hasattr(config, "type_vocab_size") or config.model_type == "xlnet"):
         # BERT's tokenizer makes segments for any model. GPT-2 would add the first piece's embedding to every token, and
         # its ONNX graph would not; the saved tokenizer makes none.
-        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+        names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+        # The first for this run, the second for what is saved.
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
     return tokenizer, adapt(model, args, data)
 
 
