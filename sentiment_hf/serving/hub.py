@@ -29,13 +29,16 @@ def hub_file(model: str, paths: Sequence[str], revision: str | None) -> Path:
         InputError: it has none of them, or the Hub cannot be reached and the cache has none of them.
     """
     found = "none"
-    for path in paths:
+    # Weights of a large graph lie beside it, under a name that stands in it.
+    beside = {path: [f"{path}_data", f"{path}.data"] for path in paths if path.endswith(".onnx")}
+    there = hub_has(model, [*paths, *(name for names in beside.values() for name in names)], revision)
+    # Where it has none, the client says why.
+    for path in [path for path in paths if path in there] or paths[:1]:
         try:
             file = Path(hf_hub_download(model, path, revision=revision))
-            # Weights of a large graph lie beside it, under a name that stands in it.
-            beside = [f"{path}_data", f"{path}.data"] if path.endswith(".onnx") else []
-            for name in hub_has(model, beside, revision) if beside else ():
-                hf_hub_download(model, name, revision=revision)
+            for name in beside.get(path, ()):
+                if name in there:
+                    hf_hub_download(model, name, revision=revision)
             return file
         except LocalEntryNotFoundError:
             found = "no access to the Hub, and nothing in the cache"
@@ -44,4 +47,4 @@ def hub_file(model: str, paths: Sequence[str], revision: str | None) -> Path:
         except (HTTPError, OSError) as error:
             found = (str(error).strip().splitlines() or [type(error).__name__])[0]
     remedy = "Use backend torch; or give a folder that holds it."
-    raise InputError(f"{' or '.join(paths)} in {model} on the Hub", found, remedy)
+    raise InputError(f"{paths[0]} in {model} on the Hub", found, remedy)

@@ -129,9 +129,13 @@ def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokeni
     # The classification head is drawn at random, so the seed comes first.
     set_seed(args.training.seed)
     model = load_classifier(name, config, args.model.attn_implementation, args.model.model_revision, new_head=True)
-    if "token_type_ids" not in inspect.signature(model.forward).parameters:
-        # A tokenizer may make segments that the model does not take; the saved one makes none.
-        tokenizer.model_input_names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+    takes_segments = "token_type_ids" in inspect.signature(model.forward).parameters
+    if not takes_segments or not (hasattr(config, "type_vocab_size") or config.model_type == "xlnet"):
+        # BERT's tokenizer makes segments for any model. GPT-2 would add the first piece's embedding to every token, and
+        # its ONNX graph would not; the saved tokenizer makes none.
+        names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
+        # The first for this run, the second for what is saved.
+        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
     return tokenizer, adapt(model, args, data)
 
 

@@ -133,7 +133,9 @@ def test_usual_names_of_onnx_files_are_found(exported, tmp_path, files, backend,
     folder = lay_out(exported, tmp_path / "model", **files)
     classifier = SentimentClassifier.from_pretrained(folder, backend)
     assert classifier.file == folder / found
-    same(classifier(TEXTS), stock(exported / "model"), 0.02 if backend == "openvino" or "fp32" not in files else 0.05)
+    # Dynamic INT8 of random weights is off by so much, whichever name it has; OpenVINO may compute in bfloat16.
+    tolerance = 0.15 if classifier.backend == "int8" else 0.02 if backend == "openvino" else 1e-5
+    same(classifier(TEXTS), stock(exported / "model"), tolerance)
 
 
 ON_THE_HUB = """
@@ -180,7 +182,7 @@ def test_usual_names_are_found_on_the_hub(exported, tmp_path):
     ):
         assert found[case][0] == backend
         assert found[case][1].endswith(file)
-        assert found[case][2] == pytest.approx(wanted, abs=0.05)
+        assert found[case][2] == pytest.approx(wanted, abs=0.15 if backend == "int8" else 1e-5)
 
 
 # --- decoders and padding ---------------------------------------------------------------------------------------------
@@ -343,5 +345,10 @@ def test_an_adapter_without_head_on_a_base_without_one_has_none(adapter):
     path = Path(adapter / "adapter_model.safetensors")
     kept = {name: np.ascontiguousarray(array) for name, array in load_file(path).items() if "classifier" not in name}
     save_file(kept, path)
+    with pytest.raises(InputError, match="an adapter of its base"):
+        SentimentClassifier.from_pretrained(adapter)
+    config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
+    config |= {"task_type": None, "modules_to_save": None}
+    (adapter / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(InputError, match="without a trained head"):
         SentimentClassifier.from_pretrained(adapter)

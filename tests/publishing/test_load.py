@@ -152,7 +152,7 @@ def test_what_cannot_be_loaded_is_one_sentence(hub, client, run_folder):
     assert client("push", run_folder, "alice/reviews").status == 0
     missing = client("predict", "--model", "alice/reviews", "--backend", "onnx", "很好").error
     assert "onnx/model.onnx in alice/reviews on the Hub, found none. Use backend torch" in missing
-    assert "a model that loads from alice/nothing" in client("predict", "--model", "alice/nothing", "很好").error
+    assert "a model at alice/nothing" in client("predict", "--model", "alice/nothing", "很好").error
     hub.faults.append(Fault("(GET|HEAD) /bob/.*/resolve/", status=200, times=-1))
     mirror = client("predict", "--model", "bob/reviews", "很好").error
     assert "a model that loads from bob/reviews" in mirror
