@@ -14,7 +14,14 @@ from sentiment_hf.serving.hub import hub_file
 from sentiment_hf.serving.predictor import SentimentClassifier
 
 # What loading reads of a folder besides the weights.
-_FILES = ("config.json", *TOKENIZER_FILES, "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+_FILES = (
+    "config.json",
+    "adapter_config.json",
+    *TOKENIZER_FILES,
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 _TORCH_WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "*.bin")
 _DOCUMENT_HEAD = (f"{ONNX_FOLDER}/{HEAD_FILE}",)
 
