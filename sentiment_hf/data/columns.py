@@ -172,7 +172,11 @@ def pick_column(
         return wanted
     elif len(alike.get(column_key(wanted), ())) == 1:
         return alike[column_key(wanted)][0]
-    expected = f"a {what} column {wanted!r}" if wanted else f"a {what} column ({', '.join(usual[:_NAMED])}{', …' if len(usual) > _NAMED else ''})"
+    expected = (
+        f"a {what} column {wanted!r}"
+        if wanted
+        else f"a {what} column ({', '.join(usual[:_NAMED])}{', …' if len(usual) > _NAMED else ''})"
+    )
     columns = ", ".join(str(column) for column in frame.columns)
     remedy = f"Name it with `{option}:` in the recipe or --{option}."
     if any(_looks_like_a_cell(column) for column in frame.columns):

@@ -36,8 +36,9 @@ MAX_SHORTCUTS = 20
 def find_shortcuts(frame: pd.DataFrame) -> dict[str, Any]:
     """Tokens that nearly alone tell the label.
 
-    An emoticon, hashtag, address, mention or emoji is one if at least 1 % of a label's rows, and ten, have it and 95 % of
-    the rows with it have that label; any other run of characters, words among them, if 60 % of a label's rows have it.
+    An emoticon, hashtag, address, mention or emoji is one if at least 1 % of a label's rows, and ten, have it and 95 %
+    of the rows with it have that label; any other run of characters, words among them, if 60 % of a label's rows have
+    it.
 
     Args:
         frame: rows with `text` and raw `label`.
@@ -51,7 +52,10 @@ def find_shortcuts(frame: pd.DataFrame) -> dict[str, Any]:
     labels = [raw_label_key(label) for label in frame["label"]]
     of_label = Counter(labels)
     found = _given_away(_marks_by_row(texts), labels, of_label, MARK_RECALL)
-    found += [("text", *rest) for _, *rest in _given_away(_frequent_runs(texts, labels, of_label), labels, of_label, TEXT_RECALL)]
+    found += [
+        ("text", *rest)
+        for _, *rest in _given_away(_frequent_runs(texts, labels, of_label), labels, of_label, TEXT_RECALL)
+    ]
     found.sort(key=lambda shortcut: -shortcut[4])
     tokens = [
         {
@@ -124,7 +128,12 @@ def _frequent_runs(texts: list[str], labels: list[str], of_label: Counter[str]) 
             for place in places:
                 run = text[place : place + length]
                 # The run that begins one later was frequent as well.
-                if len(run) == length and not run.isspace() and "\n" not in run and (length == 1 or place + 1 in places):
+                if (
+                    len(run) == length
+                    and not run.isspace()
+                    and "\n" not in run
+                    and (length == 1 or place + 1 in places)
+                ):
                     row[run].append(place)
             runs.append(row)
             for run in row:

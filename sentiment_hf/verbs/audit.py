@@ -76,7 +76,9 @@ def _token_counter(model: str) -> Callable[[list[str]], list[int]]:
 
 def _shortcuts_table(shortcuts: dict[str, Any]) -> Table:
     share, precision = f"{shortcuts['share']:.1%}", f"{shortcuts['precision']:.1%}"
-    table = Table(title=f"Shortcuts: {share} of the training rows have one, which tells the label of {precision} of them")
+    table = Table(
+        title=f"Shortcuts: {share} of the training rows have one, which tells the label of {precision} of them"
+    )
     for name in ("token", "kind", "label"):
         table.add_column(name)
     for name in ("share of rows", "share of the label's", "precision"):
