@@ -140,6 +140,11 @@ class WorkbookWriter:
             file.flush()
             os.fsync(file.fileno())
 
+    def discard(self) -> None:
+        """Write nothing after all; what was taken so far is in a temporary file, which goes."""
+        self._sheet.close()
+        self._sheet._writer.cleanup()
+
     def _cell(self, value: Any) -> Any:
         from openpyxl.cell import WriteOnlyCell
 
@@ -174,7 +179,11 @@ def write_workbook(table: pd.DataFrame, path: Path) -> Path:
     """
     check_rows(len(table))
     writer = WorkbookWriter(path, [str(name) for name in table.columns])
-    writer.write(table)
+    try:
+        writer.write(table)
+    except InputError:
+        writer.discard()
+        raise
     writer.close()
     return path
 
