@@ -52,10 +52,7 @@ def find_shortcuts(frame: pd.DataFrame) -> dict[str, Any]:
     labels = [raw_label_key(label) for label in frame["label"]]
     of_label = Counter(labels)
     found = _given_away(_marks_by_row(texts), labels, of_label, MARK_RECALL)
-    found += [
-        ("text", *rest)
-        for _, *rest in _given_away(_frequent_runs(texts, labels, of_label), labels, of_label, TEXT_RECALL)
-    ]
+    found += _given_away(_frequent_runs(texts, labels, of_label), labels, of_label, TEXT_RECALL)
     found.sort(key=lambda shortcut: -shortcut[4])
     tokens = [
         {
@@ -90,14 +87,14 @@ def _given_away(
     for tokens, label in zip(tokens_by_row, labels, strict=True):
         for token in tokens:
             counts[token][label] += 1
-    found = []
-    for (kind, token), by_label in counts.items():
+    found: list[_Found] = []
+    for (kind, name), by_label in counts.items():
         label, right = by_label.most_common(1)[0]
         rows, base = by_label.total(), of_label[label] / len(labels)
         deviations = (right / rows - base) * (rows / max(base * (1 - base), 1e-9)) ** 0.5
         is_clear = deviations >= _MIN_DEVIATIONS and 1 - right / rows <= (1 - base) / 4
         if right >= MIN_PRECISION * rows and right >= max(min_recall * of_label[label], MIN_ROWS) and is_clear:
-            found.append((kind, token, label, right, rows))
+            found.append((kind, name, label, right, rows))
     # A part that comes in the longer one alone is no token of its own, and one with more around it no other.
     found = [
         one

@@ -141,9 +141,8 @@ class WorkbookWriter:
             os.fsync(file.fileno())
 
     def discard(self) -> None:
-        """Write nothing after all; what was taken so far is in a temporary file, which goes."""
+        """Write nothing after all."""
         self._sheet.close()
-        self._sheet._writer.cleanup()
 
     def _cell(self, value: Any) -> Any:
         from openpyxl.cell import WriteOnlyCell
@@ -158,9 +157,9 @@ class WorkbookWriter:
             return None
         text = text.encode("utf-8", "replace").decode("utf-8")
         check_cell(text)
-        cell = WriteOnlyCell(self._sheet, value="")
-        # Set past the check that would take =… for a formula.
-        cell._value, cell.data_type = _NO_XML.sub(lambda match: f"_x{ord(match[0]):04X}_", text), "s"
+        cell = WriteOnlyCell(self._sheet, value=_NO_XML.sub(lambda match: f"_x{ord(match[0]):04X}_", text))
+        # Not a formula, whatever it begins with.
+        cell.data_type = "s"
         return cell
 
 
