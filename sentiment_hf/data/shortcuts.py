@@ -54,7 +54,7 @@ def find_shortcuts(frame: pd.DataFrame) -> dict[str, Any]:
     found = _given_away(_marks_by_row(texts), labels, of_label, MARK_RECALL)
     found += _given_away(_frequent_runs(texts, labels, of_label), labels, of_label, TEXT_RECALL)
     found.sort(key=lambda shortcut: -shortcut[4])
-    tokens = [
+    tokens: list[dict[str, Any]] = [
         {
             "token": token,
             "kind": kind,

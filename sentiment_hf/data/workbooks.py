@@ -103,6 +103,14 @@ def _table(rows: list[tuple[int, list[Any]]], name: str, column_names: tuple[str
     return pd.DataFrame(cells, columns=list(names), dtype=object)
 
 
+def require_writer() -> None:
+    """Raises MissingExtraError where workbooks cannot be written."""
+    try:
+        import openpyxl  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("openpyxl", EXTRA) from error
+
+
 class WorkbookWriter:
     """Writes a table to an xlsx file row by row; texts stay texts, whatever a spreadsheet would calculate.
 
@@ -115,10 +123,9 @@ class WorkbookWriter:
     """
 
     def __init__(self, path: Path, columns: Iterable[str]) -> None:
-        try:
-            from openpyxl import Workbook
-        except ImportError as error:
-            raise MissingExtraError("openpyxl", EXTRA) from error
+        require_writer()
+        from openpyxl import Workbook
+
         self._path = path
         self._book = Workbook(write_only=True)
         self._sheet = self._book.create_sheet("rows")
