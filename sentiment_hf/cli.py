@@ -29,6 +29,9 @@ RECIPE_VERBS = {
     "clean": "sentiment_hf.verbs.clean",
 }
 
+# Verbs that take texts as words.
+TEXT_VERBS = ("predict", "explain")
+
 # Verbs with many options, which a file may hold.
 CONFIG_VERBS = ("judge", "augment")
 
@@ -74,7 +77,10 @@ def _run_verb(words: list[str]) -> int:
     # A key of the file is told with the one that was meant.
     check_config(keys, args)
     if unknown:
-        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+        remedy = ""
+        if args.verb in TEXT_VERBS:
+            remedy = f"; a text that begins with - stands after --: sentiment-hf {args.verb} -- '{unknown[0]}'"
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{remedy}")
     status: int = import_module(f"sentiment_hf.verbs.{args.verb}").run(args)
     return status
 

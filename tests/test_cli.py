@@ -136,9 +136,11 @@ def test_predict_file(model_folder, tmp_path, suffix):
     assert not output.with_name(output.name + ".partial").exists()
     if suffix == ".jsonl":
         rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
-        assert [row["label"] is None for row in rows] == [False, True, False]
+        # The label of the input stays; the answer's has another name.
+        assert [row["label"] for row in rows] == ["1", "0", "0"]
+        assert [row["label_2"] is None for row in rows] == [False, True, False]
         return
-    with output.open(encoding="utf-8", newline="") as file:
+    with output.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t" if suffix == ".tsv" else ","))
     assert [row["text"] for row in rows] == ["很好", "", '他说"差"，\n真的']
     assert [row["predicted_label"] == "" for row in rows] == [False, True, False]
@@ -162,7 +164,7 @@ def test_interrupted_prediction_leaves_whole_rows_under_a_partial_name(model_fol
     assert process.returncode == 130
     assert b"Traceback" not in errors
     assert not output.exists()
-    with partial.open(encoding="utf-8", newline="") as file:
+    with partial.open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert 0 < len(rows) < 60_000
     assert all(row["predicted_label"] and float(row["probability"]) > 0 for row in rows)

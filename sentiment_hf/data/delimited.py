@@ -78,7 +78,7 @@ class Layout:
         separator: stands between cells.
         is_quoted: whether quotation marks enclose cells, or are characters of the text.
         names: of the columns.
-        has_header: whether the first row holds them.
+        header_line: number of the line that holds them, or begins to; 0 where none does.
         rows: in the file.
     """
 
@@ -87,7 +87,7 @@ class Layout:
     separator: str
     is_quoted: bool
     names: tuple[str, ...]
-    has_header: bool
+    header_line: int
     rows: int
 
 
@@ -194,12 +194,9 @@ def rows_of(open_bytes: OpenBytes, layout: Layout) -> Iterator[list[str | None]]
     """The rows below the header, as long as it; cells that a row lacks at its end are None."""
     lines = file_lines(open_bytes, layout.codec, layout.line_end)
     parse = quoted_records if layout.is_quoted else literal_records
-    width, is_header = len(layout.names), layout.has_header
+    width = len(layout.names)
     for record in parse(lines, layout.separator):
-        if is_blank_row(record, width):
-            continue
-        if is_header:
-            is_header = False
+        if record.line <= layout.header_line or is_blank_row(record, width):
             continue
         cells: list[str | None] = [*record.cells[:width]]
         yield cells + [None] * (width - len(cells))

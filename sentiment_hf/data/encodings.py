@@ -114,8 +114,8 @@ def codec_of(open_bytes: Callable[[], BinaryIO], encoding: str, name: str) -> st
 def _codec_named(encoding: str) -> str:
     try:
         name = codecs.lookup(encoding).name
-        # Of Python's codecs some turn bytes into bytes; only those for text decode so.
-        b"".decode(name)
+        # Of Python's codecs some turn bytes into bytes, and are refused here.
+        b"ab".decode(name, "ignore")
     except (LookupError, ValueError):
         remedy = "Use auto, utf-8, gb18030, big5, utf-16 or another of Python's codecs."
         raise InputError("encoding auto, or the name of one", repr(encoding), remedy) from None

@@ -39,7 +39,7 @@ _NO_SEPARATOR = "\n"
 _QUOTING_IS_USUAL = (",", ";")
 _SAMPLE_CHARACTERS = 1 << 20
 _SAMPLE_LINES = 200
-_QUOTED_PART = re.compile(r'"[^"]*"?')
+_QUOTED_CELL = re.compile(r'(^|[,\t;|])"(?:[^"]|"")*"?')
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 # Values of a column that has as few as labels have.
 _FEW_VALUES = 50
@@ -158,7 +158,8 @@ def find_layout(open_bytes: OpenBytes, codec: str, name: str, kind: str, form: T
             raise InputError(f"rows without a header in {name}", found, remedy)
     elif not is_quoted and header is not None and any(header.quoted):
         names = unique_names(sample[0].body.split(separator))
-    return Layout(codec, line_end, separator, is_quoted, names, form.column_names is None, widths.rows)
+    header_line = 0 if header is None else header.line
+    return Layout(codec, line_end, separator, is_quoted, names, header_line, widths.rows)
 
 
 def _line_end(open_bytes: OpenBytes, codec: str) -> str:
@@ -169,7 +170,7 @@ def _line_end(open_bytes: OpenBytes, codec: str) -> str:
 
 def _find_separator(sample: list[Line], kind: str, names: tuple[str, ...] | None) -> str:
     """What stands between the cells: the ending's separator, unless another fits the lines and that one does not."""
-    bare = [_QUOTED_PART.sub("", line.body) for line in sample]
+    bare = [_QUOTED_CELL.sub(r"\1", line.body) for line in sample]
     usual = _OF_ENDING[kind]
     if not bare or (names is not None and len(names) == 1):
         return _NO_SEPARATOR if kind == "txt" else usual
@@ -192,7 +193,8 @@ def _find_separator(sample: list[Line], kind: str, names: tuple[str, ...] | None
 def _header(open_bytes: OpenBytes, codec: str, line_end: str, separator: str) -> Record | None:
     lines = file_lines(open_bytes, codec, line_end)
     try:
-        return next((record for record in quoted_records(lines, separator) if "".join(record.cells).strip()), None)
+        records = quoted_records(lines, separator)
+        return next((record for record in records if record.quoted or "".join(record.cells).strip()), None)
     except MalformedRecord as problem:
         first = next(line for line in file_lines(open_bytes, codec, line_end) if line.body.strip())
         if first.number != problem.line:

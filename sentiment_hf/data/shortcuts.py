@@ -36,8 +36,9 @@ MAX_SHORTCUTS = 20
 def find_shortcuts(frame: pd.DataFrame) -> dict[str, Any]:
     """Tokens that nearly alone tell the label.
 
-    An emoticon, hashtag, address, mention or emoji is one if at least 1 % of a label's rows, and ten, have it and 95 % of
-    the rows with it have that label; any other run of characters, words among them, if 60 % of a label's rows have it.
+    An emoticon, hashtag, address, mention or emoji is one if at least 1 % of a label's rows, and ten, have it and 95 %
+    of the rows with it have that label; any other run of characters, words among them, if 60 % of a label's rows have
+    it.
 
     Args:
         frame: rows with `text` and raw `label`.
@@ -47,16 +48,17 @@ def find_shortcuts(frame: pd.DataFrame) -> dict[str, Any]:
         and `precision` (share of the rows with it that have the label), those with the most rows first; `share` of all
         rows that have one of these at least, and of them the `precision` of telling the label by it.
     """
-    texts = [str(text)[:_CHARACTERS] if isinstance(text, str) else "" for text in frame["text"]]
-    labels = [label_text(label) for label in frame["label"]]
+    known = [
+        (text[:_CHARACTERS] if isinstance(text, str) else "", label)
+        for text, label in zip(frame["text"], map(label_text, frame["label"]), strict=True)
+        if label is not None
+    ]
+    texts, labels = [text for text, _ in known], [label for _, label in known]
     of_label = Counter(labels)
     found = _given_away(_marks_by_row(texts), labels, of_label, MARK_RECALL)
-    found += [
-        ("text", *rest)
-        for _, *rest in _given_away(_frequent_runs(texts, labels, of_label), labels, of_label, TEXT_RECALL)
-    ]
+    found += _given_away(_frequent_runs(texts, labels, of_label), labels, of_label, TEXT_RECALL)
     found.sort(key=lambda shortcut: -shortcut[4])
-    tokens = [
+    tokens: list[dict[str, Any]] = [
         {
             "token": token,
             "kind": kind,
@@ -73,7 +75,7 @@ def find_shortcuts(frame: pd.DataFrame) -> dict[str, Any]:
     right = sum(guess == label for guess, label in zip(told, labels, strict=True))
     return {
         "tokens": tokens,
-        "share": round(covered / len(labels), 4),
+        "share": round(covered / max(len(labels), 1), 4),
         "precision": round(right / covered, 4) if covered else None,
     }
 
@@ -89,14 +91,14 @@ def _given_away(
     for tokens, label in zip(tokens_by_row, labels, strict=True):
         for token in tokens:
             counts[token][label] += 1
-    found = []
-    for (kind, token), by_label in counts.items():
+    found: list[_Found] = []
+    for (kind, name), by_label in counts.items():
         label, right = by_label.most_common(1)[0]
         rows, base = by_label.total(), of_label[label] / len(labels)
         deviations = (right / rows - base) * (rows / max(base * (1 - base), 1e-9)) ** 0.5
         is_clear = deviations >= _MIN_DEVIATIONS and 1 - right / rows <= (1 - base) / 4
         if right >= MIN_PRECISION * rows and right >= max(min_recall * of_label[label], MIN_ROWS) and is_clear:
-            found.append((kind, token, label, right, rows))
+            found.append((kind, name, label, right, rows))
     # A part that comes in the longer one alone is no token of its own, and one with more around it no other.
     found = [
         one

@@ -103,6 +103,14 @@ def _table(rows: list[tuple[int, list[Any]]], name: str, column_names: tuple[str
     return pd.DataFrame(cells, columns=list(names), dtype=object)
 
 
+def require_writer() -> None:
+    """Raises MissingExtraError where workbooks cannot be written."""
+    try:
+        import openpyxl  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("openpyxl", EXTRA) from error
+
+
 class WorkbookWriter:
     """Writes a table to an xlsx file row by row; texts stay texts, whatever a spreadsheet would calculate.
 
@@ -115,10 +123,9 @@ class WorkbookWriter:
     """
 
     def __init__(self, path: Path, columns: Iterable[str]) -> None:
-        try:
-            from openpyxl import Workbook
-        except ImportError as error:
-            raise MissingExtraError("openpyxl", EXTRA) from error
+        require_writer()
+        from openpyxl import Workbook
+
         self._path = path
         self._book = Workbook(write_only=True)
         self._sheet = self._book.create_sheet("rows")
@@ -140,6 +147,10 @@ class WorkbookWriter:
             file.flush()
             os.fsync(file.fileno())
 
+    def discard(self) -> None:
+        """Write nothing after all."""
+        self._sheet.close()
+
     def _cell(self, value: Any) -> Any:
         from openpyxl.cell import WriteOnlyCell
 
@@ -153,9 +164,9 @@ class WorkbookWriter:
             return None
         text = text.encode("utf-8", "replace").decode("utf-8")
         check_cell(text)
-        cell = WriteOnlyCell(self._sheet, value="")
-        # Set past the check that would take =… for a formula.
-        cell._value, cell.data_type = _NO_XML.sub(lambda match: f"_x{ord(match[0]):04X}_", text), "s"
+        cell = WriteOnlyCell(self._sheet, value=_NO_XML.sub(lambda match: f"_x{ord(match[0]):04X}_", text))
+        # Not a formula, whatever it begins with.
+        cell.data_type = "s"
         return cell
 
 
@@ -174,7 +185,11 @@ def write_workbook(table: pd.DataFrame, path: Path) -> Path:
     """
     check_rows(len(table))
     writer = WorkbookWriter(path, [str(name) for name in table.columns])
-    writer.write(table)
+    try:
+        writer.write(table)
+    except InputError:
+        writer.discard()
+        raise
     writer.close()
     return path
 

