@@ -37,6 +37,8 @@ PREDICTED_COLUMN = re.compile(r"predicted_label(?:_\d+)?")
 # As many usual names as an error lists.
 _NAMED = 8
 _IGNORED = re.compile(r"[\s_\-\ufeff]+")
+# What files of this package's own have besides text and label.
+_OWN_COLUMNS = ("doc_id", MARK_COLUMN)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 _SENTENCE = re.compile(r"[，。！？；,!?;]|[\u4e00-\u9fff]{9}")
 
@@ -61,12 +63,14 @@ class Columns:
         Raises:
             InputError: no such column.
         """
-        selected = _texts(frame, self.text, name)
+        text = pick_column(frame, self.text, TEXT_COLUMNS, "text", name)
+        selected = _texts(frame, text)
         if self.labelled:
             column = pick_column(frame, self.label, LABEL_COLUMNS, "label", name)
             selected["label"] = pd.Series(frame[column].tolist(), dtype=object)
             _check_documents(frame, selected["label"], name)
             _mark(selected, frame, column, name)
+            _say_columns(frame, text, column, name)
         return selected
 
 
@@ -98,7 +102,7 @@ class AspectColumns(Columns):
             raise InputError(f"a column {self.label!r} with a mapping of aspects in {name}", "none", remedy)
         if nested is not None:
             frame = frame.drop(columns=nested).join(pd.DataFrame(frame[nested].tolist(), index=frame.index))
-        selected = _texts(frame, self.text, name)
+        selected = _texts(frame, pick_column(frame, self.text, TEXT_COLUMNS, "text", name))
         cells = []
         for aspect, usual in self.task.columns.items():
             column = pick_column(frame, None, usual, f"{aspect!r}", name, option="aspects")
@@ -132,6 +136,14 @@ def _check_documents(frame: pd.DataFrame, labels: pd.Series, name: str) -> None:
             raise InputError(f"one label for each doc_id in {name}", found, "Mend the rows, or drop the column.")
 
 
+def _say_columns(frame: pd.DataFrame, text: str, label: str, name: str) -> None:
+    """Say which columns are read and which are not, but for files of this package's own shape."""
+    others = [str(column) for column in frame.columns if column not in (text, label, *_OWN_COLUMNS)]
+    if others or {text, label} != {"text", "label"}:
+        unread = f"; not read: {', '.join(others)}" if others else ""
+        logger.info("%s: text from %r, labels from %r%s", name, text, label, unread)
+
+
 def _mark(selected: pd.DataFrame, frame: pd.DataFrame, column: str, name: str) -> None:
     """Take over what a file that this package wrote says of its labels: that they are names.
 
@@ -153,8 +165,8 @@ def _holds_mappings(frame: pd.DataFrame, column: str) -> bool:
     return column in frame.columns and len(frame) > 0 and isinstance(frame[column].iloc[0], Mapping)
 
 
-def _texts(frame: pd.DataFrame, wanted: str | None, name: str) -> pd.DataFrame:
-    text = frame[pick_column(frame, wanted, TEXT_COLUMNS, "text", name)].astype(object)
+def _texts(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    text = frame[column].astype(object)
     return pd.DataFrame({"doc_id": range(len(frame)), "text": [as_text(value) for value in text]}, dtype=object)
 
 

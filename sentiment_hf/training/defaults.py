@@ -232,7 +232,7 @@ def shape_of(args: RunArguments) -> tuple[int, int, int | None]:
     config = BertConfig() if name == SCRATCH else load_config(name, args.model.model_revision)
     found = {"num_hidden_layers": getattr(config, "num_hidden_layers", None)}
     found |= {"hidden_size": getattr(config, "hidden_size", None), "max_position_embeddings": max_positions(config)}
-    found |= args.model.config_overrides or {}  # type: ignore[operator]
+    found |= args.model.config_overrides or {}  # type: ignore[arg-type]
     # Values that no model can have are refused where the model is made.
     whole = {key: value for key, value in found.items() if isinstance(value, int) and value > 0}
     layers = args.model.num_hidden_layers or whole.get("num_hidden_layers", 12)

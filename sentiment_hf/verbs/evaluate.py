@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
     metrics: dict[str, Any] = {"name": Path(args.model).resolve().name, "task": task.name, "data": Path(args.data).name}
     metrics |= {"blank_rows_left_out": int(blank.sum()), "rows_fingerprint": rows_fingerprint(rows, task)}
-    metrics["weights"] = _weights_digest(args.model)
+    metrics |= {"weights": _weights_digest(args.model), **rows.attrs.get("labels", {})}
     folder = _folder(args, metrics)
     # Another backend with the same rows and weights joins what is there, so that the two can be compared.
     before = _earlier(folder)

@@ -100,3 +100,15 @@ def task_star(stars):
     from sentiment_hf.aspects import star_value
 
     return star_value(stars)
+
+
+def test_what_is_read_and_what_is_not_is_said(caplog):
+    caplog.set_level("INFO", "sentiment_hf")
+    frame = pd.DataFrame({"评论": ["好"], "star": [5], "city": ["北京"]})
+    Columns(label="star").select(frame, "shop.csv")
+    assert "shop.csv: text from '评论', labels from 'star'; not read: city" in caplog.text
+    caplog.clear()
+    Columns().select(
+        pd.DataFrame({"doc_id": [0], "text": ["好"], "label": [1], "label_values": ["names"]}), "dev.jsonl"
+    )
+    assert not caplog.text
