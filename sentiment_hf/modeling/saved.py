@@ -24,7 +24,7 @@ from sentiment_hf.modeling.configuration_bert_heads import AspectBertConfig
 from sentiment_hf.modeling.loading import check_max_length, max_positions
 from sentiment_hf.modeling.version import check_version, record_version
 from sentiment_hf.score_task import ScoreTask
-from sentiment_hf.tasks import Task
+from sentiment_hf.tasks import BUILT_IN_TASKS, Task
 
 logger = logging.getLogger(__name__)
 
@@ -161,9 +161,14 @@ def predicted_task(config: PretrainedConfig) -> PredictedTask:
 def _space(names: tuple[str, ...], saved: dict[str, Any]) -> LabelSpace:
     if not saved:
         return LabelSpace.of_ids(names)
+    if "labels" in saved:
+        return LabelSpace(names, dict(saved["labels"]["raw"]), dict(saved["labels"].get("aliases") or {}))
     # Models of the first edition saved raw values alone, and none where labels were read off the rows.
-    entries = saved.get("labels") or {"raw": saved.get("raw_labels") or {name: name for name in names}}
-    return LabelSpace(names, dict(entries["raw"]), dict(entries.get("aliases") or {}))
+    raw = dict(saved.get("raw_labels") or {name: name for name in names})
+    built_in = BUILT_IN_TASKS.get(str(saved.get("task")))
+    if built_in is not None and built_in.labels == names:
+        raw = {**built_in.space.raw, **raw}
+    return LabelSpace(names, raw)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from sentiment_hf.data.row_blocks import RowBlocks
 from sentiment_hf.data.spreadsheets import ENCODING, csv_text
 from sentiment_hf.data.workbooks import WorkbookWriter, check_cell, check_rows, require_writer
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.labels import MARK_COLUMN, NAMES
 from sentiment_hf.serving.answers import Answer, columns_of_answers, no_answer
 
 logger = logging.getLogger(__name__)
@@ -261,6 +262,9 @@ class _JsonLines:
             row = {names["text"]: said.pop("text")}
             row |= {name: _json_cell(column[place]) for name, column in zip(self._kept, cells, strict=True)}
             row |= {names[name]: value for name, value in said.items()}
+            if names.get("label") == "label":
+                # Whoever takes these labels for those of a file has to know that they are names.
+                row.setdefault(MARK_COLUMN, NAMES)
             lines.append(json.dumps(row, ensure_ascii=False, default=str) + "\n")
         return "".join(lines)
 

@@ -21,6 +21,7 @@ from sentiment_hf.enrich.review import row_id
 from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import move_files, staging_folder, write_json
+from sentiment_hf.labels import MARK_COLUMN, NAMES
 from sentiment_hf.option_values import parse_value
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import Task
@@ -75,6 +76,7 @@ def classified_rows(classifier: SentimentClassifier, task: Task, args: argparse.
             "id": rows["id"],
             "text": rows["text"],
             "label": [task.labels[label] for label in given],
+            MARK_COLUMN: NAMES,
             "classifier": [task.labels[label] for label in shares.argmax(axis=1)],
             "p_label": shares[range(len(rows)), given],
         }

@@ -8,12 +8,16 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import BertConfig
 
 from sentiment_hf.cli import main
 from sentiment_hf.data.labelled import ReadOptions, load_labelled, map_labels, named_labels
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import LabelSpace, label_text
+from sentiment_hf.modeling.loading import load_config
+from sentiment_hf.modeling.saved import task_of
 from sentiment_hf.recipe import read_recipe
+from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS, Task, resolve_task
 from sentiment_hf.training.arguments import parse_run_arguments
 
@@ -295,3 +299,22 @@ def test_audit_takes_labels(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["train"]["labels"] == {"bad": 1, "good": 1}
     assert main(["audit", "--train_file", str(path), "--labels={1: bad, 5: good}"]) == 2
     assert "'3' in row 4" in capsys.readouterr().err
+
+
+def test_predictions_of_any_kind_are_names(tmp_path, model_folder):
+    task = Task("custom", LabelSpace(("negative", "positive"), {"negative": "positive", "positive": "negative"}))
+    pd.DataFrame({"text": ["房间很好", "房间很差"]}).to_csv(tmp_path / "texts.csv", index=False)
+    for kind, column in (("csv", "predicted_label"), ("jsonl", None), ("parquet", "predicted_label")):
+        output = tmp_path / f"answers.{kind}"
+        words = ["--model", str(model_folder), "--file", str(tmp_path / "texts.csv"), "--output", str(output)]
+        assert main(["predict", *words]) == 0
+        answers = SentimentClassifier.from_pretrained(model_folder)(["房间很好", "房间很差"])
+        read = load_labelled(output, task, ReadOptions(label_column=column))
+        assert [task.labels[index] for index in read["label"]] == [answer.label for answer in answers]
+
+
+def test_models_of_the_first_edition_know_the_words_and_their_own_labels():
+    assert task_of(load_config("starter-reviews")).space.read(["好评", "差评"]).ids == [1, 0]
+    config = BertConfig(id2label={0: "-1", 1: "0", 2: "1"})
+    config.sentiment_hf = {"task": "custom", "text": {}}
+    assert task_of(config).space.read([-1, 0, 1]).ids == [0, 1, 2]
