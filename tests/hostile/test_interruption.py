@@ -154,12 +154,19 @@ def test_export_killed_at_every_change(command, run_folder, tmp_path):
 
 
 def test_calibrate_killed_at_every_change(command, run_folder, rows_file, tmp_path):
-    folder = tmp_path / "run"
+    from safetensors.torch import load_file, save_file
+
+    folder, sure = tmp_path / "run", tmp_path / "sure"
     words = ["calibrate", f"--model={folder}", f"--data={rows_file}", "--precision=0.1"]
+    # A model that is much too sure, so that there is something to divide.
+    shutil.copytree(run_folder, sure)
+    weights = load_file(sure / "model.safetensors")
+    weights["classifier.weight"] *= 100
+    save_file(weights, sure / "model.safetensors", {"format": "pt"})
 
     def prepare():
         shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(run_folder, folder)
+        shutil.copytree(sure, folder)
 
     prepare()
     old = state(folder)
