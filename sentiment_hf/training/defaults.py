@@ -154,7 +154,9 @@ def parse_command_line(argv: Sequence[str]) -> RunArguments:
     fixed = {name: chosen for name, chosen in fixed.items() if name not in given}
     values |= {name: value for name, (value, _) in fixed.items()}
     reasons = {name: _reason(name, *chosen) for name, chosen in fixed.items()}
-    return RunArguments(*build_parts(values, RUN_PARTS), open_keys=open_keys(given, values), chosen=reasons)
+    args = RunArguments(*build_parts(values, RUN_PARTS))
+    args.open_keys, args.chosen = open_keys(given, values), reasons
+    return args
 
 
 def run_folder(source: str, going_on: bool = False, overwrite: bool = False) -> Path:
@@ -230,7 +232,7 @@ def shape_of(args: RunArguments) -> tuple[int, int, int | None]:
     config = BertConfig() if name == SCRATCH else load_config(name, args.model.model_revision)
     found = {"num_hidden_layers": getattr(config, "num_hidden_layers", None)}
     found |= {"hidden_size": getattr(config, "hidden_size", None), "max_position_embeddings": max_positions(config)}
-    found |= args.model.config_overrides or {}  # type: ignore[operator]
+    found |= args.model.config_overrides or {}  # type: ignore[arg-type]
     # Values that no model can have are refused where the model is made.
     whole = {key: value for key, value in found.items() if isinstance(value, int) and value > 0}
     layers = args.model.num_hidden_layers or whole.get("num_hidden_layers", 12)
