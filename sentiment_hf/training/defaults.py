@@ -154,9 +154,9 @@ def parse_command_line(argv: Sequence[str]) -> RunArguments:
     fixed = {name: chosen for name, chosen in fixed.items() if name not in given}
     values |= {name: value for name, (value, _) in fixed.items()}
     reasons = {name: _reason(name, *chosen) for name, chosen in fixed.items()}
-    arguments = RunArguments(*build_parts(values, RUN_PARTS))
-    arguments.open_keys, arguments.chosen = open_keys(given, values), reasons
-    return arguments
+    args = RunArguments(*build_parts(values, RUN_PARTS))
+    args.open_keys, args.chosen = open_keys(given, values), reasons
+    return args
 
 
 def run_folder(source: str, going_on: bool = False, overwrite: bool = False) -> Path:
