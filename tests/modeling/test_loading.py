@@ -109,7 +109,7 @@ def test_a_real_pretrained_encoder_loads_with_four_layers(shared):
     path = str(shared / "models/e5-small-zh-29m")
     tokenizer = load_tokenizer(path)
     config = classifier_config(path, REVIEWS, tokenizer, num_hidden_layers=4)
-    model = load_classifier(path, config, attn_implementation="eager")
+    model = load_classifier(path, config, attn_implementation="eager", new_head=True)
     assert len(model.bert.encoder.layer) == 4
     assert model.config.hidden_size == 384
     assert model.dtype == torch.float32
