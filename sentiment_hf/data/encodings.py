@@ -166,9 +166,7 @@ def _not_gb18030(open_bytes: Callable[[], BinaryIO], name: str, is_valid: bool) 
 def _warn_of_uncommon(open_bytes: Callable[[], BinaryIO], name: str, asked: str) -> None:
     share = _Share.of(_sample(open_bytes, "gb18030"))
     if share.han >= _ENOUGH_HAN and share.gb2312 < _UNCOMMON:
-        said = (
-            "%s: read as gb18030 it has hardly a common Chinese character (%.0f %% of them are): is it big5, shift_jis?"
-        )
+        said = "%s: read as gb18030, and only %.0f %% of its Chinese characters are common: is it big5 or shift_jis?"
         logger.warning(f"{said} --encoding names it" if asked == "auto" else said, name, 100 * share.gb2312)
 
 

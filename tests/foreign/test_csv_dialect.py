@@ -5,7 +5,7 @@ import logging
 
 import pandas as pd
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import Phase, assume, example, given, settings
 from hypothesis import strategies as st
 
 from sentiment_hf.data.delimited import delimited_text
@@ -21,7 +21,7 @@ tables = st.integers(1, 3).flatmap(
     lambda width: st.lists(st.lists(cells, min_size=width, max_size=width), min_size=1, max_size=6)
 )
 # A busy machine is slow at times.
-unhurried = settings(deadline=None, derandomize=True)
+unhurried = settings(deadline=None, derandomize=True, max_examples=60, phases=[Phase.explicit, Phase.generate])
 kinds = st.sampled_from(sorted(SEPARATORS))
 
 
