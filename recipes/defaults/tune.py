@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from transformers import AutoModelForSequenceClassification
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.labelled import load_labelled, map_labels
@@ -32,7 +31,9 @@ from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.scores import task_scores
 from sentiment_hf.files import read_json, write_text
+from sentiment_hf.modeling.classifier import load_classifier
 from sentiment_hf.modeling.forward import torch_forward
+from sentiment_hf.modeling.loading import load_config
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import resolve_task
 from sentiment_hf.training.defaults import parse_command_line
@@ -88,7 +89,8 @@ def trial(words: list[str], dev: pd.DataFrame, folder: Path) -> dict[str, Any]:
     chosen = int(run["best_checkpoint"].split("-")[-1])
     answers = {"fp32": finished.scorer.logits}
     for step in {*steps.values()} - {chosen}:
-        model = AutoModelForSequenceClassification.from_pretrained(folder / f"checkpoint-{step}").eval()
+        checkpoint = str(folder / f"checkpoint-{step}")
+        model = load_classifier(checkpoint, load_config(checkpoint)).eval()
         answers[f"step {step}"] = TextScorer(finished.scorer.tokenizer, args.text_settings, torch_forward(model)).logits
     answers["floor"] = lambda texts: floor_logits(finished.floor, texts, finished.data.task)
     rows = map_labels(dev, finished.data.task, "dev")

@@ -80,7 +80,14 @@ def load_config(model: str, revision: str | None = None) -> PretrainedConfig:
         # Refuses NaN and Infinity, which Python's JSON knows and no field of a config means.
         json.dumps(saved, allow_nan=False, default=str)
         # Code that a model brings along is never run; the classes of our own are registered above.
-        return AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+        activation = getattr(config, "hidden_act", "")
+        if not isinstance(activation, str):
+            # transformers would call whatever stands there, in the middle of the first batch.
+            raise InputError(
+                f"the name of an activation as hidden_act in {model}", repr(activation), "Mend config.json."
+            )
+        return config
     except Exception as error:
         # A config that somebody wrote by hand fails anywhere in transformers, and in any way.
         raise not_loadable("a model", model, error) from error

@@ -15,6 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[att
 from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import REPLACEMENT
 
 logger = logging.getLogger(__name__)
 
@@ -64,10 +65,13 @@ def check_there(model: str, revision: str | None = None) -> None:
         revision: of a Hub id.
 
     Raises:
-        InputError: a path to nothing, almost the name of a packaged model, or an id that is not in the cache while the
+        InputError: a folder that is half written, a path to nothing, almost the name of a packaged model, or an id that is not in the cache while the
             Hub is out of reach; the nearest model folder is named.
     """
     path = Path(model)
+    if (path / REPLACEMENT).is_dir():
+        remedy = f"Finish it: sentiment-hf calibrate --model {model}"
+        raise InputError(f"a complete model in {model}", "a calibration that was cut off while it wrote", remedy)
     if path.is_dir() and model.strip():
         return
     if path.is_file():

@@ -27,7 +27,7 @@ def unigram_folder(tmp_path):
     config = classifier_config("starter", BUILT_IN_TASKS["reviews"], tokenizer)
     torch.manual_seed(0)
     record_settings(config, tokenizer, BUILT_IN_TASKS["reviews"], TextSettings(max_length=32))
-    save_model(tmp_path / "unigram", load_classifier("starter", config), tokenizer)
+    save_model(tmp_path / "unigram", load_classifier("starter", config, new_head=True), tokenizer)
     return tmp_path / "unigram"
 
 
