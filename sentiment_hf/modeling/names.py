@@ -65,8 +65,8 @@ def check_there(model: str, revision: str | None = None) -> None:
         revision: of a Hub id.
 
     Raises:
-        InputError: a folder that is half written, a path to nothing, almost the name of a packaged model, or an id that is not in the cache while the
-            Hub is out of reach; the nearest model folder is named.
+        InputError: a folder that is half written, a path to nothing, almost the name of a packaged model, or an id that
+            is not in the cache while the Hub is out of reach; the nearest model folder is named.
     """
     path = Path(model)
     if (path / REPLACEMENT).is_dir():
