@@ -318,3 +318,13 @@ def test_models_of_the_first_edition_know_the_words_and_their_own_labels():
     config = BertConfig(id2label={0: "-1", 1: "0", 2: "1"})
     config.sentiment_hf = {"task": "custom", "text": {}}
     assert task_of(config).space.read([-1, 0, 1]).ids == [0, 1, 2]
+
+
+def test_labels_of_one_file_are_given_with_it(tmp_path, caplog):
+    caplog.set_level("INFO", "sentiment_hf")
+    pd.DataFrame({"text": list("abc"), "label": ["五星", "三星", "一星"]}).to_csv(tmp_path / "shop.csv", index=False)
+    options = ReadOptions(labels={"一星": "negative", "三星": None, "五星": "positive"})
+    rows = load_labelled(tmp_path / "shop.csv", BUILT_IN_TASKS["reviews"], options)
+    assert rows["label"].tolist() == [1, 0]
+    assert rows["doc_id"].tolist() == [0, 2]
+    assert "五星 -> positive: 1 rows" in caplog.text
