@@ -140,7 +140,7 @@ def test_nothing_else_about_the_tokenizer_changes(bert, saved, tmp_path):
         assert plain.all_special_ids == tokenizer.all_special_ids
         assert len(plain) == len(tokenizer)
         options = {"truncation": True, "max_length": 12, "padding": True}
-        pair = ["房间很吵", "再也不来了"], ["早餐非常好，值得推荐", "好"]
+        pair = ["房间很吵", "再也不来了"], ["早餐非常好值得推荐", "好"]
         assert dict(plain(*pair, **options)) == dict(tokenizer(*pair, **options))
         assert plain.decode(plain("房间很吵")["input_ids"]) == tokenizer.decode(tokenizer("房间很吵")["input_ids"])
     bert.truncation_side = "right"
