@@ -76,10 +76,11 @@ def test_a_run_that_most_rows_of_a_label_have_is_found_whole():
         # In rows of both labels, in few rows, and in so many rows of the larger label as of all.
         with_mark(posts(), "[哈哈]", 1, 0.4, right=0.5),
         with_mark(posts(), "[哈哈]", 1, 0.02),
+        with_mark(posts(2000), "[哈哈]", 1, 0.5, right=0.9),
         with_mark(posts().assign(label=[int(n % 50 == 0) for n in range(600)]), "[哈哈]", 0, 0.2),
         with_mark(posts(), "真好", 1, 0.3),
     ],
-    ids=["words", "both labels", "few", "imbalanced", "a usual word"],
+    ids=["words", "both labels", "few", "nine of ten", "imbalanced", "a usual word"],
 )
 def test_what_tells_little_is_not(frame):
     assert find_shortcuts(frame)["tokens"] == []

@@ -202,7 +202,7 @@ def test_another_job_in_the_same_folder_is_refused(model_folder, table, tmp_path
 @pytest.mark.parametrize(
     ("words", "environment", "message"),
     [
-        (["--output", "out.ods"], {}, "--output ending in .csv"),
+        (["--output", "out.docx"], {}, "--output ending in .csv"),
         (["--output", "out.csv", "--num_shards", "2"], {}, "a folder for --output"),
         (["--num_shards", "2"], {}, "--file and --output with --num_shards"),
         (["--output", "parts", "--num_shards", "0"], {}, "--num_shards of at least 1"),
