@@ -48,7 +48,7 @@ $(VENV5)/.installed: setup.cfg pyproject.toml constraints-transformers5.txt
 	@touch $@
 
 test-transformers5: $(VENV5)/.installed ## the core's tests on transformers 5, in an environment of their own
-	$(TESTING) $(VENV5)/bin/python -m pytest -n auto --ignore=tests/serving/test_browser.py tests/data tests/modeling tests/training tests/distillation tests/evaluation tests/serving tests/compression tests/publishing tests/enrich tests/test_aspects.py
+	$(TESTING) $(VENV5)/bin/python -m pytest -n auto --ignore=tests/serving/test_browser.py tests/data tests/foreign tests/modeling tests/training tests/distillation tests/evaluation tests/serving tests/compression tests/publishing tests/enrich tests/test_aspects.py
 
 $(VENV_WHEEL)/.installed: setup.cfg setup.py pyproject.toml constraints.txt LICENSE NOTICE $(shell find sentiment_hf spaces_demo -type f -not -name "*.pyc")
 	$(PYTHON) -m venv $(VENV_WHEEL)
