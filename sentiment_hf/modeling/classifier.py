@@ -129,8 +129,10 @@ def classifier_config(
     inherited = {name: value for name, value in known.items() if name not in _OF_THE_CLASS}
     try:
         config = kind.from_dict({**inherited, **overrides, **labels})
-    except (TypeError, ValueError) as error:
-        raise InputError(f"values that a {kind.model_type} config takes", str(error), "Mend them.") from error
+    except Exception as error:
+        # transformers 5 checks fields with an error of its own.
+        found = " ".join(str(error).split())
+        raise InputError(f"values that a {kind.model_type} config takes", found, "Mend them.") from error
     check_heads(config, model)
     heads = known.get("num_attention_heads")
     if model != SCRATCH and overrides.get("num_attention_heads", heads) != heads:

@@ -36,8 +36,8 @@ LABEL_SETS = {
 }
 # Of few labels, and of many.
 LEARNING = {
-    False: ["--num_train_epochs=3", "--learning_rate=5e-3"],
-    True: ["--num_train_epochs=8", "--learning_rate=2e-3"],
+    False: ["--num_train_epochs=8", "--learning_rate=3e-3"],
+    True: ["--num_train_epochs=14", "--learning_rate=2e-3"],
 }
 # Their raw values are names of other classes: without a word on it such a file has two meanings.
 AMBIGUOUS = ("crossed", "codes of others")
@@ -88,7 +88,7 @@ def reading(name: str) -> list[str]:
 def test_every_verb_has_the_score_of_the_run(trained, tmp_path, capsys):
     name, run, files, _ = trained
     data, own = str(files["test"]), score(run)
-    assert 0.3 < own < 0.95
+    assert 1.2 / len(LABEL_SETS[name][0]) < own < 0.97
     if reading(name):
         assert main(["evaluate", "--model", str(run), "--data", data, "--output_dir", str(tmp_path / "e")]) == 2
         assert "one way" in capsys.readouterr().err
@@ -111,7 +111,15 @@ def test_verbs_that_only_read_read_the_same_ids(trained, tmp_path):
     ids = task.space.read(names, "raw").ids
     expected = [task.labels[index] for index in ids]
     classifier = SentimentClassifier.from_pretrained(run, "torch")
-    options = {"text_column": None, "label_column": None, "encoding": "auto", "labels": None, "label_values": "raw"}
+    options = {
+        "text_column": None,
+        "label_column": None,
+        "encoding": "auto",
+        "separator": None,
+        "column_names": None,
+        "labels": None,
+        "label_values": "raw",
+    }
     args = argparse.Namespace(data=str(files["train"]), **options)
     assert judge.classified_rows(classifier, task, args)["label"].tolist() == expected
     assert bench.labelled_rows(args, classifier)["name"].tolist() == expected

@@ -108,6 +108,8 @@ def test_no_kind_of_them_answers(headless, kind):
     ids=lambda words: words[0],
 )
 def test_no_verb_takes_them_for_classifiers(headless, reviews, tmp_path, capsys, words):
+    if words[0] in ("compare", "export"):
+        pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which is what it would ask for first")
     data = tmp_path / "data.csv"
     # Labels that the config's own names would read: it is the head that is missing.
     reviews.replace({"label": {"negative": "LABEL_0", "positive": "LABEL_1"}}).to_csv(data, index=False)

@@ -28,6 +28,11 @@ KINDS = {
     "single": ("single_label_classification", ("negative", "positive")),
     "silent": (None, ("negative", "positive", "neutral")),
 }
+try:
+    BertConfig(num_labels=1, problem_type="single_label_classification")
+except ValueError:
+    # Refused by the newest transformers itself.
+    del KINDS["one_output_single"]
 
 
 @pytest.fixture(scope="module")
