@@ -13,7 +13,6 @@ from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer, BertTokenizerFast, PretrainedConfig, PreTrainedTokenizerBase
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import REPLACEMENT
 from sentiment_hf.modeling.adapters import adapter_base, adapter_config, is_adapter
 from sentiment_hf.modeling.configuration_bert_heads import (
     AspectBertConfig,
@@ -244,9 +243,6 @@ def check_folder(model: str) -> None:
     looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
     if looks_like_path and not Path(model).is_dir():
         raise InputError(f"a model folder at {model}", "nothing there", "Check the path.")
-    if (Path(model) / REPLACEMENT).is_dir():
-        remedy = f"Finish it: sentiment-hf calibrate --model {model}"
-        raise InputError(f"a complete model in {model}", "a calibration that was cut off while it wrote", remedy)
 
 
 def _listing(folder: Path) -> str:
