@@ -130,3 +130,25 @@ def test_predict_reads_a_text_a_line_where_it_is_told_so(model_folder, tmp_path,
     assert "--column_names text reads a text from each line" in capsys.readouterr().err
     assert predict(model_folder, tmp_path / "rows.txt", "--output", output, "--column_names", "text") == 0
     assert read_table(output)["text"].tolist() == ["很好", "很差"]
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "csv", "jsonl"])
+def test_the_page_takes_them_too_and_gives_back_the_kind_that_came(model_folder, tmp_path, kind):
+    from sentiment_hf.serving.page.models import PageModel
+    from sentiment_hf.serving.page.tables import read_texts, with_answers, write_table
+    from sentiment_hf.serving.predictor import SentimentClassifier
+
+    path, frame = tmp_path / f"in.{kind}", TABLE[["id", "text", "reason"]]
+    if kind == "xlsx":
+        write_workbook(frame, path)
+    elif kind == "csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_json(path, orient="records", lines=True)
+    table, column = read_texts(path)
+    model = PageModel("tiny", SentimentClassifier.from_pretrained(model_folder))
+    written = write_table(with_answers(model, table, column, lambda *_: None), path, tmp_path)
+    assert written.suffix == (".xlsx" if kind == "xlsx" else ".csv")
+    found = read_table(written)
+    assert list(found) == ["id", "text", "reason", "predicted_label", "probability", "reason_2"]
+    assert found["reason"].tolist()[0] == "退款"
