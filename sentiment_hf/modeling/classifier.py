@@ -242,6 +242,7 @@ def _check_head(model: str, config: PretrainedConfig, missing: Sequence[str], mi
         found = f"a model without a trained head: no weights for {', '.join(missing[:3])}"
         raise InputError(f"a trained classifier in {given_name(model)}", found, remedy)
     # With some architectures these have the very weights of a classifier of texts.
-    other = [name for name in map(str, config.architectures or ()) if name.endswith(_OTHER_HEADS)]
+    named = config.architectures if isinstance(config.architectures, list) else []
+    other = [name for name in map(str, named) if name.endswith(_OTHER_HEADS)]
     if other:
         raise InputError(f"a trained classifier of texts in {given_name(model)}", other[0], remedy)

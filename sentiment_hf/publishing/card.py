@@ -116,6 +116,7 @@ class ModelCard:
         scored = splits[self.run.metrics["split"]]
         return dict(splits["train"] if scored["kind"] == MADE else scored)
 
+    @property
     def is_folded(self) -> bool:
         """Whether the weights hold the temperature of the calibration."""
         # Records of before temperatures went into the weights have no such field.

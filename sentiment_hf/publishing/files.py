@@ -60,8 +60,9 @@ RECORDS = (METRICS_FILE, AUDIT_FILE, CALIBRATION_FILE, ERRORS_FILE, HYPERPARAMET
 FINDINGS = ("findings/*.md", "findings/*.png")
 # Keys of records under which texts of the data stand.
 TEXT_KEYS = ("conflicting_examples", "examples")
-# Keys that only mean something on the machine of the run; transformers puts its name into the folder of its log.
-LOCAL_KEYS = ("output_dir", "cache_dir", "data_dir", "logging_dir")
+# Keys that only mean something on the machine of the run: transformers puts its name into the folder of its log, and
+# advice for a run below the baseline has commands with the user's files.
+LOCAL_KEYS = ("output_dir", "cache_dir", "data_dir", "logging_dir", "advice")
 
 
 @dataclass(frozen=True)

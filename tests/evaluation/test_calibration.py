@@ -58,7 +58,7 @@ def test_a_new_temperature_has_to_be_better_on_rows_it_was_not_fitted_on():
     calibrated, labels = too_sure(1000, factor=1.0)
     assert held_out_check(calibrated, labels).refusal is not None
     # So little too sure, sixty rows cannot tell.
-    slightly, labels = too_sure(60, factor=1.4, seed=1)
+    slightly, labels = too_sure(60, factor=1.1, seed=1)
     assert "60 rows are too few to tell" in held_out_check(slightly, labels).refusal
 
 
