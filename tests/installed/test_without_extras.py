@@ -104,7 +104,6 @@ NEEDS_EXTRA = [
 # These do without a picture, and say what it needs.
 DO_WITHOUT = [
     ("plots", "errors --model {run} --data {data} --output_dir {out}"),
-    ("plots", "calibrate --model {run} --data {data}"),
 ]
 
 
