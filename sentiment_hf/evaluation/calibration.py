@@ -59,13 +59,15 @@ class HeldOut:
 
     Attributes:
         rows: their number.
-        temperatures: fitted without each of the folds.
+        mistakes: rows of them that the model gets wrong.
+        temperatures: fitted without each of the folds; the old one where there is no mistake to fit to.
         log_loss: of the rows of all folds, under the old temperature and under the one fitted without their fold.
         error: their calibration error, likewise.
         deviation: standard error of the difference between the two log losses.
     """
 
     rows: int
+    mistakes: int
     temperatures: tuple[float, ...]
     log_loss: tuple[float, float]
     error: tuple[float, float]
@@ -74,6 +76,9 @@ class HeldOut:
     @property
     def refusal(self) -> str | None:
         """Why the old temperature stays, or None."""
+        if self.mistakes == 0:
+            right = f"the model gets all {self.rows:,} rows right, and only mistakes tell how sure to be"
+            return f"{right}; give it rows that it was not trained on, more or harder ones"
         gain = self.log_loss[0] - self.log_loss[1]
         folds = f"on rows held out in {len(self.temperatures)} folds"
         if gain <= 0:
@@ -101,24 +106,23 @@ def held_out_check(logits: np.ndarray, labels: np.ndarray, old: float = 1.0, see
         seed: of the folds.
 
     Raises:
-        InputError: too few rows for that, or none that the model gets wrong.
+        InputError: too few rows for that.
     """
     if len(labels) < MIN_ROWS:
         why = f"each of {FOLDS} folds would be judged by {len(labels) // FOLDS}"
         remedy = "Label more rows that the model was not trained on, and give them with --data."
         raise InputError(f"at least {MIN_ROWS} rows to calibrate on", f"{len(labels)}: {why}", remedy)
-    if (logits.argmax(axis=1) == labels).all():
-        remedy = "Only mistakes tell how sure to be: give more rows, or harder ones, that it was not trained on."
-        raise InputError("rows of which the model gets some wrong", f"{len(labels):,} that it gets right", remedy)
+    mistakes = int((logits.argmax(axis=1) != labels).sum())
     logits = logits.astype(np.float64)
     fold = np.random.default_rng(seed).permutation(len(labels)) % FOLDS
-    temperatures = [fit_temperature(logits[fold != place], labels[fold != place]) for place in range(FOLDS)]
+    kept = [fold != place for place in range(FOLDS)]
+    temperatures = [fit_temperature(logits[rows], labels[rows]) if mistakes else old for rows in kept]
     scaled = logits / old, logits / np.array(temperatures)[fold][:, None]
     losses = [row_losses(each, labels) for each in scaled]
     errors = [expected_calibration_error(softmax(each), labels) for each in scaled]
     deviation = float((losses[0] - losses[1]).std(ddof=1) / len(labels) ** 0.5)
     pair = float(losses[0].mean()), float(losses[1].mean())
-    return HeldOut(len(labels), tuple(temperatures), pair, (errors[0], errors[1]), deviation)
+    return HeldOut(len(labels), mistakes, tuple(temperatures), pair, (errors[0], errors[1]), deviation)
 
 
 def row_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:

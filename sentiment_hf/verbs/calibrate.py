@@ -57,13 +57,14 @@ def run(args: argparse.Namespace) -> int:
     logits, labels = _answers(classifier, task, args.data, "dev", args)
     old, before = classifier.calibration.temperature, folded_temperature(load_config(args.model))
     held_out = held_out_check(logits, labels, old)
-    temperature = fit_temperature(logits, labels)
     if held_out.refusal is not None:
         logger.warning("the temperature stays as it was (%.3f): %s", old * before, held_out.refusal)
         if args.precision is None:
             show(f"Nothing was written into {folder}")
             return 0
         temperature = old
+    else:
+        temperature = fit_temperature(logits, labels)
     threshold, answered = None, 1.0
     if args.precision is not None:
         probabilities = softmax(logits / temperature)

@@ -67,9 +67,13 @@ def test_too_few_rows_to_calibrate_on():
     with pytest.raises(InputError, match="at least 50 rows to calibrate on, found 49: each of 5 folds .* by 9"):
         held_out_check(logits, labels)
     held_out_check(*too_sure(50))
+
+
+def test_a_model_without_a_mistake_keeps_its_temperature():
     right = np.tile(np.eye(3) * 9, (40, 1))
-    with pytest.raises(InputError, match="rows of which the model gets some wrong, found 120 that it gets right"):
-        held_out_check(right, right.argmax(axis=1))
+    check = held_out_check(right, right.argmax(axis=1), old=1.5)
+    assert "gets all 120 rows right, and only mistakes tell how sure to be" in check.refusal
+    assert check.temperatures == (1.5,) * 5
 
 
 def test_too_few_rows_for_a_precision():
