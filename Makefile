@@ -16,7 +16,7 @@ NEWER_PYTHON ?= $(shell for python in python3.14 python3.13 python3.12; do $$pyt
 # One test file a core, each on one thread: together they would only get in each other's way.
 TESTING := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
-.PHONY: help quickstart starter test test-transformers5 test-wheel test-matrix bench docs lint format clean
+.PHONY: help quickstart starter test mutation test-transformers5 test-wheel test-matrix bench docs lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -73,6 +73,9 @@ $(VENV_NEWER)/.installed: setup.cfg pyproject.toml constraints.txt
 
 test-matrix: $(INSTALLED) $(VENV5)/.installed $(VENV_LOWEST)/.installed $(VENV_NEWER)/.installed $(VENV_WHEEL)/.installed ## the core's tests in every environment, a quarter of an hour and gigabytes of packages: docs/test-matrix.md
 	$(BIN)/python tests/run_matrix.py --output docs/test-matrix.md
+
+mutation: $(INSTALLED) ## break the package on purpose, change by change, and see which tests notice; goes on where it was stopped
+	$(BIN)/python tests/mutation/run.py --write
 
 bench: $(INSTALLED) ## how fast the quickstart's model is in every way to run it, on its held-out reviews; makes it where it is not there
 	@[ -f $(RUN)/onnx/model.onnx ] || $(MAKE) quickstart
