@@ -44,11 +44,12 @@ test: $(INSTALLED) ## all tests
 
 $(VENV5)/.installed: setup.cfg pyproject.toml constraints-transformers5.txt
 	$(PYTHON) -m venv $(VENV5)
-	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-transformers5.txt -e '.[peft,plots,excel,explain,search,clean,enrich,serve,demo,quickstart,dev]'
+	$(VENV5)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-transformers5.txt -e '.[peft,plots,excel,explain,search,clean,enrich,serve,demo,ray,quickstart,dev]'
 	@touch $@
 
-test-transformers5: $(VENV5)/.installed ## the core's tests on transformers 5, in an environment of their own
+test-transformers5: $(VENV5)/.installed ## the core's tests on transformers 5, and Ray's engine, in an environment of their own
 	$(TESTING) $(VENV5)/bin/python -m pytest -n auto --ignore=tests/serving/test_browser.py tests/data tests/foreign tests/modeling tests/training tests/distillation tests/evaluation tests/serving tests/compression tests/publishing tests/enrich tests/test_aspects.py
+	$(TESTING) RAY_worker_niceness=0 $(VENV5)/bin/python -m pytest -m ray tests/serving/test_ray.py
 
 $(VENV_WHEEL)/.installed: setup.cfg setup.py pyproject.toml constraints.txt LICENSE NOTICE $(shell find sentiment_hf spaces_demo -type f -not -name "*.pyc")
 	$(PYTHON) -m venv $(VENV_WHEEL)
