@@ -13,46 +13,68 @@ _PUBLIC = {
     "AspectPrediction": "sentiment_hf.serving.answers",
     "AspectTask": "sentiment_hf.aspects",
     "AspectTrainer": "sentiment_hf.training.trainer",
+    "ClassificationCollator": "sentiment_hf.data.collation",
     "Cleaning": "sentiment_hf.data.cleaning",
+    "DocumentCollator": "sentiment_hf.data.collation",
+    "HeadTail": "sentiment_hf.data.dataset",
     "InputError": "sentiment_hf.exceptions",
+    "LabelSpace": "sentiment_hf.labels",
     "Prediction": "sentiment_hf.serving.answers",
+    "RowLoss": "sentiment_hf.training.losses",
     "SentimentClassifier": "sentiment_hf.serving.predictor",
     "SentimentTrainer": "sentiment_hf.training.trainer",
     "SentimentTrainingArguments": "sentiment_hf.training.arguments",
+    "SlidingWindows": "sentiment_hf.data.dataset",
     "Task": "sentiment_hf.tasks",
     "TextSettings": "sentiment_hf.data.tokenization",
     "audit_splits": "sentiment_hf.data.audit",
+    "focal_loss": "sentiment_hf.training.losses",
     "launch_space": "sentiment_hf.serving.page.app",
+    "rdrop_loss": "sentiment_hf.training.losses",
+    "weighted_cross_entropy": "sentiment_hf.training.losses",
 }
 
 __all__ = [
     "AspectPrediction",
     "AspectTask",
     "AspectTrainer",
+    "ClassificationCollator",
     "Cleaning",
+    "DocumentCollator",
+    "HeadTail",
     "InputError",
+    "LabelSpace",
     "Prediction",
+    "RowLoss",
     "SentimentClassifier",
     "SentimentTrainer",
     "SentimentTrainingArguments",
+    "SlidingWindows",
     "Task",
     "TextSettings",
     "__version__",
     "audit_splits",
+    "focal_loss",
     "launch_space",
+    "rdrop_loss",
+    "weighted_cross_entropy",
 ]
 
 if TYPE_CHECKING:
     from sentiment_hf.aspects import AspectTask
     from sentiment_hf.data.audit import audit_splits
     from sentiment_hf.data.cleaning import Cleaning
+    from sentiment_hf.data.collation import ClassificationCollator, DocumentCollator
+    from sentiment_hf.data.dataset import HeadTail, SlidingWindows
     from sentiment_hf.data.tokenization import TextSettings
     from sentiment_hf.exceptions import InputError
+    from sentiment_hf.labels import LabelSpace
     from sentiment_hf.serving.answers import AspectPrediction, Prediction
     from sentiment_hf.serving.page.app import launch_space
     from sentiment_hf.serving.predictor import SentimentClassifier
     from sentiment_hf.tasks import Task
     from sentiment_hf.training.arguments import SentimentTrainingArguments
+    from sentiment_hf.training.losses import RowLoss, focal_loss, rdrop_loss, weighted_cross_entropy
     from sentiment_hf.training.trainer import AspectTrainer, SentimentTrainer
 
 
@@ -60,3 +82,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -36,10 +36,7 @@ class ClassificationCollator:
         features = {name: [row[name] for row in rows] for name in names}
         padded = pad_rows(features, self.tokenizer, self.pad_to_multiple_of, self.max_length)
         batch = {name: torch.from_numpy(array) for name, array in padded.items()}
-        for name in ("doc_id", "labels"):
-            if name in rows[0]:
-                batch[name] = torch.tensor([row[name] for row in rows], dtype=torch.long)
-        return batch | _row_extras(rows)
+        return batch | _ids(rows) | _row_extras(rows)
 
 
 @dataclass
@@ -59,12 +56,21 @@ class DocumentCollator:
         names = [name for name in self.tokenizer.model_input_names if name in rows[0]]
         fields = {name: [chunk for row in rows for chunk in row[name]] for name in names}
         padded = pad_rows(fields, self.tokenizer, self.pad_to_multiple_of, self.max_length)
-        # Documents first: transformers takes the first tensor's length for the size of the batch.
-        whole = {name: [row[name] for row in rows] for name in ("labels", "doc_id") if name in rows[0]}
         documents = [place for place, row in enumerate(rows) for _ in row["chunk_idx"]]
         pieces = {"chunk_document": documents, "chunk_idx": [index for row in rows for index in row["chunk_idx"]]}
-        batch = {name: torch.tensor(values, dtype=torch.long) for name, values in (whole | pieces).items()}
+        # Documents first: transformers takes the first tensor's length for the size of the batch.
+        batch = _ids(rows) | {name: torch.tensor(values, dtype=torch.long) for name, values in pieces.items()}
         return batch | {name: torch.from_numpy(array) for name, array in padded.items()} | _row_extras(rows)
+
+
+def _ids(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """`labels` (under whichever of transformers' two names they come) and `doc_id`, `[rows]`, where rows have them."""
+    found = {"labels": next((name for name in ("labels", "label") if name in rows[0]), None), "doc_id": "doc_id"}
+    return {
+        name: torch.tensor([row[column] for row in rows], dtype=torch.long)
+        for name, column in found.items()
+        if column in rows[0]
+    }
 
 
 def _row_extras(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:

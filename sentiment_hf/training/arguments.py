@@ -18,6 +18,7 @@ from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.hardware import cpu_runs_bf16_fast
+from sentiment_hf.option_values import option
 from sentiment_hf.options import (
     DataArguments,
     ExportArguments,
@@ -36,6 +37,7 @@ class RecipeTrainingArguments(TrainingOptions, TrainingArguments):
     The added keys mean the same on transformers 4.57 and 5, which renamed or dropped some of their own.
 
     Attributes:
+        output_dir: folder of the run; nothing is written to a place that nobody named.
         push_finished_run: what `push_to_hub` asked for.
     """
 
@@ -107,12 +109,35 @@ class RecipeTrainingArguments(TrainingOptions, TrainingArguments):
 
 @dataclass
 class SentimentTrainingArguments(FineTuningOptions, RecipeTrainingArguments):
-    """The training arguments of a classifier, with the keys and defaults of `FineTuningOptions`."""
+    """The training arguments of a classifier, with the keys and defaults of `FineTuningOptions`.
+
+    They differ from transformers' `TrainingArguments` in this:
+
+    - Defaults are those of fine-tuning a classifier: validation and a checkpoint after every epoch, two of them kept,
+      the best one by macro-F1 at the end; 6 % warm-up; 32 rows a batch in training and 64 in evaluation; no tracker.
+      Where the trainer gets no `eval_dataset` it neither evaluates nor chooses, and saves all the same.
+    - `precision: auto` takes bf16 or fp16 where the hardware is fast in it; `bf16` and `fp16` still work.
+    - `length_grouping` takes the place of `group_by_length`: the order of rows depends on seed and epoch alone, so
+      that a resumed run sees them as one that was never stopped.
+    - `remove_unused_columns` has no effect: `SentimentTrainer` drops what neither model nor collator reads.
+    - `push_to_hub` in a recipe pushes the finished run once; `SentimentTrainer.push_to_hub()` pushes when called.
+
+    >>> SentimentTrainingArguments("runs/mine", rdrop_alpha=1.0, class_weights="balanced").metric_for_best_model
+    'macro_f1'
+
+    Attributes:
+        chose_metric: whether `metric_for_best_model` is the default, which gives way to the loss where the scores are
+            those of your own `compute_metrics`.
+    """
+
+    # Once more, since the first argument may come without its name, as in transformers.
+    output_dir: str | None = option(None, "folder of the run")
+    chose_metric: bool = dataclasses.field(init=False, default=False)
 
     def __post_init__(self) -> None:
         FineTuningOptions.__post_init__(self)
         if self.load_best_model_at_end and self.metric_for_best_model is None:
-            self.metric_for_best_model = "macro_f1"
+            self.metric_for_best_model, self.chose_metric = "macro_f1", True
         self._finish()
 
 

@@ -12,8 +12,9 @@ from pickle import UnpicklingError
 from typing import Any
 
 import yaml
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.normalization import left_out
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import contents, move_files, staging_folder, write_text
@@ -124,10 +125,7 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
 
     The saved tokenizer cleans as the config says, as far as a normalizer can.
     """
-    record_version(model.config)
-    cleaning = recorded_cleaning(model.config)
-    if cleaning is not None:
-        getattr(model.config, CONFIG_KEY)[NOT_IN_TOKENIZER] = left_out(cleaning)
+    cleaning = complete_config(model.config)
     with staging_folder(folder) as staging:
         model.save_pretrained(staging)
         # safetensors writes weights that their owner alone can read; a server may be somebody else.
@@ -135,3 +133,16 @@ def save_model(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokeni
             shutil.copymode(staging / "config.json", weights)
         save_tokenizer(staging, tokenizer, cleaning)
         move_files(staging, folder, last="config.json")
+
+
+def complete_config(config: PretrainedConfig) -> Cleaning | None:
+    """Write into a config that is about to be saved by what version, and what of the cleaning its tokenizer cannot do.
+
+    Returns:
+        The cleaning, which the tokenizer is to be saved with.
+    """
+    record_version(config)
+    cleaning = recorded_cleaning(config)
+    if cleaning is not None:
+        getattr(config, CONFIG_KEY)[NOT_IN_TOKENIZER] = left_out(cleaning)
+    return cleaning

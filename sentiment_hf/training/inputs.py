@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from dataclasses import replace
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sentiment_hf.aspects import ASPECTS_TASK, AspectTask, aspect_columns
 from sentiment_hf.data.audit import token_figures
@@ -25,17 +24,17 @@ from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.data.windows import window_bounds
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.classifier import SCRATCH, classifier_config, load_classifier, scratch_tokenizer
-from sentiment_hf.modeling.loading import check_max_length, fit_padding, load_tokenizer
+from sentiment_hf.modeling.classifier import SCRATCH, scratch_tokenizer
+from sentiment_hf.modeling.loading import load_tokenizer
 from sentiment_hf.modeling.lora import add_adapters
+from sentiment_hf.modeling.new_classifier import new_classifier
 from sentiment_hf.modeling.positions import extend_positions
-from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.options import TaskArguments
 from sentiment_hf.tasks import resolve_task
 from sentiment_hf.training.arguments import RunArguments
-from sentiment_hf.training.aspect_losses import aspect_priors, aspect_weights, star_log_odds, task_weights
-from sentiment_hf.training.losses import class_weights, log_prior
+from sentiment_hf.training.aspect_losses import star_log_odds
 from sentiment_hf.training.output_bias import output_layer
+from sentiment_hf.training.trainer import check_dropout
 
 # Texts that are tokenized at once for a look at their lengths.
 _TEXTS_AT_ONCE = 100
@@ -107,35 +106,22 @@ def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokeni
         tokenizer = load_tokenizer(name, args.model.model_revision)
     if args.model.classifier_dropout is not None:
         overrides["classifier_dropout"] = args.model.classifier_dropout
-    config = classifier_config(
+    if args.model.hierarchical != "none" and not settings.is_sliding:
+        raise InputError("truncation: sliding for a hierarchical model", settings.truncation, "Set it.")
+    model = new_classifier(
         name,
         data.task,
         tokenizer,
-        args.model.num_hidden_layers,
-        overrides,
-        args.model.model_revision,
-        args.model.pooling,
-        args.model.hierarchical,
+        settings,
+        args.training.seed,
+        extend_positions=args.model.extend_positions,
+        attn_implementation=args.model.attn_implementation,
+        num_hidden_layers=args.model.num_hidden_layers,
+        config_overrides=overrides,
+        revision=args.model.model_revision,
+        pooling=args.model.pooling,
+        hierarchical=args.model.hierarchical,
     )
-    fit_padding(config, tokenizer, name)
-    if args.model.hierarchical != "none" and not settings.is_sliding:
-        raise InputError("truncation: sliding for a hierarchical model", settings.truncation, "Set it.")
-    if args.model.extend_positions is None:
-        check_max_length(settings.max_length, config, name)
-    elif settings.max_length > args.model.extend_positions:
-        expected = f"max_length of at most extend_positions, {args.model.extend_positions}"
-        raise InputError(expected, str(settings.max_length), "Raise the one or lower the other.")
-    record_settings(config, tokenizer, data.task, settings)
-    # The classification head is drawn at random, so the seed comes first.
-    set_seed(args.training.seed)
-    model = load_classifier(name, config, args.model.attn_implementation, args.model.model_revision, new_head=True)
-    takes_segments = "token_type_ids" in inspect.signature(model.forward).parameters
-    if not takes_segments or not (hasattr(config, "type_vocab_size") or config.model_type == "xlnet"):
-        # BERT's tokenizer makes segments for any model. GPT-2 would add the first piece's embedding to every token, and
-        # its ONNX graph would not; the saved tokenizer makes none.
-        names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
-        # The first for this run, the second for what is saved.
-        tokenizer.model_input_names = tokenizer.init_kwargs["model_input_names"] = names
     return tokenizer, adapt(model, args, data)
 
 
@@ -158,26 +144,8 @@ def adapt(model: PreTrainedModel, args: RunArguments, data: PreparedData) -> Pre
         output_layer(model, width)
     if args.model.peft is not None:
         model = add_adapters(model, args.model.peft)  # type: ignore[arg-type]
-    alpha = args.training.rdrop_alpha
-    if alpha > 0 and not any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in model.modules()):
-        remedy = "Set hidden_dropout_prob: 0.1 in `config_overrides`, or rdrop_alpha: 0."
-        raise InputError("dropout for R-Drop, whose two forwards differ in nothing else", "none", remedy)
+    check_dropout(model, args.training.rdrop_alpha)
     return model
-
-
-def imbalance(args: RunArguments, rows: pd.DataFrame, task: AnyTask) -> dict[str, torch.Tensor | None]:
-    """Class weights and log priors that the recipe asks for, for the trainer: `[classes]` or `[aspects, values]`."""
-    options, labels = args.training, rows["label"].tolist()
-    adjusted = options.logit_adjustment > 0
-    if not isinstance(task, AspectTask):
-        weight = class_weights(options.class_weights, labels, task.labels, options.effective_number_beta)
-        return {"class_weight": weight, "log_prior": log_prior(labels, task.labels) if adjusted else None}
-    if options.sampler != "none":
-        remedy = "A row has one value for each aspect. Use class_weights, which are taken aspect by aspect."
-        raise InputError("sampler: none for aspects", options.sampler, remedy)
-    task_weights(options.task_weights)  # type: ignore[arg-type]
-    weights = aspect_weights(labels, task, options.class_weights, options.effective_number_beta)
-    return {"class_weight": weights, "log_prior": aspect_priors(labels, task) if adjusted else None}
 
 
 def sample_training_rows(args: RunArguments, data: PreparedData) -> pd.DataFrame:

@@ -12,26 +12,27 @@ from transformers import Trainer, set_seed
 
 from sentiment_hf.data.sampling import EpochSampler
 from sentiment_hf.training.arguments import RecipeTrainingArguments
+from sentiment_hf.training.raw_datasets import ids_of, lengths_of
 
 
 class OrderedTrainer(Trainer):
     """A `Trainer` whose batches come in an order that is a pure function of seed and epoch.
 
-    `train_dataset` has a `length` column where `length_grouping` is on.
+    With `length_grouping` rows of similar length share a batch, where the dataset is one of the `datasets` library.
     """
 
     args: RecipeTrainingArguments
     # One of `sentiment_hf.options.SAMPLERS`; the others need a `labels` column.
     sampler = "none"
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, model: Any, args: RecipeTrainingArguments, *rest: Any, **kwargs: Any) -> None:
         # accelerate reads the precision from the environment, where the last arguments that were made have left theirs,
         # and keeps that of the first trainer of a process.
-        mixed = {"fp32": "no"}.get(kwargs["args"].precision, kwargs["args"].precision)
+        mixed = {"fp32": "no"}.get(args.precision, args.precision)
         os.environ["ACCELERATE_MIXED_PRECISION"] = mixed
         if is_initialized() and AcceleratorState().mixed_precision != mixed:
             AcceleratorState._reset_state()
-        super().__init__(*args, **kwargs)
+        super().__init__(model, args, *rest, **kwargs)
 
     def get_train_dataloader(self) -> torch.utils.data.DataLoader[Any]:
         """Batches in an order that is a pure function of seed and epoch, grouped by length on request."""
@@ -39,9 +40,9 @@ class OrderedTrainer(Trainer):
             raise ValueError("Trainer: training requires a train_dataset.")
         args = self.args
         rows_per_batch = args.train_batch_size * args.world_size
-        lengths = self.train_dataset["length"][:] if args.length_grouping else None
+        lengths = lengths_of(self.train_dataset) if args.length_grouping else None
         seed = args.seed if args.data_seed is None else args.data_seed
-        labels = None if self.sampler == "none" else self.train_dataset["labels"][:]
+        labels = None if self.sampler == "none" else ids_of(self.train_dataset)
         sampler = EpochSampler(len(self.train_dataset), rows_per_batch, seed, lengths, labels, self.sampler)
         workers = args.dataloader_num_workers
         loader = torch.utils.data.DataLoader(

@@ -10,10 +10,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +45,9 @@ from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.advice import Training, below_baseline, show_advice
 from sentiment_hf.training.arguments import RunArguments
 from sentiment_hf.training.defaults import parse_command_line, settle, shape_of, usual_learning_rate
+from sentiment_hf.training.imbalance import imbalance
 from sentiment_hf.training.inputs import (
     audit_tokens,
-    imbalance,
     load_data,
     load_model,
     sample_training_rows,
@@ -114,7 +113,7 @@ def train(args: RunArguments) -> FinishedRun:
     tokenizer, model = load_model(args, data)
     data.audit["rows_of_this_run"] = audit_tokens(args, data, tokenizer)
     trainer_rows = sample_training_rows(args, data)
-    corrections = imbalance(args, trainer_rows, data.task)
+    corrections = imbalance(args.training, trainer_rows["label"].tolist(), data.task)
     teachers = load_teachers(args, data, model)
     learned_from = rows_to_learn_from(args, data, trainer_rows)
     # Before the training: afterwards the files may be others.
@@ -170,13 +169,12 @@ def make_trainer(
     """The trainer of a recipe: its loss, its collator, and what it reports."""
     sliding = args.text_settings.is_sliding
     collator = DocumentCollator if sliding else ClassificationCollator
-    kind: Callable[..., SentimentTrainer] = SentimentTrainer
-    if isinstance(task, AspectTask):
-        kind = partial(AspectTrainer, task=task)
+    kind = AspectTrainer if isinstance(task, AspectTask) else SentimentTrainer
     trainer = kind(
         model=model,
         args=args.training,
-        **corrections,
+        class_weight=corrections["class_weight"],
+        log_prior=corrections["log_prior"],
         train_dataset=tokenized["train"],
         eval_dataset=tokenized["dev"],
         aggregation=args.data.aggregation if sliding else None,

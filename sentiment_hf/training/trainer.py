@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.trainer_utils import IntervalStrategy
 
 from sentiment_hf.aspects import MISSING, AspectTask
+from sentiment_hf.data.collation import ClassificationCollator, DocumentCollator
+from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.evaluation.scores import metrics_for_trainer
+from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.aggregation import aggregate
 from sentiment_hf.modeling.forward import packed
+from sentiment_hf.modeling.tokenizer_files import save_tokenizer
+from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.aspect_losses import AspectLoss, task_weights
 from sentiment_hf.training.bounded import bound_forward
 from sentiment_hf.training.hidden_states import TEACHER_LOGITS, TEACHER_STATES, first_token_states, state_loss
+from sentiment_hf.training.imbalance import imbalance
 from sentiment_hf.training.losses import RowLoss, distillation_loss, rdrop_loss
 from sentiment_hf.training.optimization import adversarial_embeddings, layerwise_groups
 from sentiment_hf.training.order import OrderedTrainer
-
-# What the data pipeline carries along with a row and the model's forward does not take.
-ROW_FIELDS = (
-    "doc_id",
-    "length",
-    "chunk_idx",
-    "chunk_document",
-    "num_chunks",
-    "teacher_logits",
-    TEACHER_STATES,
-    "weight",
-)
+from sentiment_hf.training.prepared import ROW_FIELDS, prepare
+from sentiment_hf.training.raw_datasets import Columns, ids_of
 
 
 class SentimentTrainer(OrderedTrainer):
@@ -42,29 +44,100 @@ class SentimentTrainer(OrderedTrainer):
     Evaluation is plain cross-entropy: `eval_loss` can be compared between all these settings. Where logits are to be
     adjusted at prediction, evaluation sees them adjusted.
 
+    >>> trainer = SentimentTrainer(
+    ...     "starter",
+    ...     SentimentTrainingArguments("runs/mine", rdrop_alpha=1.0, class_weights="balanced"),
+    ...     train_dataset=Dataset.from_dict({"text": ["很好", "很差"], "label": ["positive", "negative"]}),
+    ... )
+
     Args:
-        class_weight: `[classes]` or None, see `sentiment_hf.training.losses.class_weights`.
-        log_prior: `[classes]`, see `sentiment_hf.training.losses.log_prior`; needed by `logit_adjustment`.
+        model: a Hub id, a folder, `starter`, or a model. A name gets a new head for the labels of the datasets.
+        args: None for the defaults and the folder `trainer_output`.
+        data_collator: None for one that pads what the datasets hold: rows, or documents in chunks.
+        train_dataset: raw (`text_column`, `label_column`: names, numbers or a `ClassLabel`), or tokenized, with
+            `input_ids` and `labels` or `label`; any dataset with a length that `Trainer` takes.
+        eval_dataset: likewise, or several as a mapping; None: no evaluation, and no checkpoint is chosen.
+        processing_class: the tokenizer; None for the model's own.
+        compute_metrics: None for accuracy, macro-F1 and the like. With your own, `metric_for_best_model` is the loss
+            unless the arguments name another.
+        labels: of raw values or ids: raw value -> name (None leaves such rows out), or the names in the order of their
+            ids; None for the names of a `ClassLabel` or of the model, else the labels as they occur, sorted.
+        text_column: of raw datasets.
+        label_column: of raw and of tokenized ones.
+        text_settings: how texts become tokens, here and wherever the saved model is used; of tokenized datasets, how
+            they did. None: cleaned, and 128 tokens, of a longer text the beginning and the end.
+        class_weight: `[classes]`; None for what `args.class_weights` says of the training rows, see
+            `sentiment_hf.training.losses.class_weights`.
+        log_prior: `[classes]`, see `sentiment_hf.training.losses.log_prior`; None: of the training rows where
+            `args.logit_adjustment` asks for it.
         aggregation: for batches of documents (`sentiment_hf.data.collation.DocumentCollator`), how the logits of their
-            chunks become theirs; None for batches of rows.
-        kwargs: as for `Trainer`. `train_dataset` has a `length` column where `length_grouping` is on.
+            chunks become theirs; None for batches of rows. By default as `text_settings` says.
+        kwargs: the other arguments of `Trainer`.
+
+    Raises:
+        InputError: datasets, labels, model and arguments that do not go together; before anything is trained.
     """
 
     args: SentimentTrainingArguments
+    task: Any
 
     def __init__(
         self,
+        model: str | Path | torch.nn.Module | None = None,
+        args: SentimentTrainingArguments | None = None,
+        data_collator: Any = None,
+        train_dataset: Any = None,
+        eval_dataset: Any = None,
+        processing_class: PreTrainedTokenizerBase | None = None,
         *,
+        compute_metrics: Any = None,
+        labels: Mapping[Any, Any] | list[Any] | None = None,
+        text_column: str = "text",
+        label_column: str = "label",
+        text_settings: TextSettings | None = None,
         class_weight: torch.Tensor | None = None,
         log_prior: torch.Tensor | None = None,
         aggregation: str | None = None,
         **kwargs: Any,
     ) -> None:
-        if aggregation is not None and kwargs["args"].max_chunks_per_batch is not None:
-            bound_forward(kwargs["model"], kwargs["args"].max_chunks_per_batch)
-        super().__init__(**kwargs)
-        args, self.aggregation = self.args, aggregation
-        self.reads_documents = hasattr(kwargs["model"], "embed_chunks")
+        args = SentimentTrainingArguments("trainer_output") if args is None else copy.copy(args)
+        given = {"train_dataset": train_dataset, "eval_dataset": eval_dataset}
+        columns = Columns(text_column, label_column)
+        parts = prepare(model, args, given, processing_class, labels, columns, text_settings)
+        self.task, self.text_settings = parts.task, parts.settings
+        if aggregation is None and parts.has_documents:
+            aggregation = "mean" if parts.settings is None else parts.settings.aggregation
+        if data_collator is None and parts.tokenizer is not None:
+            collator = ClassificationCollator if aggregation is None else DocumentCollator
+            max_length = None if parts.settings is None else parts.settings.max_length
+            data_collator = collator(parts.tokenizer, max_length=max_length)
+        if eval_dataset is None:
+            args.eval_strategy, args.do_eval, args.load_best_model_at_end = IntervalStrategy.NO, False, False
+        elif compute_metrics is not None and args.chose_metric:
+            args.metric_for_best_model, args.greater_is_better = "loss", False
+        if compute_metrics is None and parts.task is not None:
+            compute_metrics = metrics_for_trainer(parts.task)
+        if parts.model is not None:
+            if isinstance(model, str | Path):
+                check_dropout(parts.model, args.rdrop_alpha)
+            if aggregation is not None and args.max_chunks_per_batch is not None:
+                bound_forward(parts.model, args.max_chunks_per_batch)
+        super().__init__(
+            parts.model,
+            args,
+            data_collator,
+            processing_class=parts.tokenizer,
+            compute_metrics=compute_metrics,
+            **parts.datasets,
+            **kwargs,
+        )
+        self.aggregation = aggregation
+        self.reads_documents = hasattr(self.model, "embed_chunks")
+        if class_weight is None and log_prior is None and parts.task is not None and self.train_dataset is not None:
+            asked = args.class_weights != "none" or args.logit_adjustment > 0
+            if asked:
+                known = [label for label in ids_of(self.train_dataset) if label != MISSING]
+                class_weight, log_prior = imbalance(args, known, parts.task).values()
         if args.logit_adjustment > 0 and log_prior is None:
             raise ValueError("logit_adjustment needs log_prior")
         self.row_loss = self.compose_loss(class_weight, log_prior)
@@ -96,6 +169,9 @@ class SentimentTrainer(OrderedTrainer):
         """The loss of a micro-batch, as a share of its optimizer step in training and as a mean in evaluation."""
         labels = inputs["labels"]
         features = {name: value for name, value in inputs.items() if name not in ("labels", *ROW_FIELDS)}
+        if self.compute_loss_func is not None:
+            asked = {"labels": labels, **features}
+            return super().compute_loss(model, asked, return_outputs, num_items_in_batch)
         row_loss = self._taught(inputs.get(TEACHER_LOGITS))
         documents = inputs.get("chunk_document")
         if self.reads_documents:
@@ -197,6 +273,15 @@ class SentimentTrainer(OrderedTrainer):
             self.optimizer = optimizer(groups, **options)
         return super().create_optimizer(*args)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save what `from_pretrained` of this package and of transformers load: weights, labels, text settings and a
+        tokenizer that cleans as the settings say."""
+        is_stock = isinstance(self.model, PreTrainedModel)
+        cleaning = run_folder.complete_config(self.model.config) if is_stock else None
+        super().save_model(output_dir, _internal_call)
+        if is_stock and self.args.should_save and isinstance(self.processing_class, PreTrainedTokenizerBase):
+            save_tokenizer(Path(output_dir or self.args.folder), self.processing_class, cleaning)
+
     def _share_of_step(self, losses: torch.Tensor, rows_in_step: torch.Tensor | int | None) -> torch.Tensor:
         if rows_in_step is None:
             return losses.mean()
@@ -212,14 +297,10 @@ class AspectTrainer(SentimentTrainer):
     Labels are `[batch, aspects]` or, with stars in the last column, `[batch, aspects + 1]`; `MISSING` cells have no
     loss.
 
-    Args:
-        task: the aspects and the rating.
-        kwargs: as for `SentimentTrainer`; `class_weight` and `log_prior` are `[aspects, values]`.
+    Aspects and rating are those of the model's config. Raw datasets are read by `sentiment-hf train`.
     """
 
-    def __init__(self, *, task: AspectTask, **kwargs: Any) -> None:
-        self.task = task
-        super().__init__(**kwargs)
+    task: AspectTask
 
     def compose_loss(self, class_weight: torch.Tensor | None, log_prior: torch.Tensor | None) -> AspectLoss:
         cells = tuple(
@@ -241,6 +322,13 @@ def _state_losses(outputs: Any, teacher: torch.Tensor) -> torch.Tensor:
     states = first_token_states(outputs, range(1, len(outputs.hidden_states)))
     losses = [state_loss(half, teacher.view_as(half)) for half in states.split(len(teacher))]
     return torch.stack(losses).mean(dim=0)
+
+
+def check_dropout(model: torch.nn.Module, rdrop_alpha: float) -> None:
+    """Raises InputError where R-Drop is asked for and the model has no dropout."""
+    if rdrop_alpha > 0 and not any(isinstance(part, torch.nn.Dropout) and part.p > 0 for part in model.modules()):
+        remedy = "Set hidden_dropout_prob: 0.1 in `config_overrides`, or rdrop_alpha: 0."
+        raise InputError("dropout for R-Drop, whose two forwards differ in nothing else", "none", remedy)
 
 
 def compose_row_loss(
