@@ -136,6 +136,9 @@ class SentimentTrainingArguments(FineTuningOptions, RecipeTrainingArguments):
 
     def __post_init__(self) -> None:
         FineTuningOptions.__post_init__(self)
+        if self.save_strategy == "no" and self.early_stopping_patience is None:
+            # There is no checkpoint to go back to.
+            self.load_best_model_at_end = False
         if self.load_best_model_at_end and self.metric_for_best_model is None:
             self.metric_for_best_model, self.chose_metric = "macro_f1", True
         self._finish()

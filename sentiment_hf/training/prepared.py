@@ -62,6 +62,8 @@ class Prepared:
         datasets: under the names of `Trainer`'s arguments; None, one, or a mapping of several.
         task: whose labels these are; None where nothing says so.
         settings: how texts became tokens; None where nobody knows.
+        columns: of the datasets as they are given.
+        fields: columns of tokenized datasets that somebody reads.
     """
 
     model: Any
@@ -69,12 +71,27 @@ class Prepared:
     datasets: dict[str, Any]
     task: AnyTask | None
     settings: TextSettings | None
+    columns: Columns
+    fields: frozenset[str]
 
     @property
     def has_documents(self) -> bool:
         """Whether the rows to learn from, or else to evaluate on, are documents cut into chunks."""
         first = next((dataset for dataset in self.datasets.values() if dataset is not None), None)
         return "chunk_idx" in (getattr(first, "column_names", None) or ())
+
+    def ready(self, dataset: Any, name: str) -> Any:
+        """Tokenize a raw dataset, and take what is tokenized as the trainer needs it.
+
+        Raises:
+            InputError: see `tokenized` and `with_ids`; raw texts of several labels.
+        """
+        if not is_raw(dataset):
+            return with_ids(dataset, name, self.task, self.columns, self.fields)
+        if not isinstance(self.task, Task) or self.tokenizer is None or self.settings is None:
+            remedy = "Tokenize them, with one list of ids a row under `labels`."
+            raise InputError(f"one label a text in {name}", "a model of aspects", remedy)
+        return tokenized(dataset, name, self.tokenizer, self.settings, self.task, self.columns)
 
 
 def prepare(
@@ -121,24 +138,17 @@ def prepare(
         _name_labels(config, task)
         if not is_recorded and settings is not None and tokenizer is not None:
             record_settings(config, tokenizer, task, settings)
-    fields = {*ROW_FIELDS, LABELS, "label"}
-    if isinstance(model, torch.nn.Module):
-        fields |= inspect.signature(model.forward).parameters.keys()
-    ready = {}
+    # The trainer may put another forward in this one's place.
+    read = inspect.signature(model.forward).parameters if isinstance(model, torch.nn.Module) else ()
+    fields = frozenset({*ROW_FIELDS, LABELS, "label", *read})
+    parts = Prepared(model, tokenizer, {}, task, settings, columns, fields)
     with args.main_process_first(desc="tokenizing"):
-        for part, dataset in sets.items():
-            if is_raw(dataset):
-                if not isinstance(task, Task) or tokenizer is None or settings is None:
-                    remedy = "Tokenize them, with one list of ids a row under `labels`."
-                    raise InputError(f"one label a text in {part}", "a model of aspects", remedy)
-                ready[part] = tokenized(dataset, part, tokenizer, settings, task, columns)
-            else:
-                ready[part] = with_ids(dataset, part, task, columns, fields)
-    whole = {
+        ready = {part: parts.ready(dataset, part) for part, dataset in sets.items()}
+    parts.datasets = {
         key: {name: ready[f"{key}[{name!r}]"] for name in value} if isinstance(value, dict) else ready.get(key)
         for key, value in given.items()
     }
-    return Prepared(model, tokenizer, whole, task, settings)
+    return parts
 
 
 def _each(key: str, value: Any) -> list[tuple[str, Any]]:

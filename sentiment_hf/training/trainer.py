@@ -29,7 +29,7 @@ from sentiment_hf.training.losses import RowLoss, distillation_loss, rdrop_loss
 from sentiment_hf.training.optimization import adversarial_embeddings, layerwise_groups
 from sentiment_hf.training.order import OrderedTrainer
 from sentiment_hf.training.prepared import ROW_FIELDS, prepare
-from sentiment_hf.training.raw_datasets import Columns, ids_of
+from sentiment_hf.training.raw_datasets import Columns, check_dataset, ids_of
 
 
 class SentimentTrainer(OrderedTrainer):
@@ -104,17 +104,14 @@ class SentimentTrainer(OrderedTrainer):
         given = {"train_dataset": train_dataset, "eval_dataset": eval_dataset}
         columns = Columns(text_column, label_column)
         parts = prepare(model, args, given, processing_class, labels, columns, text_settings)
-        self.task, self.text_settings = parts.task, parts.settings
+        self.task, self.parts = parts.task, parts
         if aggregation is None and parts.has_documents:
             aggregation = "mean" if parts.settings is None else parts.settings.aggregation
         if data_collator is None and parts.tokenizer is not None:
             collator = ClassificationCollator if aggregation is None else DocumentCollator
             max_length = None if parts.settings is None else parts.settings.max_length
             data_collator = collator(parts.tokenizer, max_length=max_length)
-        if eval_dataset is None:
-            args.eval_strategy, args.do_eval, args.load_best_model_at_end = IntervalStrategy.NO, False, False
-        elif compute_metrics is not None and args.chose_metric:
-            args.metric_for_best_model, args.greater_is_better = "loss", False
+        fit_evaluation(args, eval_dataset is not None, compute_metrics is not None)
         if compute_metrics is None and parts.task is not None:
             compute_metrics = metrics_for_trainer(parts.task)
         if parts.model is not None:
@@ -131,13 +128,15 @@ class SentimentTrainer(OrderedTrainer):
             **parts.datasets,
             **kwargs,
         )
+        if self.compute_loss_func is not None and (args.rdrop_alpha > 0 or aggregation is not None):
+            found = "both" if args.rdrop_alpha > 0 else "documents in chunks"
+            remedy = "Override compose_loss, whose loss takes part in both."
+            raise InputError("a loss of your own, or rdrop_alpha and documents", found, remedy)
         self.aggregation = aggregation
         self.reads_documents = hasattr(self.model, "embed_chunks")
-        if class_weight is None and log_prior is None and parts.task is not None and self.train_dataset is not None:
-            asked = args.class_weights != "none" or args.logit_adjustment > 0
-            if asked:
-                known = [label for label in ids_of(self.train_dataset) if label != MISSING]
-                class_weight, log_prior = imbalance(args, known, parts.task).values()
+        is_asked = args.class_weights != "none" or args.logit_adjustment > 0
+        if is_asked and class_weight is None and log_prior is None and self.train_dataset is not None:
+            class_weight, log_prior = self._corrections()
         if args.logit_adjustment > 0 and log_prior is None:
             raise ValueError("logit_adjustment needs log_prior")
         self.row_loss = self.compose_loss(class_weight, log_prior)
@@ -150,6 +149,12 @@ class SentimentTrainer(OrderedTrainer):
             self.prediction_shift = -args.logit_adjustment * log_prior.flatten()
         # Trainer then counts the rows of an optimizer step and leaves the scaling of the loss to compute_loss.
         self.model_accepts_loss_kwargs = True
+
+    def _corrections(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Class weights and log priors of the training rows, as the arguments ask for them."""
+        known = [label for label in ids_of(self.train_dataset) if label != MISSING]
+        corrections = imbalance(self.args, known, self.task)
+        return corrections["class_weight"], corrections["log_prior"]
 
     def compose_loss(self, class_weight: Any, log_prior: Any) -> Any:
         """The training loss of a row, as the arguments compose it: a callable with a `divergence`."""
@@ -170,8 +175,11 @@ class SentimentTrainer(OrderedTrainer):
         labels = inputs["labels"]
         features = {name: value for name, value in inputs.items() if name not in ("labels", *ROW_FIELDS)}
         if self.compute_loss_func is not None:
-            asked = {"labels": labels, **features}
-            return super().compute_loss(model, asked, return_outputs, num_items_in_batch)
+            outputs = model(**features)
+            loss = self.compute_loss_func(outputs, labels, num_items_in_batch=num_items_in_batch)
+            if num_items_in_batch is not None and self.args.average_tokens_across_devices:
+                loss = loss * self.accelerator.num_processes
+            return (loss, outputs) if return_outputs else loss
         row_loss = self._taught(inputs.get(TEACHER_LOGITS))
         documents = inputs.get("chunk_document")
         if self.reads_documents:
@@ -273,6 +281,22 @@ class SentimentTrainer(OrderedTrainer):
             self.optimizer = optimizer(groups, **options)
         return super().create_optimizer(*args)
 
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> torch.utils.data.DataLoader[Any]:
+        """Batches to evaluate on, in the order of the rows, which may be raw."""
+        return super().get_eval_dataloader(self._ready(eval_dataset, "eval_dataset"))
+
+    def get_test_dataloader(self, test_dataset: Any) -> torch.utils.data.DataLoader[Any]:
+        """Batches to predict, in the order of the rows, which may be raw."""
+        return super().get_test_dataloader(self._ready(test_dataset, "test_dataset"))
+
+    def _ready(self, dataset: Any, name: str) -> Any:
+        # A name is that of one of several datasets, which are ready.
+        if dataset is None or isinstance(dataset, str):
+            return dataset
+        check_dataset(dataset, name)
+        with self.args.main_process_first(desc="tokenizing"):
+            return self.parts.ready(dataset, name)
+
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save what `from_pretrained` of this package and of transformers load: weights, labels, text settings and a
         tokenizer that cleans as the settings say."""
@@ -322,6 +346,15 @@ def _state_losses(outputs: Any, teacher: torch.Tensor) -> torch.Tensor:
     states = first_token_states(outputs, range(1, len(outputs.hidden_states)))
     losses = [state_loss(half, teacher.view_as(half)) for half in states.split(len(teacher))]
     return torch.stack(losses).mean(dim=0)
+
+
+def fit_evaluation(args: SentimentTrainingArguments, has_rows: bool, has_own_scores: bool) -> None:
+    """Let arguments ask for no more evaluation than there is: none without rows, and by the loss where the scores are
+    somebody's own and no metric was named."""
+    if not has_rows:
+        args.eval_strategy, args.do_eval, args.load_best_model_at_end = IntervalStrategy.NO, False, False
+    elif has_own_scores and args.chose_metric:
+        args.metric_for_best_model, args.greater_is_better = "loss", False
 
 
 def check_dropout(model: torch.nn.Module, rdrop_alpha: float) -> None:
