@@ -221,7 +221,7 @@ rows = json.loads(open(sys.argv[2], encoding="utf-8").read())
 settings = TextSettings(max_length=12, truncation="sliding", stride=4)
 args = SentimentTrainingArguments(
     sys.argv[3], max_steps=3, per_device_train_batch_size=int(sys.argv[4]), precision="fp32", learning_rate=1e-3,
-    disable_tqdm=True, class_weights="balanced", ddp_backend="gloo", use_cpu=True,
+    disable_tqdm=True, class_weights="balanced",
 )
 trainer = SentimentTrainer(sys.argv[1], args, train_dataset=Dataset.from_dict(rows), text_settings=settings)
 trainer.train()
@@ -229,14 +229,19 @@ trainer.save_model()
 """
 
 
-def test_own_script_on_two_processes_is_that_of_one(raw, model_folder, tmp_path):
+def test_own_script_on_two_processes_is_that_of_one(raw, make_model, tokenizer, tmp_path):
+    model_folder = tmp_path / "model"
+    make_model(dropout=0.0).save_pretrained(model_folder)
+    tokenizer.save_pretrained(model_folder)
     long = raw.map(lambda row: {"text": row["text"] * (1 + len(row["text"]) % 3)}).remove_columns("source")
     (tmp_path / "rows.json").write_text(json.dumps(long.to_dict()), encoding="utf-8")
     (tmp_path / "mine.py").write_text(SCRIPT, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for processes in (1, 2):
-        launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)]
-        launch += [] if processes == 1 else ["--multi_cpu", "--main_process_port", "0"]
+        launch = [sys.executable]
+        if processes > 1:
+            launch += ["-m", "accelerate.commands.launch", f"--config_file={ROOT / 'recipes/accelerate/ddp.yaml'}"]
+            launch += [f"--num_processes={processes}", "--num_cpu_threads_per_process=1"]
         words = [tmp_path / "mine.py", model_folder, tmp_path / "rows.json", tmp_path / f"run{processes}"]
         command = [*launch, *map(str, words), str(16 // processes)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
