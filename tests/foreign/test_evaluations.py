@@ -56,8 +56,9 @@ def test_blank_rows_are_no_part_of_any_figure(model_folder, data, tmp_path):
     ]
     counted = rows["label"].value_counts().to_dict()
     blank = pd.DataFrame({"text": ["", " ", "\u3000"] * 3, "label": "negative", "kind": "blank"})
+    unlabelled = pd.DataFrame({"text": ["谁也没有说它好不好"] * 3, "label": None, "kind": "unlabelled"})
     rows["kind"] = rows["label"]
-    pd.concat([blank[:5], rows[:20], blank[5:], rows[20:]]).to_csv(data, index=False)
+    pd.concat([unlabelled, blank[:5], rows[:20], blank[5:], rows[20:]]).to_csv(data, index=False)
     assert evaluate(model_folder, data, f"--output_dir={tmp_path / 'e'}") == 0
     metrics = metrics_in(tmp_path / "e")
     words = ["--data", str(data), "--output_dir"]

@@ -225,14 +225,20 @@ def test_run_and_export_write_down_what_the_gate_saw(tiny_arguments, tmp_path, m
     pd.DataFrame({"text": [f"另一条没有标签的评论{place}" for place in range(50)]}).to_csv(
         tmp_path / "t.csv", index=False
     )
+    dev = pd.read_json(tmp_path / "run/splits/dev.jsonl", lines=True)[["text", "label"]]
+    blank = pd.DataFrame({"text": ["", " ", "\u3000"], "label": "negative"})
+    pd.concat([dev, blank]).to_csv(tmp_path / "v.csv", index=False)
     words = [
         "export",
         "--model",
         str(tmp_path / "run"),
         "--quantize=dynamic",
         f"--calibration_file={tmp_path / 't.csv'}",
+        f"--validation_file={tmp_path / 'v.csv'}",
     ]
     assert main(words) == 1
+    # Blank rows of a file say nothing of INT8.
+    assert metrics_of(tmp_path)["int8_gate"]["rows"] == metrics_of(tmp_path)["rows"]["dev"]
     assert metrics_of(tmp_path)["int8_gate"]["texts"] == 50 + metrics_of(tmp_path)["rows"]["dev"]
     assert "labels agree on" in capsys.readouterr().out
 
