@@ -161,11 +161,16 @@ def test_shares():
 
 
 def test_batches_hold_every_row_once(tokenizer, rows):
-    from sentiment_hf.data.tokenization import TextSettings
+    from sentiment_hf.data.tokenization import TextSettings, encode
 
     batches = calibration_batches(tokenizer, TextSettings(max_length=32), rows)
-    assert sum(len(batch["labels"]) for batch in batches) == 60
-    assert sum(batch["labels"].sum().item() for batch in batches) == rows["label"].sum()
+    found = [
+        (tuple(ids[mask == 1].tolist()), label)
+        for batch in batches
+        for ids, mask, label in zip(batch["input_ids"], batch["attention_mask"], batch["labels"].tolist(), strict=True)
+    ]
+    encoded = encode(tokenizer, rows["text"], TextSettings(max_length=32))["input_ids"]
+    assert sorted(found) == sorted(zip(map(tuple, encoded), rows["label"], strict=True))
 
 
 @pytest.mark.parametrize(("share", "message"), [(0.0, "above 0 and at most 1, found 0.0"), (0.1, "one of 2 heads")])

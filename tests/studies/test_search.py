@@ -45,14 +45,15 @@ def ended_job(status):
 
 @pytest.fixture
 def started(monkeypatch):
-    """The runs that were started; each is scored by how near its learning rate is to 1e-3."""
+    """The runs that were started; each is scored by how near its learning rate is to 1e-3, and on test by how far."""
     names = []
 
     def start(run, floor, variables):
         names.append(run.folder)
         keys = run.recipe
         score = 1 - abs(math.log10(keys["learning_rate"]) + 3) / 4 - 0.1 * (keys["truncation"] == "left")
-        row = {"macro_f1": score, "accuracy": score, "dev": {"macro_f1": score + run.seed / 1e6, "accuracy": score}}
+        dev = {"macro_f1": score + run.seed / 1e6, "accuracy": score / 2}
+        row = {"macro_f1": 1 - score, "accuracy": 0.7 - score / 3, "dev": dev}
         run.folder.mkdir(parents=True)
         write_json(run.folder.with_name(SETTING_FILE), keys)
         write_json(run.folder / "run.json", {"training_seconds": 1.0})
@@ -80,7 +81,28 @@ def test_a_search_tries_what_its_space_allows_and_comes_near(sweep, started, tmp
     assert abs(math.log10(best["learning_rate"]) + 3) < 0.4
     assert best["truncation"] == "right"
     assert (folder / "table.md").read_text(encoding="utf-8").count("| 2 |") == 25
-    assert (folder / STORAGE_FILE).is_file()
+    assert told(folder) == pytest.approx(on_dev(outcomes, "macro_f1"))
+
+
+def told(folder):
+    """What Optuna was told of each trial."""
+    optuna = pytest.importorskip("optuna")
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / STORAGE_FILE))
+    study = optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(backend))
+    assert study.direction == optuna.study.StudyDirection.MAXIMIZE
+    return [trial.value for trial in study.trials]
+
+
+def on_dev(outcomes, metric):
+    """The mean dev score of each setting, over its two seeds."""
+    scores = [outcome.metrics["fp32"]["dev"][metric] for outcome in outcomes]
+    return [(first + second) / 2 for first, second in zip(scores[::2], scores[1::2], strict=True)]
+
+
+def test_a_search_is_told_the_score_that_it_names(sweep, started, tmp_path, train_file):
+    words = [f"--train_file={train_file}"]
+    outcomes = run_search(sweep(trials=2, metric="accuracy"), tmp_path / "sweep", words, keep_models=False)
+    assert told(tmp_path / "sweep") == pytest.approx(on_dev(outcomes, "accuracy"))
 
 
 def test_a_search_that_was_cut_off_goes_the_way_of_one_that_was_not(sweep, started, tmp_path, train_file, monkeypatch):

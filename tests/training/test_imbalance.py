@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.arguments import parse_run_arguments
-from sentiment_hf.training.run import train
+from sentiment_hf.training.run import make_trainer, train
 
 
 @pytest.fixture
@@ -55,6 +55,43 @@ def test_every_option_changes_what_is_learned_also_with_rdrop(imbalanced, tmp_pa
         AutoModelForSequenceClassification.from_pretrained(run.folder).classifier.weight for run in (plain, other)
     ]
     assert not torch.allclose(*weights)
+
+
+class Stop(Exception):
+    """Before the first step."""
+
+
+@pytest.mark.parametrize("option", ["--class_weights=balanced", "--logit_adjustment=1"])
+def test_corrections_are_of_the_rows_that_are_learned_from(reviews, tmp_path, tiny_arguments, monkeypatch, option):
+    """Of the sample, not of all training rows, and of no other split; the shares of the classes differ in each."""
+    negative, positive = (reviews[reviews["label"] == name].reset_index(drop=True) for name in ("negative", "positive"))
+    parts = {"train": (150, 30), "validation": (20, 40), "test": (10, 70)}
+    words, places = [], [0, 0]
+    for split, counts in parts.items():
+        taken = [
+            rows[place : place + count] for rows, place, count in zip((negative, positive), places, counts, strict=True)
+        ]
+        places = [place + count for place, count in zip(places, counts, strict=True)]
+        pd.concat(taken).to_csv(tmp_path / f"{split}.csv", index=False)
+        words.append(f"--{split}_file={tmp_path / split}.csv")
+    made = []
+
+    def stopped(*args):
+        made.append(make_trainer(*args))
+        raise Stop
+
+    monkeypatch.setattr("sentiment_hf.training.run.make_trainer", stopped)
+    with pytest.raises(Stop):
+        finish([*tiny_arguments, *words], "--max_train_rows=61", option)
+    trainer = made[0]
+    counts = torch.bincount(torch.tensor(trainer.train_dataset["labels"])).double()
+    assert counts.sum() == 61
+    assert counts[1] / 61 != pytest.approx(30 / 180, abs=1e-3), "or the sample could not be told from all rows"
+    if "weights" in option:
+        torch.testing.assert_close(trainer.row_loss.weight.double(), 61 / 2 / counts, rtol=1e-5, atol=0)
+    else:
+        torch.testing.assert_close(trainer.row_loss.adjustment.double(), (counts / 61).log(), rtol=1e-5, atol=0)
+    assert torch.bincount(torch.tensor(trainer.eval_dataset["labels"])).tolist() == [20, 40]
 
 
 def test_downsampled_epochs_are_as_short_as_their_rows(imbalanced, tmp_path):
