@@ -38,7 +38,21 @@ def test_scores_by_hand():
     assert scores["rating_accuracy"] == pytest.approx(1 / 3)
     assert scores["rating_mae"] == pytest.approx((0 + 1 + 1) / 3)
     assert scores["rated_rows"] == 3
-    assert -1 <= scores["rating_kappa"] <= 1
+    # Squared distances: 2 in all, where 5, 4, 1 against 5, 5, 2 in any order would have 48 / 3; nothing has 3 stars.
+    assert scores["rating_kappa"] == pytest.approx(1 - 2 / 16)
+    cells = [0, 2, 2, 1, 3, 3, 1], [0, 2, 0, 3, 3, 1, 1]
+    assert scores["pooled_macro_f1"] == pytest.approx(f1_score(*cells, average="macro"))
+
+
+def test_the_error_of_a_rating_is_that_of_the_expected_stars():
+    """And not of the whole stars that are answered: 1 and 3, 2 and 4 for these."""
+    ordinal = np.concatenate([np.zeros((2, 8)), [[0.0, 0.0, -20.0, -20.0], [20.0, 20.0, 1.0986, -20.0]]], axis=1)
+    regression = np.concatenate([np.zeros((2, 8)), [[2.4], [3.6]]], axis=1)
+    truth = np.array([[0, 0, 3], [0, 0, 3]])
+    assert aspect_scores(ordinal, truth, TASK)["rating_mae"] == pytest.approx((1 + 0.75) / 2, abs=1e-3)
+    found = aspect_scores(regression, truth, AspectTask(TASK.columns, "regression"))
+    assert found["rating_mae"] == pytest.approx(0.6)
+    assert found["rating_accuracy"] == 0
 
 
 def test_an_aspect_nobody_mentions_is_left_out_and_named(caplog):

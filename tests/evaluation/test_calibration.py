@@ -11,6 +11,7 @@ from sentiment_hf.evaluation.calibration import (
     expected_calibration_error,
     fit_temperature,
     held_out_check,
+    reliability,
     threshold_for,
     too_few_for,
 )
@@ -29,10 +30,14 @@ def too_sure(rows=4000, factor=3.0, seed=0):
 
 
 def test_error_by_hand():
-    # Two bins of fifteen: 0.6 sure and right half of the time, 0.9 sure and always right.
-    probabilities = np.array([[0.6, 0.4], [0.6, 0.4], [0.9, 0.1], [0.1, 0.9]])
+    # Two bins of fifteen: one row 0.62 sure and right; three from 0.87 to 0.93 sure, of which one is wrong.
+    probabilities = np.array([[0.62, 0.38], [0.87, 0.13], [0.93, 0.07], [0.07, 0.93]])
     labels = np.array([0, 1, 0, 1])
-    assert expected_calibration_error(probabilities, labels) == pytest.approx((2 * 0.1 + 2 * 0.1) / 4)
+    assert expected_calibration_error(probabilities, labels) == pytest.approx((0.38 + 3 * (0.91 - 2 / 3)) / 4)
+    assert [(row["low"], row["high"]) for row in reliability(probabilities, labels)] == [
+        (9 / 15, 10 / 15),
+        (13 / 15, 14 / 15),
+    ]
     assert expected_calibration_error(np.eye(2)[labels], labels) == 0
 
 

@@ -156,7 +156,7 @@ def test_aspects_are_explained_one_by_one(save, method):
 
 @pytest.mark.parametrize("hierarchical", ["none", "bilstm"])
 def test_an_article_is_explained_inside_the_windows_that_speak_most(save, hierarchical):
-    settings = TextSettings(max_length=16, truncation="sliding", stride=4)
+    settings = TextSettings(max_length=16, truncation="sliding", stride=5)
     folder = save(BUILT_IN_TASKS["reviews"], settings=settings, hierarchical=hierarchical)
     explainer = Explainer.from_pretrained(folder)
     article = TEXT + "快递低于预期，" * 3 + TEXT

@@ -25,7 +25,7 @@ SENTENCES = ["房间很干净，早餐也不错。", "就是隔音差了一点�
 def folder(tmp_path, make_model, tokenizer):
     def save(aggregation="mean", **more):
         model = make_model()
-        settings = TextSettings(max_length=24, truncation="sliding", stride=6, aggregation=aggregation, **more)
+        settings = TextSettings(max_length=24, truncation="sliding", stride=5, aggregation=aggregation, **more)
         record_settings(model.config, tokenizer, BUILT_IN_TASKS["reviews"], settings)
         save_model(tmp_path / aggregation, model, tokenizer)
         return tmp_path / aggregation
