@@ -55,6 +55,18 @@ def test_the_error_of_a_rating_is_that_of_the_expected_stars():
     assert found["rating_accuracy"] == 0
 
 
+def test_the_floor_answers_the_stars_that_are_nearest(reviews):
+    """As an ordinal head's logits or as a number, which ridge regression says."""
+    labels = [(0, 3, 1 + len(text) % 5) for text in reviews["text"][:200]]
+    answered = []
+    for rating in ("ordinal", "regression"):
+        task = AspectTask(TASK.columns, rating)
+        answers = floor_logits(fit_floor(reviews["text"][:200], labels, task), list(reviews["text"][200:]), task)
+        answered.append(stars_of(task.unpack(answers)[1])[0].tolist())
+    assert answered[0] == answered[1]
+    assert len(set(answered[0])) > 2
+
+
 def test_an_aspect_nobody_mentions_is_left_out_and_named(caplog):
     truth = np.array([[0, 3], [2, 3]])
     task = AspectTask(TASK.columns)

@@ -54,6 +54,12 @@ def test_mcnemar_by_hand():
     assert mcnemar(a, a).p_value == 1
 
 
+def test_a_p_value_by_hand():
+    # One of 99 draws lies beyond 0; of both sides, and as if one draw more did.
+    assert two_sided_p(np.array([-1.0] + [1.0] * 98)) == pytest.approx(2 * 2 / 100)
+    assert two_sided_p(np.full(99, -1.0)) == pytest.approx(2 * 1 / 100)
+
+
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == [1.0, 1.0]
