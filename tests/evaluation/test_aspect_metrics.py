@@ -42,6 +42,8 @@ def test_scores_by_hand():
     assert scores["rating_kappa"] == pytest.approx(1 - 2 / 16)
     cells = [0, 2, 2, 1, 3, 3, 1], [0, 2, 0, 3, 3, 1, 1]
     assert scores["pooled_macro_f1"] == pytest.approx(f1_score(*cells, average="macro"))
+    mentioned = [0, 2, 2, 1, 1], [0, 2, 0, 0, 1]
+    assert scores["mentioned_pooled_macro_f1"] == pytest.approx(f1_score(*mentioned, average="macro"))
 
 
 def test_the_error_of_a_rating_is_that_of_the_expected_stars():
