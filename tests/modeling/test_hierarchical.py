@@ -146,7 +146,7 @@ def words(reviews, tmp_path):
         f"--config_overrides={SHAPE}",
         "--truncation=sliding",
         "--max_length=24",
-        "--stride=6",
+        "--stride=5",
         "--max_chunks_per_batch=8",
         "--per_device_train_batch_size=8",
         "--num_train_epochs=1",
