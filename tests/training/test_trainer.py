@@ -230,6 +230,14 @@ def test_one_batch_of_eight_equals_eight_of_one(trained, rows, alpha):
     assert_same_weights(whole, pieces, rtol=1e-4, atol=2e-6)
 
 
+def test_a_step_is_divided_by_its_rows_whether_they_have_a_label_or_not(make_trainer):
+    trainer = make_trainer()
+    step = [{"labels": torch.tensor([-100, 1])}, {"labels": torch.tensor([0, -100])}]
+    assert trainer._get_num_items_in_batch(step, trainer.args.device) == 4
+    aspects = [{"labels": torch.tensor([[-100, 1, 5], [2, -100, -100]])}]
+    assert trainer._get_num_items_in_batch(aspects, trainer.args.device) == 2
+
+
 def test_evaluation_is_plain_cross_entropy(make_trainer):
     plain = make_trainer().evaluate()["eval_loss"]
     dressed = make_trainer(class_weight=torch.tensor([0.1, 9.0]), rdrop_alpha=4.0, label_smoothing_factor=0.2)
