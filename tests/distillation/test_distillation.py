@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 from sentiment_hf.distillation import losses
 from sentiment_hf.distillation.batches import DistillationCollator, tokenize_passages
 from sentiment_hf.distillation.run import distill, main, parse_distillation_arguments
+from sentiment_hf.distillation.sentences import sentence_statistics
 from sentiment_hf.distillation.trainer import DistillationTrainer, StudentWithHeads
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.encoder import copy_layers, student_config
@@ -217,16 +218,19 @@ def test_the_loss_is_the_weighted_sum_and_the_teacher_does_not_move(tokenizer, r
     teacher = tiny_encoder(len(tokenizer), seed=1)
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     student = copy_layers(teacher, [1, 3], student_config(teacher.config, 2, {"hidden_dropout_prob": 0.0})).eval()
-    heads = StudentWithHeads(student, 32, 2, mlm=False)
+    heads = StudentWithHeads(student, 32, 2, mlm=True)
     rows = tokenize_passages(reviews["text"].tolist()[:8], tokenizer, None, 32)
-    collator = DistillationCollator(tokenizer)
-    weights = {"hidden_mse": 2.0, "sentence_cosine": 0.5}
+    torch.manual_seed(0)
+    collator = DistillationCollator(tokenizer, mlm_probability=0.3)
+    weights = {"hidden_mse": 2.0, "sentence_cosine": 0.5, "pooler_cosine": 0.7, "mlm": 0.3}
+    lie = torch.stack([torch.randn(32), torch.rand(32) + 0.5])
     trainer = DistillationTrainer(
         model=heads,
         args=RecipeTrainingArguments(output_dir=str(tmp_path), precision="fp32", use_cpu=True),
         teacher=teacher,
         layers=[1, 3],
         weights=weights,
+        sentence_statistics=lie,
         train_dataset=rows,
         data_collator=collator,
     )
@@ -234,14 +238,29 @@ def test_the_loss_is_the_weighted_sum_and_the_teacher_does_not_move(tokenizer, r
     loss = trainer.compute_loss(heads, batch)
     loss.backward()
     mask = batch["attention_mask"].bool()
-    mine = student(**batch, output_hidden_states=True).hidden_states
-    theirs = teacher(**batch, output_hidden_states=True).hidden_states
+    labels = batch.pop("labels")
+    answer = student(**batch, output_hidden_states=True)
+    mine, theirs = answer.hidden_states, teacher(**batch, output_hidden_states=True).hidden_states
     pairs = [losses.hidden_mse(mine[1][mask], theirs[2][mask]), losses.hidden_mse(mine[2][mask], theirs[4][mask])]
     sentences = [losses.mean_pool(states[-1], mask) for states in (mine, theirs)]
     expected = 2.0 * sum(pairs) / 2 + 0.5 * losses.sentence_cosine(*sentences)
+    expected += 0.7 * losses.sentence_cosine(answer.pooler_output, (sentences[1] - lie[0]) / lie[1])
+    hidden = mine[-1][labels != -100]
+    logits = heads.mlm_head(hidden) @ student.get_input_embeddings().weight.T
+    expected += 0.3 * torch.nn.functional.cross_entropy(logits, labels[labels != -100])
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
     assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_how_sentences_lie_is_told_of_each_by_itself(tokenizer, reviews):
+    teacher = tiny_encoder(len(tokenizer), seed=1).eval()
+    texts = [text * (1 + place % 3) for place, text in enumerate(reviews["text"][:70])]
+    read = [tokenizer(text, truncation=True, max_length=32, return_tensors="pt")["input_ids"] for text in texts]
+    with torch.no_grad():
+        alone = torch.stack([teacher(ids).last_hidden_state[0].mean(0) for ids in read])
+    found = sentence_statistics(teacher, tokenizer, texts, 32)
+    torch.testing.assert_close(found, torch.stack([alone.mean(0), alone.std(0)]), rtol=1e-4, atol=1e-5)
 
 
 def test_planted_row_is_counted_in_the_run(words, tmp_path):

@@ -7,7 +7,8 @@ import pytest
 
 from sentiment_hf.cli import main
 from sentiment_hf.data.cleaning import clean
-from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.data.tokenization import TextSettings, encode
+from sentiment_hf.data.windows import window_bounds
 from sentiment_hf.evaluation import prediction
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.saved import record_settings
@@ -25,7 +26,7 @@ SENTENCES = ["房间很干净，早餐也不错。", "就是隔音差了一点�
 def folder(tmp_path, make_model, tokenizer):
     def save(aggregation="mean", **more):
         model = make_model()
-        settings = TextSettings(max_length=24, truncation="sliding", stride=6, aggregation=aggregation, **more)
+        settings = TextSettings(max_length=24, truncation="sliding", stride=5, aggregation=aggregation, **more)
         record_settings(model.config, tokenizer, BUILT_IN_TASKS["reviews"], settings)
         save_model(tmp_path / aggregation, model, tokenizer)
         return tmp_path / aggregation
@@ -44,6 +45,8 @@ def test_an_answer_is_the_aggregate_of_its_chunks_and_shows_them(folder, aggrega
     answers = classifier(texts, top_chunks=3)
     assert [answer.label is None for answer in answers] == [False, False, True, False]
     assert answers[1].num_chunks == 1
+    whole = encode(classifier.scorer.tokenizer, texts[:1], TextSettings(max_length=10_000))["input_ids"][0]
+    assert answers[0].num_chunks == len(window_bounds(len(whole) - 2, 24 - 2, stride=5))
     assert len(answers[0].chunks) == 3
     label = classifier.task.label2id[answers[0].label]
     # Each passage read alone gives the logit that it is shown with, and stands where it says.
