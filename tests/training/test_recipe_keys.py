@@ -49,7 +49,7 @@ SCENES = {
 ROWS_ALONE = ("rows", "splits")
 # What a scene needs besides its keys.
 BESIDE = {
-    "sentences": ["--task=reviews", "--save_steps=14"],
+    "sentences": ["--task=reviews", "--save_steps=14", "--split_seed=5"],
     "documents": [
         "--model=alice/encoder",
         "--per_device_train_batch_size=6",
