@@ -53,6 +53,11 @@ class Built:
     def optimizer(self) -> Any:
         return self.trainer.create_optimizer()
 
+    @property
+    def rates(self) -> dict[str, float]:
+        """The learning rate of each group of parameters."""
+        return {group["name"]: group["lr"] for group in self.optimizer.param_groups}
+
     def factor(self, step: int) -> float:
         """What the schedule makes of the learning rate in a training of a hundred steps."""
         return float(self.trainer.create_scheduler(100, self.optimizer).lr_lambdas[0](step))
@@ -102,7 +107,7 @@ def taught(**default: float) -> Callable[[Built], bool]:
         divergence = temperature**2 * (said.exp() * (said - own)).sum(-1)
         states = torch.stack([layer[:, 0] for layer in outputs.hidden_states[1:]], dim=1)
         distance = state_loss(states, batch["teacher_states"].view_as(states))
-        return float(((1 - weight) * losses * known + weight * divergence + hidden * distance).mean())
+        return ((1 - weight) * losses * known + weight * divergence + hidden * distance).mean().item()
 
     def see(run: Built) -> bool:
         found = run.trainer.compute_loss(run.model.train(), batch_of(run, -4)).item()
@@ -155,7 +160,13 @@ def words(model: Any) -> torch.Tensor:
 
 
 def words_of(folder: Path) -> torch.Tensor:
-    return load_classifier(str(folder), load_config(str(folder))).bert.embeddings.word_embeddings.weight
+    return load_classifier(str(folder), load_config(str(folder)), new_head=True).bert.embeddings.word_embeddings.weight
+
+
+def width_of_a_short_batch(run: Built) -> int:
+    fields = ("input_ids", "attention_mask", "token_type_ids")
+    row = {name: run.trainer.train_dataset[0][name][:3] for name in fields}
+    return run.trainer.data_collator([row])["input_ids"].shape[1]
 
 
 def rows_at_once(run: Built) -> int:
@@ -180,7 +191,7 @@ SENTENCES: Scene = {
     "max_length": (22, cut("max_length", 128)),
     "truncation": ("head_tail", cut("truncation", "right")),
     "head_share": (0.25, cut("head_share", 0.5)),
-    "pad_to_multiple_of": (11, lambda run: batch_of(run, -8)["input_ids"].shape[1] % 11 == 0),
+    "pad_to_multiple_of": (11, lambda run: width_of_a_short_batch(run) == 11),
     "preprocessing_num_workers": (2, lambda run: list(run.folder.glob("cache/sentiment_hf/train-*_of_00002.arrow"))),
     "cache_dir": ("FOLDER/cache", lambda run: list(run.folder.glob("cache/sentiment_hf/dev-*.arrow"))),
     "class_weights": ("effective_number", weighs_what_it_learns_from),
@@ -188,11 +199,8 @@ SENTENCES: Scene = {
     "focal_gamma": (1.5, lambda run: run.trainer.row_loss.focal_gamma == 1.5),
     "rdrop_alpha": (0.7, own("rdrop_alpha", 0.7)),
     "fgm_epsilon": (0.5, own("fgm_epsilon", 0.5)),
-    "learning_rate": (3e-4, lambda run: math.isclose(max(g["lr"] for g in run.optimizer.param_groups), 3e-4)),
-    "layerwise_lr_decay": (
-        0.5,
-        lambda run: math.isclose(min(g["lr"] for g in run.optimizer.param_groups), 3e-4 * 0.5**2),
-    ),
+    "learning_rate": (3e-4, lambda run: math.isclose(run.rates["head"], 3e-4)),
+    "layerwise_lr_decay": (0.5, lambda run: math.isclose(run.rates["embeddings"], run.rates["head"] * 0.5**2)),
     "weight_decay": (0.2, lambda run: {group["weight_decay"] for group in run.optimizer.param_groups} == {0.0, 0.2}),
     "optim": ("sgd", lambda run: isinstance(run.optimizer, torch.optim.SGD)),
     "lr_scheduler_type": ("cosine", lambda run: math.isclose(run.factor(50), 0.75)),
