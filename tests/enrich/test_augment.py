@@ -109,13 +109,16 @@ def test_what_repeats_part_of_an_evaluation_text_is_refused():
 def test_evaluation_files_are_read_in_the_column_that_was_named(files, tmp_path, reviews, capsys):
     """And rows that stand in one of them are left out before anything is made of them."""
     rows = reviews.head(30).rename(columns={"text": "评价"}).assign(content="另一列的文字")
+    # A short one of the evaluation stands whole in a longer row.
+    short = next(text for text in rows["评价"][:10] if 6 <= len(matching_key(text)) < 13)
+    rows.loc[29, "评价"] = f"他说{short}我信"
     rows.to_csv(tmp_path / "train.csv", index=False)
     rows.iloc[:10].to_csv(tmp_path / "dev.csv", index=False, encoding="gb18030")
     words = [*files, "--text_column", "评价", "--rules", "synonym", "delete", "swap"]
     words += ["--output_dir", str(tmp_path / "out")]
     assert main(words) == 0
     report = json.loads((tmp_path / "out" / "augment.json").read_text(encoding="utf-8"))
-    assert (report["rows_in_evaluation"], report["source_rows"]) == (10, 20)
+    assert (report["rows_in_evaluation"], report["source_rows"]) == (11, 19)
     written = pd.read_json(tmp_path / "out" / "augmented.jsonl", lines=True)
     assert written["source_row"].min() > 10
     rows.to_csv(tmp_path / "dev.csv", index=False)

@@ -1,3 +1,4 @@
+import argparse
 import itertools
 import json
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from sentiment_hf.aspects import MISSING, AspectTask, aspect_columns
 from sentiment_hf.cli import main
 from sentiment_hf.data.matching import matching_key
+from sentiment_hf.enrich.clean_options import add_clean_options
 from sentiment_hf.enrich.confident import Cell, cells_of, find_suspects, rank_cell
 from sentiment_hf.enrich.folds import assign_folds, floor_learner, out_of_fold, remembered
 from sentiment_hf.enrich.protocol import (
@@ -235,6 +237,27 @@ def test_drop_relabel_and_share(noisy_file, tmp_path, capsys):
         assert message in capsys.readouterr().err
     assert main(["clean", "--task=reviews", f"--train_file={noisy_file}", f"--output_dir={tmp_path / 'refused'}"]) == 2
     assert "or --fast" in capsys.readouterr().err
+
+
+def test_every_option_acts(noisy_file, tmp_path, reviews):
+    parser = argparse.ArgumentParser(add_help=False)
+    add_clean_options(parser)
+    # The others are seen above.
+    others = {"output_dir", "fast", "action", "reviewed"}
+    assert {action.dest for action in parser._actions} - others == {"folds", "rounds", "share", "star_distance"}
+    stars = [5 if label == "positive" else 2 for label in reviews["label"][:120]]
+    rows = reviews[["text"]][:120].assign(taste=[1 if star == 5 else -1 for star in stars], star=stars)
+    rows.to_csv(tmp_path / "stars.csv", index=False)
+
+    def found(*options):
+        folder = tmp_path / "-".join(map(str, options)).replace("/", "")[-40:]
+        assert main(["clean", "--fast", *options, f"--output_dir={folder}"]) == 0
+        return (folder / "suspects.csv").read_text(encoding="utf-8")
+
+    plain = ["--task=reviews", f"--train_file={noisy_file}"]
+    assert len({found(*plain, *more) for more in ([], ["--folds=3"], ["--rounds=2"], ["--share=0.3"])}) == 4
+    aspects = ["--task=aspects", "--aspects=[taste]", f"--train_file={tmp_path / 'stars.csv'}"]
+    assert found(*aspects) != found(*aspects, "--star_distance=0.05")
 
 
 def test_folds_of_a_recipe(tiny_arguments, tmp_path):

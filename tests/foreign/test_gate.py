@@ -207,6 +207,10 @@ def test_one_row_of_a_rare_class_is_worth_more_than_one_of_many():
     logits = np.eye(3)[dev["label"]] * 4
     judge = Judge(None, dev, THREE, logits)  # type: ignore[arg-type]
     assert judge.resolution() > 10
+    # Without the rare class: two rows of a hundred, or a third of the metric that the task is judged by.
+    lost = np.where(dev[["label"]] == 2, np.eye(3)[[0] * 100], np.eye(3)[dev["label"]])
+    assert judge.points(lost) == pytest.approx(100 * (2 * 50 / 102 + 1) / 3)
+    assert replace(judge, task=replace(THREE, metric="accuracy")).points(lost) == 98
     assert Judge(None, dev[:98], THREE, logits[:98]).resolution() == pytest.approx(100 / 98, rel=0.05)  # type: ignore[arg-type]
 
 
@@ -219,8 +223,10 @@ def test_run_and_export_write_down_what_the_gate_saw(tiny_arguments, tmp_path, m
     assert gate["texts"] == metrics_of(tmp_path)["rows"]["train"] + metrics_of(tmp_path)["rows"]["dev"]
     monkeypatch.setattr("sentiment_hf.compression.export.quantize_dynamic", broken(np.zeros_like))
     # The texts are the training rows that the run saved, or a file without labels.
-    assert main(["export", "--model", str(tmp_path / "run"), "--quantize=dynamic"]) == 1
+    export = ["export", "--model", str(tmp_path / "run")]
+    assert main([*export, "--quantize=dynamic", "--max_drop=0.25"]) == 1
     assert not metrics_of(tmp_path)["int8_gate"]["passed"]
+    assert metrics_of(tmp_path)["int8_gate"]["max_drop"] == 0.25
     assert metrics_of(tmp_path)["int8_gate"]["texts"] == gate["texts"]
     pd.DataFrame({"text": [f"另一条没有标签的评论{place}" for place in range(50)]}).to_csv(
         tmp_path / "t.csv", index=False
@@ -228,19 +234,16 @@ def test_run_and_export_write_down_what_the_gate_saw(tiny_arguments, tmp_path, m
     dev = pd.read_json(tmp_path / "run/splits/dev.jsonl", lines=True)[["text", "label"]]
     blank = pd.DataFrame({"text": ["", " ", "\u3000"], "label": "negative"})
     pd.concat([dev, blank]).to_csv(tmp_path / "v.csv", index=False)
-    words = [
-        "export",
-        "--model",
-        str(tmp_path / "run"),
-        "--quantize=dynamic",
-        f"--calibration_file={tmp_path / 't.csv'}",
-        f"--validation_file={tmp_path / 'v.csv'}",
-    ]
-    assert main(words) == 1
+    rows_for_it = f"--calibration_file={tmp_path / 't.csv'}"
+    assert main([*export, "--quantize=dynamic", rows_for_it, f"--validation_file={tmp_path / 'v.csv'}"]) == 1
     # Blank rows of a file say nothing of INT8.
     assert metrics_of(tmp_path)["int8_gate"]["rows"] == metrics_of(tmp_path)["rows"]["dev"]
     assert metrics_of(tmp_path)["int8_gate"]["texts"] == 50 + metrics_of(tmp_path)["rows"]["dev"]
     assert "labels agree on" in capsys.readouterr().out
+    assert main([*export, "--quantize=static", "--calibration=percentile", rows_for_it]) == 2
+    assert "at least 100 calibration rows for percentile, found 50" in capsys.readouterr().err
+    assert main([*export, "--quantize=dynamic", "--sensitivity"]) == 2
+    assert "static for a sensitivity sweep" in capsys.readouterr().err
 
 
 def metrics_of(folder: Path) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from sentiment_hf.evaluation import gradients
 from sentiment_hf.evaluation.explanation import Target
 from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import read_json, write_json
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
-from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.modeling.saved import record_calibration, record_settings
 from sentiment_hf.option_values import EXPLANATIONS
 from sentiment_hf.serving.explainer import Explainer
 from sentiment_hf.serving.predictor import SentimentClassifier
@@ -52,6 +53,9 @@ def odds(logits, index):
 
 
 def test_occlusion_is_the_fall_of_the_log_odds(model_folder, tokenizer):
+    config = read_json(model_folder / "config.json")
+    record_calibration(config, temperature=2.5, threshold=None)
+    write_json(model_folder / "config.json", config)
     explainer = Explainer.from_pretrained(model_folder)
     found = explainer.explain(TEXT)[0]
     predicted = SentimentClassifier.from_pretrained(model_folder)(TEXT)

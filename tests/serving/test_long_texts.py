@@ -10,8 +10,9 @@ from sentiment_hf.data.cleaning import clean
 from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.data.windows import window_bounds
 from sentiment_hf.evaluation import prediction
+from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.modeling.saved import record_calibration, record_settings
 from sentiment_hf.serving.backends import BATCH_SIZES
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
@@ -28,6 +29,8 @@ def folder(tmp_path, make_model, tokenizer):
         model = make_model()
         settings = TextSettings(max_length=24, truncation="sliding", stride=5, aggregation=aggregation, **more)
         record_settings(model.config, tokenizer, BUILT_IN_TASKS["reviews"], settings)
+        record_calibration(saved := model.config.to_dict(), temperature=2.5, threshold=None)
+        model.config.sentiment_hf = saved["sentiment_hf"]
         save_model(tmp_path / aggregation, model, tokenizer)
         return tmp_path / aggregation
 
@@ -62,8 +65,10 @@ def test_an_answer_is_the_aggregate_of_its_chunks_and_shows_them(folder, aggrega
     assert scores[0] == pytest.approx(logits[:, label].max())
     if aggregation == "max":
         assert classifier.scorer.logits(texts[:1])[0, label] == pytest.approx(scores[0])
-    # Company changes nothing.
+    # Company changes nothing, nor does it change how sure an answer is that its passages are shown.
     assert classifier(texts[0]).probability == pytest.approx(answers[0].probability, abs=1e-6)
+    logits = classifier.scorer.logits(texts[:1])[0] / 2.5
+    assert answers[0].probability == pytest.approx(float(softmax(logits)[label]), abs=1e-6)
 
 
 def test_passages_stand_where_the_text_as_given_says(folder):
