@@ -46,15 +46,9 @@ def write_run(folder, recipe, seed, share, rows=ROWS, predictions=True):
     answers = np.where(wrong, 1 - labels, labels)
     logits = np.eye(2)[answers] * generator.uniform(0.5, 3, rows)[:, None]
     scores = task_scores(logits, labels, TASK)
-<<<<<<< HEAD
-    model = headline(scores) | {"size_mb": 1.0, "ms_per_review": 0.5} | scores
-    # Not the figures of test.
-    model["dev"] = {name: value - 0.03125 for name, value in headline(scores).items()}
-=======
     on_dev = DEV.get((length, loss), 0.6) + seed / 10_000
     dev = {"accuracy": on_dev + 0.1, "macro_f1": on_dev, "pr_auc": on_dev / 2}
     model = headline(scores) | {"size_mb": 1.0, "ms_per_review": 0.5} | scores | {"dev": dev}
->>>>>>> mut-C
     texts = [f"第{row}条<b>|" + "好" * (row % 50) for row in range(rows)]
     held_out = pd.DataFrame({"text": texts, "label": [TASK.labels[label] for label in labels]})
     write_text(folder / "splits" / "test.jsonl", held_out.to_json(orient="records", lines=True, force_ascii=False))
