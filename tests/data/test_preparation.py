@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.preparation import prepare_splits
 from sentiment_hf.data.sampling import EpochSampler
@@ -58,6 +59,22 @@ def test_clean_and_published_protocols():
     assert published.splits["train"]["text"].tolist() == ["好", "好！", "坏", "坏!", "漏", "差"]
     assert len(clean.splits["dev"]) == len(published.splits["dev"]) == 2
     assert clean.splits["train"]["doc_id"].tolist() == [0, 5]
+
+
+def test_what_cleaning_empties_leaves_training_alone():
+    """A score keeps its denominator: rows of dev and test are judged, whatever is left of them."""
+    splits = {
+        "train": labelled(("好", 1), ("http://t.cn/abc", 1), ("坏", 0), ("@某人", 0), ("差", 0)),
+        "dev": labelled(("@别人", 0), ("别的", 1), ("", 0)),
+        "test": labelled(("又一个", 1), ("http://t.cn/x", 0), ("<br>", 1), ("还有", 0)),
+    }
+    data = prepare_splits(splits, BUILT_IN_TASKS["reviews"], "published", cleaning=Cleaning())
+    assert {split: rows["doc_id"].tolist() for split, rows in data.splits.items()} == {
+        "train": [0, 2, 4],
+        "dev": [0, 1],
+        "test": [0, 1, 2, 3],
+    }
+    assert data.left_out["blank"] == 2
 
 
 def test_a_training_file_alone_is_split_in_three(reviews):

@@ -61,7 +61,7 @@ def test_local_models_that_cannot_be_loaded(tmp_path, llm_folder, model_folder):
         LocalModel.from_pretrained(str(tmp_path / "bad.gguf"))
 
 
-def test_a_local_model_in_four_bits(llm_folder, monkeypatch):
+def test_a_local_model_in_four_bits(llm_folder):
     pytest.importorskip("bitsandbytes", reason="needs the 4bit extra")
     whole, packed = LocalModel.from_pretrained(str(llm_folder)), LocalModel.from_pretrained(str(llm_folder), True)
     assert packed.name == f"{whole.name} in 4 bits", "its answers are its own"

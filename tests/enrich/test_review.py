@@ -52,7 +52,9 @@ def test_edits_that_cannot_be_meant(frame, column, value, message):
 
 def test_a_review_of_rows_that_changed_since_is_refused(frame):
     table = review_table(suspects((0, "stars")), frame)
-    for changed in (frame.assign(text=["好吃", *frame["text"][1:]]), frame.iloc[::-1].reset_index(drop=True)):
+    relabelled = frame.assign(label=[(2, 0, 4), *frame["label"][1:]])
+    other_text = frame.assign(text=["好吃", *frame["text"][1:]])
+    for changed in (other_text, relabelled, frame.iloc[::-1].reset_index(drop=True)):
         with pytest.raises(InputError, match="ids of the training rows"):
             read_decisions(table, changed, TASK, "review.csv")
     with pytest.raises(InputError, match="a column 'decision' in review.csv"):

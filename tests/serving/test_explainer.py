@@ -12,7 +12,7 @@ from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation import gradients
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
-from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.modeling.saved import record_calibration, record_settings
 from sentiment_hf.option_values import EXPLANATIONS
 from sentiment_hf.serving.explainer import Explainer
 from sentiment_hf.serving.predictor import SentimentClassifier
@@ -50,6 +50,10 @@ def odds(logits, index):
 
 
 def test_occlusion_is_the_fall_of_the_log_odds(model_folder, tokenizer):
+    """And the probability beside it is the one that the classifier says, a calibrated one."""
+    config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
+    record_calibration(config, 2.5, None)
+    (model_folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     explainer = Explainer.from_pretrained(model_folder)
     found = explainer.explain(TEXT)[0]
     predicted = SentimentClassifier.from_pretrained(model_folder)(TEXT)
