@@ -33,6 +33,11 @@ def test_stratified_split_keeps_label_shares(reviews):
     splits = split_rows(unbalanced.reset_index(drop=True), {"test": 0.1, "dev": 0.1}, seed=0, method="stratified")
     assert (splits["test"]["label"] == "positive").sum() == 4
     assert (splits["dev"]["label"] == "negative").sum() == 22
+    # Of four rows of a label each held-out split has one; three are left to training.
+    few = pd.DataFrame({"text": [f"第{number}条" for number in range(7)], "label": ["few"] * 4 + ["fewer"] * 3})
+    splits = split_rows(pd.concat([unbalanced, few], ignore_index=True), {"test": 0.1, "dev": 0.1}, 0, "stratified")
+    found = {split: rows["label"][rows["label"].str.startswith("few")].tolist() for split, rows in splits.items()}
+    assert found == {"train": ["few"] * 2 + ["fewer"] * 3, "test": ["few"], "dev": ["few"]}
 
 
 def test_hash_split_depends_on_the_text_alone(reviews):

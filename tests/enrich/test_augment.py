@@ -266,6 +266,8 @@ def test_the_command_without_a_language_model(files, tmp_path, reviews, capsys):
     assert main([*words, "--output_dir", str(tmp_path / "b")]) == 0
     lines = (tmp_path / "a" / "augmented.jsonl").read_text(encoding="utf-8")
     assert lines == (tmp_path / "b" / "augmented.jsonl").read_text(encoding="utf-8")
+    assert main([*words, "--seed", "7", "--output_dir", str(tmp_path / "c")]) == 0
+    assert lines != (tmp_path / "c" / "augmented.jsonl").read_text(encoding="utf-8")
     rows = pd.read_json(tmp_path / "a" / "augmented.jsonl", lines=True)
     assert set(rows["template"]) == set(RULES)
     labels = reviews["label"].tolist()

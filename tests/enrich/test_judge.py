@@ -246,6 +246,8 @@ def test_options_from_a_file(model_folder, rows_file, tmp_path, server, capsys):
     assert main([*words, "--limit", "4", "--output_dir", str(tmp_path / "out")]) == 0
     report = json.loads((tmp_path / "out" / "judge.json").read_text(encoding="utf-8"))
     assert report["asked"] == 4, "the command line wins"
+    # Those that the classifier doubts most, where half of its answers are right.
+    assert pd.read_csv(tmp_path / "out" / "verdicts.csv")["p_label"].max() < 0.5
     assert report["threshold"] == 0
     assert report["usage"]["cost"] > 0
     capsys.readouterr()
