@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
+from sentiment_hf.cli import main as cli
 from sentiment_hf.distillation import losses
 from sentiment_hf.distillation.batches import DistillationCollator, tokenize_passages
 from sentiment_hf.distillation.run import distill, main, parse_distillation_arguments
@@ -119,8 +120,30 @@ def test_a_run_from_recipe_to_encoder(words, teacher_folder, tmp_path, tokenizer
     assert AutoTokenizer.from_pretrained(folder)("房间")["input_ids"] == tokenizer("房间")["input_ids"]
 
 
-def test_the_student_comes_nearer_to_its_teacher(words):
-    folder = distill(parse_distillation_arguments([*words, "--num_train_epochs=3", "--vocab_size=130"]))
+def sentences(encoder, tokenizer, texts):
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        hidden = encoder.eval()(**batch).last_hidden_state
+    return losses.mean_pool(hidden, batch["attention_mask"])
+
+
+def test_the_command_brings_the_student_nearer_to_its_teacher(words, teacher_folder, tmp_path, reviews):
+    more = ["--num_train_epochs=3", "--vocab_size=130", "--max_texts=300", "--shingle_length=6"]
+    assert cli(["distill", *words, *more]) == 0
+    folder = tmp_path / "student"
+    corpus = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+    counts = corpus["sources"]["texts.csv"]
+    # Thirty texts are held out, with all others that have six characters in common with one of them.
+    assert (corpus["held_out"], counts["equal"], corpus["passages"]) == (30, 30, min(300, counts["kept"]))
+    assert counts["near"] > 30
+    teacher, student = (AutoModel.from_pretrained(path, dtype=torch.float32) for path in (teacher_folder, folder))
+    assert (teacher.config.num_hidden_layers, student.config.num_hidden_layers) == (4, 2)
+    # Of texts that nobody learned from; a copy of the two layers is what the student was at the beginning.
+    texts, pieces = reviews["text"][:30].tolist(), AutoTokenizer.from_pretrained(teacher_folder)
+    wanted = sentences(teacher, pieces, texts)
+    start = sentences(copy_layers(teacher, [0, 3], student_config(teacher.config, 2, {})), pieces, texts)
+    now = sentences(student, AutoTokenizer.from_pretrained(folder), texts)
+    assert losses.sentence_cosine(now, wanted) < 0.7 * losses.sentence_cosine(start, wanted)
     history = json.loads((folder / "run.json").read_text(encoding="utf-8"))["history"]
     steps = [line for line in history if "hidden_mse" in line]
     for name in ("hidden_cosine", "hidden_mse", "sentence_cosine"):
@@ -139,6 +162,13 @@ def test_a_stopped_run_goes_on_to_the_same_weights(words, tmp_path):
         if path.name != "checkpoint-4":
             shutil.rmtree(path)
     again = [*whole, f"--output_dir={tmp_path / 'stopped'}", "--resume_from_checkpoint=true"]
+    texts = pd.read_csv(tmp_path / "texts.csv")
+    texts.iloc[::-1].to_csv(tmp_path / "other.csv", index=False)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "stopped").rglob("*")}
+    refused(
+        [*again, "--texts=[other.csv]"], "rows in passages that .*checkpoint-4 was trained with, found as many with"
+    )
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "stopped").rglob("*")} == before
     distill(parse_distillation_arguments(again))
     found = load_file(tmp_path / "stopped" / "model.safetensors")
     assert expected.keys() == found.keys()

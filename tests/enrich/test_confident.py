@@ -232,6 +232,14 @@ def test_drop_relabel_and_share(noisy_file, tmp_path, capsys):
     assert 81 <= report["suspects"] <= 84
     relabelled = pd.read_json(tmp_path / "relabelled" / "train.jsonl", lines=True)
     assert relabelled.groupby(relabelled["text"].map(matching_key))["label"].nunique().max() == 1
+    # However small the share, none of the rows of a text with two labels is left among the sure ones.
+    assert main([*words, "--share=0.01", "--rounds=2", f"--output_dir={tmp_path / 'few'}"]) == 0
+    few = pd.read_csv(tmp_path / "few" / "suspects.csv")
+    # In the second round nothing is learned from what is suspect.
+    both = few.merge(pd.read_csv(tmp_path / "dropped" / "suspects.csv"), on="id")
+    assert (both["score_x"] != both["score_y"]).any()
+    assert {"8", "161", "162"} <= set(few["id"].str.split("-").str[0])
+    assert 3 <= len(few) <= 5
     for word, message in (("--share=0", "a share above 0"), ("--rounds=0", "1 round"), ("--folds=1", "2 folds")):
         assert main([*words, word, f"--output_dir={tmp_path / 'refused'}"]) == 2
         assert message in capsys.readouterr().err

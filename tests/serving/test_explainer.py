@@ -53,6 +53,7 @@ def odds(logits, index):
 
 
 def test_occlusion_is_the_fall_of_the_log_odds(model_folder, tokenizer):
+    """And the probability beside it is the one that the classifier says, a calibrated one."""
     config = read_json(model_folder / "config.json")
     record_calibration(config, temperature=2.5, threshold=None)
     write_json(model_folder / "config.json", config)

@@ -98,8 +98,10 @@ def test_windows_that_are_left_out_are_told(folder):
 
 def test_many_long_documents_are_read_few_at_a_time(folder, monkeypatch):
     monkeypatch.setattr(prediction, "CHARACTERS_AT_ONCE", 200)
-    scorer = SentimentClassifier.from_pretrained(folder()).scorer
+    classifier = SentimentClassifier.from_pretrained(folder())
+    scorer = classifier.scorer
     texts = [document(1 + seed % 7, seed) for seed in range(30)]
+    shown = [sorted(chunk.text for chunk in answer.chunks) for answer in classifier(texts, top_chunks=2)]
     blocks = list(prediction.document_blocks(texts))
     assert [text for block in blocks for text in block] == texts
     assert len(blocks) > 3
@@ -108,6 +110,7 @@ def test_many_long_documents_are_read_few_at_a_time(folder, monkeypatch):
     assert all(part[0].fields == {} for part in documents.parts), "tokens are not kept"
     monkeypatch.setattr(prediction, "CHARACTERS_AT_ONCE", 10**6)
     np.testing.assert_allclose(documents.logits, scorer.documents(texts).logits, atol=1e-5)
+    assert shown == [sorted(chunk.text for chunk in answer.chunks) for answer in classifier(texts, top_chunks=2)]
 
 
 def test_every_backend_aggregates_alike(folder, reviews):
