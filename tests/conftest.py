@@ -12,6 +12,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import itertools
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -153,3 +154,20 @@ def tiny_arguments(train_file: Path, tmp_path: Path) -> list[str]:
         "--precision=fp32",
         "--disable_tqdm=true",
     ]
+
+
+@pytest.fixture(scope="session")
+def cached_revisions() -> Callable[[str, dict[str, Path]], None]:
+    """Put folders into the Hub's cache as revisions of one model, as the client leaves them there."""
+
+    def write(model: str, folders: dict[str, Path]) -> None:
+        from huggingface_hub import constants
+
+        cache = Path(constants.HF_HUB_CACHE) / f"models--{model.replace('/', '--')}"
+        for place, (revision, folder) in enumerate(folders.items(), start=1):
+            commit = f"{place:040x}"
+            (cache / "refs").mkdir(parents=True, exist_ok=True)
+            (cache / "refs" / revision).write_text(commit, encoding="utf-8")
+            shutil.copytree(folder, cache / "snapshots" / commit, dirs_exist_ok=True)
+
+    return write

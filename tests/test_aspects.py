@@ -134,6 +134,7 @@ def test_cutting_a_batch_changes_nothing(words, tmp_path):
             "--max_steps=3",
             "--optim=sgd",
             "--learning_rate=0.1",
+            "--max_grad_norm=0",
             "--length_grouping=false",
             "--class_weights=balanced",
             "--eval_strategy=no",

@@ -1,11 +1,16 @@
 """Scripts that time models run from end to end on a tiny model."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, set_seed
+
+from sentiment_hf.modeling.loading import load_config, load_tokenizer
 
 SCRIPTS = Path(__file__).parents[1] / "recipes/starter"
 
@@ -56,3 +61,46 @@ def test_heads_are_timed_in_every_backend(model_folder, train_file, tmp_path):
     refused = subprocess.run([*map(str, command), "--heads", "5"], capture_output=True, text=True)
     assert refused.returncode == 2
     assert refused.stderr.splitlines()[-1].startswith("error: Expected heads that divide the hidden size, 32, found 5.")
+
+
+@pytest.fixture
+def teacher(tmp_path):
+    """Of twelve layers in the starter's shape, without a pooler; the same pieces under other ids, and more of them."""
+    folder = tmp_path / "teacher"
+    load_tokenizer("starter").save_pretrained(folder)
+    file = folder / "tokenizer.json"
+    saved = json.loads(file.read_text(encoding="utf-8"))
+    pieces = saved["model"]["vocab"]
+    special = {token["id"] for token in saved["added_tokens"]}
+    pieces += [[f"多余的{number}", -30.0] for number in range(7)]
+    places = [place for place in range(len(pieces)) if place not in special]
+    for place, piece in zip(places, [pieces[place] for place in reversed(places)], strict=True):
+        pieces[place] = piece
+    file.write_text(json.dumps(saved), encoding="utf-8")
+    sizes = {"vocab_size": len(pieces), "num_hidden_layers": 12, "dtype": "float32"}
+    torch.manual_seed(1)
+    BertModel(BertConfig.from_dict(load_config("starter").to_dict() | sizes), False).save_pretrained(folder)
+    return folder
+
+
+def test_what_the_starter_is_held_against(teacher, tmp_path, monkeypatch):
+    script, out = SCRIPTS / "compare.py", tmp_path / "compare"
+    monkeypatch.setattr(sys, "argv", [str(script), "--teacher", str(teacher), "--output_dir", str(out)])
+    runpy.run_path(str(script), run_name="__main__")
+    assert {path.name for path in out.iterdir()} == {"undistilled", "random-42", "random-43", "random-44"}
+    deep, pieces = AutoModel.from_pretrained(teacher), AutoTokenizer.from_pretrained(teacher)
+    copied, own = AutoModel.from_pretrained(out / "undistilled"), AutoTokenizer.from_pretrained(out / "undistilled")
+    text = "酒店的位置很好,早餐也不错。"
+    ids, theirs = own(text, return_tensors="pt")["input_ids"], pieces(text, return_tensors="pt")["input_ids"]
+    assert ids.tolist() == load_tokenizer("starter")(text, return_tensors="pt")["input_ids"].tolist() != theirs.tolist()
+    embedded = [model.embeddings.word_embeddings(read) for model, read in ((copied, ids), (deep, theirs))]
+    # Saved in half precision, as the starter is.
+    assert torch.equal(*(vectors.half() for vectors in embedded))
+    for place, layer in enumerate((0, 4, 8, 11)):
+        weights = [model.encoder.layer[at].output.dense.weight for model, at in ((copied, place), (deep, layer))]
+        assert torch.equal(*(weight.half() for weight in weights))
+    # The first is drawn by its seed alone, and so is the last.
+    for seed in (42, 44):
+        set_seed(seed)
+        models = AutoModel.from_config(load_config("starter")), AutoModel.from_pretrained(out / f"random-{seed}")
+        assert torch.equal(*(model.encoder.layer[3].output.dense.weight.half() for model in models))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score
 
-from sentiment_hf.aspects import MISSING, NOT_MENTIONED, AspectTask, stars_of
+from sentiment_hf.aspects import MISSING, NOT_MENTIONED, STARS, AspectTask, stars_of
 
 logger = logging.getLogger(__name__)
 
@@ -81,10 +81,11 @@ def _rating_scores(rating: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
     stars, expected = stars_of(rating[rated])
     # One star only leaves no agreement beyond chance to measure.
     both = set(stars.tolist()) | set(truth[rated].tolist())
-    kappa = float(cohen_kappa_score(truth[rated], stars, weights="quadratic")) if len(both) > 1 else None
+    # By their names: left to itself it would count from one number that occurs to the next.
+    kappa = cohen_kappa_score(truth[rated], stars, labels=STARS, weights="quadratic") if len(both) > 1 else None
     return {
         "rating_accuracy": float(accuracy_score(truth[rated], stars)),
         "rating_mae": float(np.abs(expected - truth[rated]).mean()),
-        "rating_kappa": kappa,
+        "rating_kappa": None if kappa is None else float(kappa),
         "rated_rows": int(rated.sum()),
     }

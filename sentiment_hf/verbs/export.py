@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     dev = rows = None
     if args.validation_file:
         dev = load_labelled(args.validation_file, task_with_rows(task), ReadOptions.from_args(args))
-        dev = dev[dev["text"].notna()]
+        dev = dev[~dev["text"].map(is_blank)]
     elif not isinstance(task, ScoreTask):
         dev = saved_split(Path(args.model), "dev", task)
     output = Path(args.output_dir) if args.output_dir else None

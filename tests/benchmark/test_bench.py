@@ -51,7 +51,9 @@ def test_one_run_has_every_way_to_run_it(exported, rows, reviews, tmp_path, caps
     # A process of its own for each system takes seconds; one of them is measured for real below.
     monkeypatch.setattr("sentiment_hf.verbs.bench.peak_megabytes", lambda system, texts: 100.0)
     command = ["bench", "--model", str(exported), "--data", str(tmp_path / "data.csv")]
-    command += ["--smaller", str(tmp_path / "half"), "--output_dir", str(tmp_path / "out")]
+    command += ["--smaller", str(tmp_path / "half"), "--output_dir", str(tmp_path / "out"), "--max_texts", "40"]
+    answers = SentimentClassifier.from_pretrained(exported, "torch").scorer.logits(rows["text"][:60]).argmax(axis=1)
+    accuracy = (answers == rows["label"][:60]).mean()
     opened = []
     real = onnxruntime.InferenceSession
     monkeypatch.setattr(
@@ -78,8 +80,9 @@ def test_one_run_has_every_way_to_run_it(exported, rows, reviews, tmp_path, caps
         "ONNX, INT8",
         "half, ONNX, INT8",
     ]
-    # The same weights and texts give the same answers, whoever runs them.
-    assert len({row["accuracy"] for row in rows[:5]}) == 1
+    # The same weights give the same answers, whoever runs them; to all texts, also those that are not timed.
+    assert result["texts"] == 40
+    assert [row["accuracy"] for row in rows[:5]] == pytest.approx([accuracy] * 5)
     for row in result["rows"]:
         assert row["reviews_per_s"] > 0
         assert 0 < row["share_of_limit"] < 1

@@ -12,8 +12,9 @@ from sentiment_hf.compression.export import export_model
 from sentiment_hf.compression.gate import GateResult
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import read_json
 from sentiment_hf.hardware import native_int8_arch
-from sentiment_hf.modeling.onnx_session import INT8_FILES
+from sentiment_hf.modeling.onnx_session import INT8_FILES, static_name
 from sentiment_hf.serving.predictor import SentimentClassifier
 
 
@@ -133,6 +134,30 @@ def test_the_whole_job(tiny_arguments, tmp_path):
     assert metrics["onnx"]["accuracy"] == metrics["fp32"]["accuracy"] > 0.9
     assert metrics["int8"]["size_mb"] < metrics["onnx"]["size_mb"]
     assert "int8_refused" not in metrics
+
+
+def test_switches_of_what_follows_the_training(tiny_arguments, tmp_path, capsys):
+    from sentiment_hf.job import main
+
+    other = "avx2" if native_int8_arch() == "arm64" else "arm64"
+    words = [*tiny_arguments, "--max_steps=1", "--num_hidden_layers=1", "--floor=false", "--license=mit"]
+    words += ["--quantize=static", f"--arch={other}", "--max_drop=77", "--sensitivity=true"]
+    assert main(words) == 0
+    files = {path.name for path in (tmp_path / "run/onnx").iterdir()}
+    assert files == {"model.onnx", static_name(other), "sensitivity.csv"}
+    assert "where at most 77 are allowed" in capsys.readouterr().err
+    assert "floor" not in read_json(tmp_path / "run/metrics.json")
+    # The card of the model takes it from here.
+    assert "license: mit" in (tmp_path / "run/recipe.yaml").read_text(encoding="utf-8").splitlines()
+
+
+def test_how_ranges_are_read_reaches_the_job(tiny_arguments, tmp_path, reviews, capsys):
+    from sentiment_hf.job import main
+
+    reviews[:90].to_csv(tmp_path / "few.csv", index=False)
+    words = [*tiny_arguments, f"--train_file={tmp_path / 'few.csv'}", "--max_steps=1", "--num_hidden_layers=1"]
+    assert main([*words, "--floor=false", "--quantize=static", "--calibration=percentile"]) == 2
+    assert "at least 100 calibration rows for percentile, found 72" in capsys.readouterr().err
 
 
 def test_export_of_a_run_for_another_processor(tiny_arguments, tmp_path, capsys):

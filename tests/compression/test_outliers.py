@@ -16,7 +16,7 @@ from sentiment_hf.compression import export
 from sentiment_hf.compression.export import export_model
 from sentiment_hf.compression.graph import feed_forwards, weighted_nodes
 from sentiment_hf.compression.onnx import onnx_scorer_like
-from sentiment_hf.compression.outliers import outliers_of, split_outliers
+from sentiment_hf.compression.outliers import _reach, outliers_of, split_outliers
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.compression.static import calibration_shards
 from sentiment_hf.serving.predictor import SentimentClassifier
@@ -80,6 +80,14 @@ def test_a_graph_without_outliers_stays_as_it_is(model_folder, rows, tmp_path):
     fp32, scorer = exported_scorer(model_folder, rows)
     split = split_outliers(fp32, calibration_shards(scorer, rows["text"].tolist()), tmp_path / "split.onnx")
     assert list(weighted_nodes(split)) == list(weighted_nodes(fp32))
+    # Padding, however much of it, is no token that a neuron answers.
+    (batch,) = calibration_shards(scorer, rows["text"][:1])
+    wide = {name: np.pad(values, ((0, 0), (0, 12))) for name, values in batch.items()}
+    graph = onnx.load(str(fp32))
+    names = [part.neurons for part in feed_forwards(graph.graph)]
+    reaches = [_reach(graph, names, [each]) for each in (batch, wide)]
+    for name in names:
+        np.testing.assert_allclose(reaches[1][name], reaches[0][name], atol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["dynamic", "static"])

@@ -12,7 +12,8 @@ from sentiment_hf.compression.gate import Judge
 from sentiment_hf.compression.graph import weighted_nodes
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.compression.sensitivity import quantize_until, sensitivity
-from sentiment_hf.compression.static import StaticQuantizer, calibration_shards
+from sentiment_hf.compression.static import MAX_CALIBRATION_ROWS, StaticQuantizer, calibration_shards
+from sentiment_hf.data.tokenization import encode
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import LabelSpace
 from sentiment_hf.modeling.onnx_session import onnx_forward, open_session
@@ -90,7 +91,7 @@ def test_shards_have_one_shape_each_and_every_text(model_folder, rows):
     assert all((shard["attention_mask"].sum(1) > shard["input_ids"].shape[1] - 8).all() for shard in shards)
 
 
-def test_ranges_are_of_all_shards(model_folder, rows, tmp_path):
+def test_ranges_are_of_all_shards_and_of_a_sample_of_all_rows(model_folder, rows, monkeypatch):
     exported = export_model(model_folder, rows)
     scorer = SentimentClassifier.from_pretrained(model_folder).scorer
     lengthened = rows.assign(text=[text * (place % 4 + 1) for place, text in enumerate(rows["text"])])
@@ -103,6 +104,13 @@ def test_ranges_are_of_all_shards(model_folder, rows, tmp_path):
     wider = [whole[name].range_value[1] > part[name].range_value[1] for name in part]
     assert any(wider)
     assert all(whole[name].range_value[1] >= part[name].range_value[1] - 1e-5 for name in part)
+    monkeypatch.setattr(StaticQuantizer, "_ranges", lambda self, shards: shards)
+    shards = StaticQuantizer(exported.fp32, scorer, rows, settings).ranges
+    read = {tuple(ids[ids != 0]) for shard in shards for ids in shard["input_ids"]}
+    encoded = encode(scorer.tokenizer, rows["text"], scorer.settings)["input_ids"]
+    assert len(read) == MAX_CALIBRATION_ROWS
+    later = len(rows) - MAX_CALIBRATION_ROWS
+    assert len(read & {tuple(ids) for ids in encoded[-later:]}) == pytest.approx(0.6 * later, rel=0.2)
 
 
 def test_the_sweep_finds_a_product_that_costs(model_folder, rows, tmp_path):
@@ -128,6 +136,8 @@ def test_the_sweep_writes_its_table(model_folder, rows):
     export_model(model_folder, rows, settings, calibration_rows=rows)
     table = pd.read_csv(model_folder / "onnx" / "sensitivity.csv")
     assert list(table) == ["node", "points", "distance", "gain", "kept_in_fp32"]
+    # A hundred points may be lost, so that none has to stay in FP32.
+    assert not table["kept_in_fp32"].any()
 
 
 @pytest.mark.parametrize(

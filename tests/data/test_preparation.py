@@ -1,6 +1,7 @@
 import pandas as pd
 import pytest
 
+from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.preparation import prepare_splits
 from sentiment_hf.data.sampling import EpochSampler
@@ -32,6 +33,11 @@ def test_stratified_split_keeps_label_shares(reviews):
     splits = split_rows(unbalanced.reset_index(drop=True), {"test": 0.1, "dev": 0.1}, seed=0, method="stratified")
     assert (splits["test"]["label"] == "positive").sum() == 4
     assert (splits["dev"]["label"] == "negative").sum() == 22
+    # Of four rows of a label each held-out split has one; three are left to training.
+    few = pd.DataFrame({"text": [f"第{number}条" for number in range(7)], "label": ["few"] * 4 + ["fewer"] * 3})
+    splits = split_rows(pd.concat([unbalanced, few], ignore_index=True), {"test": 0.1, "dev": 0.1}, 0, "stratified")
+    found = {split: rows["label"][rows["label"].str.startswith("few")].tolist() for split, rows in splits.items()}
+    assert found == {"train": ["few"] * 2 + ["fewer"] * 3, "test": ["few"], "dev": ["few"]}
 
 
 def test_hash_split_depends_on_the_text_alone(reviews):
@@ -58,6 +64,26 @@ def test_clean_and_published_protocols():
     assert published.splits["train"]["text"].tolist() == ["好", "好！", "坏", "坏!", "漏", "差"]
     assert len(clean.splits["dev"]) == len(published.splits["dev"]) == 2
     assert clean.splits["train"]["doc_id"].tolist() == [0, 5]
+    # A row that cleaning empties is as good as none in training, and is still one to be measured on.
+    tags = labelled(("好", 1), ("坏", 0), ("<b></b>", 1))
+    data = prepare_splits({"train": tags, "dev": tags}, BUILT_IN_TASKS["reviews"], "published", cleaning=Cleaning())
+    assert (data.left_out["blank"], len(data.splits["train"]), len(data.splits["dev"])) == (1, 2, 3)
+
+
+def test_what_cleaning_empties_leaves_training_alone():
+    """A score keeps its denominator: rows of dev and test are judged, whatever is left of them."""
+    splits = {
+        "train": labelled(("好", 1), ("http://t.cn/abc", 1), ("坏", 0), ("@某人", 0), ("差", 0)),
+        "dev": labelled(("@别人", 0), ("别的", 1), ("", 0)),
+        "test": labelled(("又一个", 1), ("http://t.cn/x", 0), ("<br>", 1), ("还有", 0)),
+    }
+    data = prepare_splits(splits, BUILT_IN_TASKS["reviews"], "published", cleaning=Cleaning())
+    assert {split: rows["doc_id"].tolist() for split, rows in data.splits.items()} == {
+        "train": [0, 2, 4],
+        "dev": [0, 1],
+        "test": [0, 1, 2, 3],
+    }
+    assert data.left_out["blank"] == 2
 
 
 def test_a_training_file_alone_is_split_in_three(reviews):

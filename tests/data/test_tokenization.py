@@ -1,12 +1,16 @@
+import copy
+
 import pandas as pd
 import pytest
 import torch
+from tokenizers import normalizers
 
 from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.collation import ClassificationCollator
 from sentiment_hf.data.dataset import tokenize_frame
 from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
 
 RAW = Cleaning.none()
 
@@ -61,6 +65,11 @@ def test_bad_settings_are_refused(options, message):
         TextSettings(**options)
 
 
+def test_windows_share_a_quarter_of_their_length_unless_told():
+    assert TextSettings(max_length=48).overlap == 12
+    assert TextSettings(max_length=48, stride=0).overlap == 0
+
+
 def test_map_is_cached_and_knows_its_settings(tokenizer, tmp_path, monkeypatch):
     import sentiment_hf.data.dataset as module
 
@@ -77,6 +86,15 @@ def test_map_is_cached_and_knows_its_settings(tokenizer, tmp_path, monkeypatch):
     assert again.to_dict() == first.to_dict()
     tokenize_frame(frame, tokenizer, TextSettings(max_length=4), "train", cache_dir=str(tmp_path))
     assert len(calls) == 2
+    tokenize_frame(frame, tokenizer, TextSettings(Cleaning(repeats=False)), "train", cache_dir=str(tmp_path))
+    assert len(calls) == 3
+    # Another tokenizer, and one of the same pieces: neither reads what the first has left.
+    fewer = build_wordpiece_tokenizer(frame["text"], vocab_size=12)
+    changed = copy.deepcopy(tokenizer)
+    changed.backend_tokenizer.normalizer = normalizers.Replace("房", "早")
+    for other in (fewer, changed):
+        found = tokenize_frame(frame, other, TextSettings(), "train", cache_dir=str(tmp_path))
+        assert found["input_ids"][:] == other(frame["text"].tolist())["input_ids"] != first["input_ids"][:]
     assert set(first.column_names) == {"doc_id", "labels", "length", *tokenizer.model_input_names}
     assert first["length"][:] == [len(ids) for ids in first["input_ids"]]
 

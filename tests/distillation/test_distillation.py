@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
+from sentiment_hf.cli import main as cli
 from sentiment_hf.distillation import losses
 from sentiment_hf.distillation.batches import DistillationCollator, tokenize_passages
 from sentiment_hf.distillation.run import distill, main, parse_distillation_arguments
+from sentiment_hf.distillation.sentences import sentence_statistics
 from sentiment_hf.distillation.trainer import DistillationTrainer, StudentWithHeads
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.encoder import copy_layers, student_config
@@ -118,8 +120,30 @@ def test_a_run_from_recipe_to_encoder(words, teacher_folder, tmp_path, tokenizer
     assert AutoTokenizer.from_pretrained(folder)("房间")["input_ids"] == tokenizer("房间")["input_ids"]
 
 
-def test_the_student_comes_nearer_to_its_teacher(words):
-    folder = distill(parse_distillation_arguments([*words, "--num_train_epochs=3", "--vocab_size=130"]))
+def sentences(encoder, tokenizer, texts):
+    batch = tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        hidden = encoder.eval()(**batch).last_hidden_state
+    return losses.mean_pool(hidden, batch["attention_mask"])
+
+
+def test_the_command_brings_the_student_nearer_to_its_teacher(words, teacher_folder, tmp_path, reviews):
+    more = ["--num_train_epochs=3", "--vocab_size=130", "--max_texts=300", "--shingle_length=6"]
+    assert cli(["distill", *words, *more]) == 0
+    folder = tmp_path / "student"
+    corpus = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+    counts = corpus["sources"]["texts.csv"]
+    # Thirty texts are held out, with all others that have six characters in common with one of them.
+    assert (corpus["held_out"], counts["equal"], corpus["passages"]) == (30, 30, min(300, counts["kept"]))
+    assert counts["near"] > 30
+    teacher, student = (AutoModel.from_pretrained(path, dtype=torch.float32) for path in (teacher_folder, folder))
+    assert (teacher.config.num_hidden_layers, student.config.num_hidden_layers) == (4, 2)
+    # Of texts that nobody learned from; a copy of the two layers is what the student was at the beginning.
+    texts, pieces = reviews["text"][:30].tolist(), AutoTokenizer.from_pretrained(teacher_folder)
+    wanted = sentences(teacher, pieces, texts)
+    start = sentences(copy_layers(teacher, [0, 3], student_config(teacher.config, 2, {})), pieces, texts)
+    now = sentences(student, AutoTokenizer.from_pretrained(folder), texts)
+    assert losses.sentence_cosine(now, wanted) < 0.7 * losses.sentence_cosine(start, wanted)
     history = json.loads((folder / "run.json").read_text(encoding="utf-8"))["history"]
     steps = [line for line in history if "hidden_mse" in line]
     for name in ("hidden_cosine", "hidden_mse", "sentence_cosine"):
@@ -138,6 +162,13 @@ def test_a_stopped_run_goes_on_to_the_same_weights(words, tmp_path):
         if path.name != "checkpoint-4":
             shutil.rmtree(path)
     again = [*whole, f"--output_dir={tmp_path / 'stopped'}", "--resume_from_checkpoint=true"]
+    texts = pd.read_csv(tmp_path / "texts.csv")
+    texts.iloc[::-1].to_csv(tmp_path / "other.csv", index=False)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "stopped").rglob("*")}
+    refused(
+        [*again, "--texts=[other.csv]"], "rows in passages that .*checkpoint-4 was trained with, found as many with"
+    )
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "stopped").rglob("*")} == before
     distill(parse_distillation_arguments(again))
     found = load_file(tmp_path / "stopped" / "model.safetensors")
     assert expected.keys() == found.keys()
@@ -217,16 +248,19 @@ def test_the_loss_is_the_weighted_sum_and_the_teacher_does_not_move(tokenizer, r
     teacher = tiny_encoder(len(tokenizer), seed=1)
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     student = copy_layers(teacher, [1, 3], student_config(teacher.config, 2, {"hidden_dropout_prob": 0.0})).eval()
-    heads = StudentWithHeads(student, 32, 2, mlm=False)
+    heads = StudentWithHeads(student, 32, 2, mlm=True)
     rows = tokenize_passages(reviews["text"].tolist()[:8], tokenizer, None, 32)
-    collator = DistillationCollator(tokenizer)
-    weights = {"hidden_mse": 2.0, "sentence_cosine": 0.5}
+    torch.manual_seed(0)
+    collator = DistillationCollator(tokenizer, mlm_probability=0.3)
+    weights = {"hidden_mse": 2.0, "sentence_cosine": 0.5, "pooler_cosine": 0.7, "mlm": 0.3}
+    lie = torch.stack([torch.randn(32), torch.rand(32) + 0.5])
     trainer = DistillationTrainer(
         model=heads,
         args=RecipeTrainingArguments(output_dir=str(tmp_path), precision="fp32", use_cpu=True),
         teacher=teacher,
         layers=[1, 3],
         weights=weights,
+        sentence_statistics=lie,
         train_dataset=rows,
         data_collator=collator,
     )
@@ -234,14 +268,29 @@ def test_the_loss_is_the_weighted_sum_and_the_teacher_does_not_move(tokenizer, r
     loss = trainer.compute_loss(heads, batch)
     loss.backward()
     mask = batch["attention_mask"].bool()
-    mine = student(**batch, output_hidden_states=True).hidden_states
-    theirs = teacher(**batch, output_hidden_states=True).hidden_states
+    labels = batch.pop("labels")
+    answer = student(**batch, output_hidden_states=True)
+    mine, theirs = answer.hidden_states, teacher(**batch, output_hidden_states=True).hidden_states
     pairs = [losses.hidden_mse(mine[1][mask], theirs[2][mask]), losses.hidden_mse(mine[2][mask], theirs[4][mask])]
     sentences = [losses.mean_pool(states[-1], mask) for states in (mine, theirs)]
     expected = 2.0 * sum(pairs) / 2 + 0.5 * losses.sentence_cosine(*sentences)
+    expected += 0.7 * losses.sentence_cosine(answer.pooler_output, (sentences[1] - lie[0]) / lie[1])
+    hidden = mine[-1][labels != -100]
+    logits = heads.mlm_head(hidden) @ student.get_input_embeddings().weight.T
+    expected += 0.3 * torch.nn.functional.cross_entropy(logits, labels[labels != -100])
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
     assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_how_sentences_lie_is_told_of_each_by_itself(tokenizer, reviews):
+    teacher = tiny_encoder(len(tokenizer), seed=1).eval()
+    texts = [text * (1 + place % 3) for place, text in enumerate(reviews["text"][:70])]
+    read = [tokenizer(text, truncation=True, max_length=32, return_tensors="pt")["input_ids"] for text in texts]
+    with torch.no_grad():
+        alone = torch.stack([teacher(ids).last_hidden_state[0].mean(0) for ids in read])
+    found = sentence_statistics(teacher, tokenizer, texts, 32)
+    torch.testing.assert_close(found, torch.stack([alone.mean(0), alone.std(0)]), rtol=1e-4, atol=1e-5)
 
 
 def test_planted_row_is_counted_in_the_run(words, tmp_path):

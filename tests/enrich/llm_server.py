@@ -91,6 +91,11 @@ class LlmServer:
             self._behave(request, misdeed, self.answer(body))
 
     def _behave(self, request: BaseHTTPRequestHandler, misdeed: str, content: str) -> None:
+        if misdeed.startswith("echo"):
+            # Where the key begins, 10 characters before what is shown of it ends.
+            said = f"Bad request: {request.headers.get('Authorization')}, {KEY}".rjust(190 + len(KEY), ".")
+            self._send(request, int(misdeed.removeprefix("echo ")), said)
+            return
         if misdeed.isdigit():
             headers = {"Retry-After": "0.2"} if misdeed == "429" else {}
             self._send(request, int(misdeed), "not now", headers)

@@ -14,6 +14,7 @@ from sentiment_hf.enrich.generation import BUILT_IN, load_recast
 from sentiment_hf.enrich.prompts import ENDING, TEMPLATES, delimited
 from sentiment_hf.enrich.rules import RULES
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.inputs import load_data
 from tests.conftest import ROOT
@@ -109,13 +110,20 @@ def test_what_repeats_part_of_an_evaluation_text_is_refused():
 def test_evaluation_files_are_read_in_the_column_that_was_named(files, tmp_path, reviews, capsys):
     """And rows that stand in one of them are left out before anything is made of them."""
     rows = reviews.head(30).rename(columns={"text": "评价"}).assign(content="另一列的文字")
-    rows.to_csv(tmp_path / "train.csv", index=False)
+    # A short one of the evaluation stands whole in a longer row; the others are longer than a shingle.
+    place = next(place for place in range(5) if 6 <= len(matching_key(rows["评价"][place])) < 13)
+    short = rows["评价"][place]
+    rows["评价"] = "住过才知道，" + rows["评价"]
+    rows.loc[[place, 29], "评价"] = [short, f"他说{short}我信"]
     rows.iloc[:10].to_csv(tmp_path / "dev.csv", index=False, encoding="gb18030")
+    # Half of them stand there with something added.
+    rows.loc[5:9, "评价"] += "真的"
+    rows.to_csv(tmp_path / "train.csv", index=False)
     words = [*files, "--text_column", "评价", "--rules", "synonym", "delete", "swap"]
     words += ["--output_dir", str(tmp_path / "out")]
     assert main(words) == 0
     report = json.loads((tmp_path / "out" / "augment.json").read_text(encoding="utf-8"))
-    assert (report["rows_in_evaluation"], report["source_rows"]) == (10, 20)
+    assert (report["rows_in_evaluation"], report["source_rows"]) == (11, 19)
     written = pd.read_json(tmp_path / "out" / "augmented.jsonl", lines=True)
     assert written["source_row"].min() > 10
     rows.to_csv(tmp_path / "dev.csv", index=False)
@@ -203,17 +211,31 @@ def write(body):
 def files(tmp_path, reviews):
     reviews.head(30).to_csv(tmp_path / "train.csv", index=False)
     reviews.iloc[30:60].to_csv(tmp_path / "dev.csv", index=False)
-    evaluation = ["--evaluation", str(tmp_path / "dev.csv"), str(CHALLENGE)]
+    evaluation = ["--evaluation", str(CHALLENGE), str(tmp_path / "dev.csv")]
     return ["augment", "--task", "reviews", "--data", str(tmp_path / "train.csv"), *evaluation]
 
 
 def test_the_command_with_a_language_model(files, tmp_path, model_folder, reviews, capsys):
     out = tmp_path / "out"
+    answers = SentimentClassifier.from_pretrained(model_folder)(reviews["text"][:30], top_k=2)
+    margins = [answer.top[0][1] - answer.top[1][1] for answer in answers]
+    limit = sorted(margins)[15]
     with LlmServer(write) as server:
         words = [*files, "--llm", "tiny", "--base_url", server.base_url, "--output_dir", str(out)]
-        asked = [*words, "--model", str(model_folder), "--ambiguity", "1", "--rows", "10"]
-        asked += ["--templates", "irony", "negation", "reasons", "--weight", "0.25"]
+        asked = [*words, "--model", str(model_folder), "--ambiguity", f"{limit + 1e-6}", "--rows", "10"]
+        asked += ["--templates", "irony", "negation", "reasons", "--weight", "0.25", "--examples", "9"]
         assert main(asked) == 0
+        prompts = [
+            ("verdict" in body["response_format"]["json_schema"]["schema"]["properties"], TEXT.findall(prompt))
+            for body in server.bodies
+            for prompt in [body["messages"][-1]["content"]]
+        ]
+    # The judge has seen none of the rows that something was written for.
+    sources = {texts[-1] for is_judged, texts in prompts if not is_judged}
+    shown = {text for is_judged, texts in prompts if is_judged for text in texts[:-1]}
+    assert len(sources) == 10
+    assert shown
+    assert not sources & shown
     rows = pd.read_json(out / "augmented.jsonl", lines=True)
     refused = pd.read_json(out / "refused.jsonl", lines=True)
     report = json.loads((out / "augment.json").read_text(encoding="utf-8"))
@@ -225,6 +247,10 @@ def test_the_command_with_a_language_model(files, tmp_path, model_folder, review
     first = rows[names == "irony"].iloc[0]
     assert first["text"] == f"这{source[first['source_row'] - 1].rstrip('。')}，真是谢谢了"
     assert (rows.loc[names == "reasons", "explanation"] == "先看用词， 再看语气").all()
+    # Reasons are asked for where the classifier is unsure, and there alone.
+    doubtful = {row for row in refused["source_row"] if margins[row - 1] <= limit}
+    assert set(rows.loc[names == "reasons", "source_row"]) == doubtful
+    assert 0 < len(doubtful) < 10
     assert rows["weight"].eq(0.25).all()
     assert rows["model"].eq("tiny").all()
     assert rows["prompt_hash"].str.len().eq(12).all()
@@ -244,6 +270,8 @@ def test_the_command_without_a_language_model(files, tmp_path, reviews, capsys):
     assert main([*words, "--output_dir", str(tmp_path / "b")]) == 0
     lines = (tmp_path / "a" / "augmented.jsonl").read_text(encoding="utf-8")
     assert lines == (tmp_path / "b" / "augmented.jsonl").read_text(encoding="utf-8")
+    assert main([*words, "--seed", "7", "--output_dir", str(tmp_path / "c")]) == 0
+    assert lines != (tmp_path / "c" / "augmented.jsonl").read_text(encoding="utf-8")
     rows = pd.read_json(tmp_path / "a" / "augmented.jsonl", lines=True)
     assert set(rows["template"]) == set(RULES)
     labels = reviews["label"].tolist()
@@ -305,10 +333,20 @@ def test_templates_of_a_task_without_praise_and_blame(tmp_path, reviews):
     rows.to_csv(tmp_path / "train.csv", index=False)
     reviews.tail(5).to_csv(tmp_path / "dev.csv", index=False)
     words = ["augment", "--task", "emotion", "--data", str(tmp_path / "train.csv"), "--llm", "tiny", "--judge", "off"]
-    with LlmServer(write) as server:
+
+    def parrot(body):
+        """A small model, which says an example of the template over again where it knows no better."""
+        if rows["text"][0] not in body["messages"][-1]["content"]:
+            return write(body)
+        return json.dumps({"text": "真的，新店从进门到结账都有人照应，差距一下子就看出来了"}, ensure_ascii=False)
+
+    with LlmServer(parrot) as server:
         words += ["--evaluation", str(tmp_path / "dev.csv"), "--base_url", server.base_url]
         assert main([*words, "--output_dir", str(tmp_path / "out")]) == 0
         assert "属于悲伤" in server.bodies[0]["messages"][-1]["content"] + server.bodies[1]["messages"][-1]["content"]
     written = pd.read_json(tmp_path / "out" / "augmented.jsonl", lines=True)
     assert set(written["template"].str.split("@").str[0]) == {"comparison"}
     assert set(written["label"]) == {"sad", "happy"}
+    assert 1 not in set(written["source_row"])
+    refused = pd.read_json(tmp_path / "out" / "refused.jsonl", lines=True)
+    assert refused[["source_row", "refused"]].to_numpy().tolist() == [[1, "repeats the template"]]

@@ -1,3 +1,4 @@
+import argparse
 import itertools
 import json
 import subprocess
@@ -11,7 +12,8 @@ import pytest
 from sentiment_hf.aspects import MISSING, AspectTask, aspect_columns
 from sentiment_hf.cli import main
 from sentiment_hf.data.matching import matching_key
-from sentiment_hf.enrich.confident import Cell, find_suspects, rank_cell
+from sentiment_hf.enrich.clean_options import add_clean_options
+from sentiment_hf.enrich.confident import Cell, cells_of, find_suspects, rank_cell
 from sentiment_hf.enrich.folds import assign_folds, floor_learner, out_of_fold, remembered
 from sentiment_hf.enrich.protocol import (
     CLEAN,
@@ -81,6 +83,14 @@ def test_flipped_labels_come_first(rows):
     assert ranked["score"].is_monotonic_increasing
 
 
+def test_decision_values_are_calibrated_before_they_are_called_probabilities(rows):
+    """Right in nine of ten rows and hardly sure of any: nine in ten is how sure they are taken to be."""
+    given = rows["label"].to_numpy(dtype=int)
+    answers = np.where(np.arange(len(rows)) % 10 == 0, 1 - given, given)
+    (cell,) = cells_of(rows, REVIEWS, np.eye(2)[answers] * 0.2)
+    assert cell.probabilities.max(axis=1) == pytest.approx(np.full(len(rows), 0.9), abs=0.005)
+
+
 def test_a_text_with_two_labels_is_always_suspect():
     given = np.array([0, 1, 1, 0, 1, 0])
     sure = np.array([[0.9, 0.1], [0.1, 0.9], [0.1, 0.9], [0.9, 0.1], [0.2, 0.8], [0.8, 0.2]])
@@ -100,6 +110,7 @@ def test_ratings_are_suspect_by_their_distance():
     assert table["suspect"].tolist() == [False, True, False]
     assert table.loc[1, ["given", "proposed"]].tolist() == ["5", "1"]
     assert table.loc[1, "reason"] == "the text reads like 1.2 stars, 3.8 away"
+    assert table["score"].tolist() == pytest.approx([1 - 0.4 / 4, 1 - 3.8 / 4, 1 - 0.4 / 4])
 
 
 def test_aspects_are_judged_one_by_one():
@@ -221,11 +232,40 @@ def test_drop_relabel_and_share(noisy_file, tmp_path, capsys):
     assert 81 <= report["suspects"] <= 84
     relabelled = pd.read_json(tmp_path / "relabelled" / "train.jsonl", lines=True)
     assert relabelled.groupby(relabelled["text"].map(matching_key))["label"].nunique().max() == 1
+    # However small the share, none of the rows of a text with two labels is left among the sure ones.
+    assert main([*words, "--share=0.01", "--rounds=2", f"--output_dir={tmp_path / 'few'}"]) == 0
+    few = pd.read_csv(tmp_path / "few" / "suspects.csv")
+    # In the second round nothing is learned from what is suspect.
+    both = few.merge(pd.read_csv(tmp_path / "dropped" / "suspects.csv"), on="id")
+    assert (both["score_x"] != both["score_y"]).any()
+    assert {"8", "161", "162"} <= set(few["id"].str.split("-").str[0])
+    assert 3 <= len(few) <= 5
     for word, message in (("--share=0", "a share above 0"), ("--rounds=0", "1 round"), ("--folds=1", "2 folds")):
         assert main([*words, word, f"--output_dir={tmp_path / 'refused'}"]) == 2
         assert message in capsys.readouterr().err
     assert main(["clean", "--task=reviews", f"--train_file={noisy_file}", f"--output_dir={tmp_path / 'refused'}"]) == 2
     assert "or --fast" in capsys.readouterr().err
+
+
+def test_every_option_acts(noisy_file, tmp_path, reviews):
+    parser = argparse.ArgumentParser(add_help=False)
+    add_clean_options(parser)
+    # The others are seen above.
+    others = {"output_dir", "fast", "action", "reviewed"}
+    assert {action.dest for action in parser._actions} - others == {"folds", "rounds", "share", "star_distance"}
+    stars = [5 if label == "positive" else 2 for label in reviews["label"][:120]]
+    rows = reviews[["text"]][:120].assign(taste=[1 if star == 5 else -1 for star in stars], star=stars)
+    rows.to_csv(tmp_path / "stars.csv", index=False)
+
+    def found(*options):
+        folder = tmp_path / "-".join(map(str, options)).replace("/", "")[-40:]
+        assert main(["clean", "--fast", *options, f"--output_dir={folder}"]) == 0
+        return (folder / "suspects.csv").read_text(encoding="utf-8")
+
+    plain = ["--task=reviews", f"--train_file={noisy_file}"]
+    assert len({found(*plain, *more) for more in ([], ["--folds=3"], ["--rounds=2"], ["--share=0.3"])}) == 4
+    aspects = ["--task=aspects", "--aspects=[taste]", f"--train_file={tmp_path / 'stars.csv'}"]
+    assert found(*aspects) != found(*aspects, "--star_distance=0.05")
 
 
 def test_folds_of_a_recipe(tiny_arguments, tmp_path):

@@ -210,11 +210,21 @@ def test_the_command(model_folder, rows_file, tmp_path, server, capsys):
     assert report["usage"]["cost"] > 0
     assert table["p_label"].is_monotonic_increasing
     assert "Cohen's kappa 1.000" in capsys.readouterr().out
-    # Only rows whose label the classifier doubts are asked about.
-    doubted = [*words, "--output_dir", str(tmp_path / "doubted")]
-    doubted[doubted.index("--threshold") + 1] = "0.6"
+    # Only rows whose label the classifier doubts are asked about. Some texts stand there under the other label as well,
+    # which the classifier believes: shown as examples they would tell the judge what to say.
+    rows = pd.read_csv(rows_file)
+    twins = rows.head(20).assign(label=rows["label"][:20].map({"negative": "positive", "positive": "negative"}))
+    pd.concat([rows, twins]).to_csv(tmp_path / "twice.csv", index=False)
+    doubted = [*words, "--data", str(tmp_path / "twice.csv"), "--output_dir", str(tmp_path / "doubted")]
+    for name, value in (("--threshold", "0.6"), ("--examples", "9"), ("--repeats", "1")):
+        doubted[doubted.index(name) + 1] = value
+    before = len(server.bodies)
     assert main(doubted) == 0
-    assert pd.read_csv(tmp_path / "doubted" / "verdicts.csv")["p_label"].max() <= 0.4
+    doubts = pd.read_csv(tmp_path / "doubted" / "verdicts.csv")
+    assert doubts["p_label"].max() <= 0.4
+    shown = {text for body in server.bodies[before:] for text in TEXT.findall(body["messages"][-1]["content"])[:-1]}
+    assert shown
+    assert not shown & set(doubts["text"])
     for change, message in (
         (["--threshold", "2"], "a threshold from 0 to 1"),
         (["--repeats", "0"], "repeats and a limit"),
@@ -236,6 +246,8 @@ def test_options_from_a_file(model_folder, rows_file, tmp_path, server, capsys):
     assert main([*words, "--limit", "4", "--output_dir", str(tmp_path / "out")]) == 0
     report = json.loads((tmp_path / "out" / "judge.json").read_text(encoding="utf-8"))
     assert report["asked"] == 4, "the command line wins"
+    # Those that the classifier doubts most, where half of its answers are right.
+    assert pd.read_csv(tmp_path / "out" / "verdicts.csv")["p_label"].max() < 0.5
     assert report["threshold"] == 0
     assert report["usage"]["cost"] > 0
     capsys.readouterr()

@@ -62,6 +62,8 @@ def test_answers_that_never_follow_the_schema_abstain_and_are_kept(client, serve
     (reply,) = client.ask_all([question("mad")], "Asking")
     assert reply.failed == MALFORMED
     assert server.asked["mad"] == MALFORMED_RETRIES + 1
+    # The same question once more would have the same answer.
+    assert [(body["temperature"], body["seed"]) for body in server.bodies] == [(0, 0), (0.3, 1), (0.6, 2)]
     client.ask_all([question("mad")], "Asking")
     assert server.asked["mad"] == MALFORMED_RETRIES + 1
 
@@ -80,6 +82,14 @@ def test_an_endpoint_that_is_down_for_all_ends_the_run(client, server):
     with pytest.raises(InputError, match="10 x status 500"):
         client.ask_all([question(str(number)) for number in range(60)], "Asking")
     assert sum(server.asked.values()) < 60 * 3
+
+
+def test_failures_far_between_end_no_run(client, server):
+    server.misdeeds = {"no ": ["500"] * 20}
+    patient = LanguageModel(client.answerer, client.cache, concurrency=1)
+    client.answerer.retries = 0
+    replies = patient.ask_all([question(f"{'no' if number % 2 else 'yes'} {number}") for number in range(30)], "Asking")
+    assert [bool(reply.failed) for reply in replies] == [False, True] * 15
 
 
 def test_each_question_is_asked_once_and_several_at_a_time(client, server, tmp_path):
@@ -154,6 +164,15 @@ def test_the_key_is_sent_and_stands_nowhere_else(tmp_path, monkeypatch, caplog):
         client = LanguageModel(Endpoint(server.base_url, "tiny", "MY_KEY"), cache)
         assert not client.ask_all([question("a")], "Asking")[0].failed
         assert server.keys == [f"Bearer {KEY}"]
+        # Said back to us twice, the second time across the length at which messages are cut.
+        server.misdeeds = {"odd": ["echo 400"], "none": ["echo 404"]}
+        (refused,) = client.ask_all([question("odd")], "Asking")
+        assert refused.failed.startswith("status 400: ...")
+        with pytest.raises(InputError, match="found status 404") as unknown:
+            LanguageModel(client.answerer, cache).ask_all([question("none")], "Asking")
+        for said in (refused.failed, str(unknown.value)):
+            assert "…" in said
+            assert KEY[:6] not in said
         server.wanted_key = "another"
         with pytest.raises(InputError, match="the key in it: 401. Set the environment variable MY_KEY") as error:
             client.ask_all([question("b")], "Asking")

@@ -22,16 +22,16 @@ def suspects(*cells):
 
 
 def test_decisions_about_aspects_and_stars(frame):
-    table = review_table(suspects((0, "noise"), (0, "stars"), (1, "taste"), (2, "taste")), frame)
-    assert table["text"].tolist() == ["好吃但吵", "好吃但吵", "味道一般", "都不行"]
+    table = review_table(suspects((0, "noise"), (0, "stars"), (1, "taste"), (2, "taste"), (2, "noise")), frame)
+    assert table["text"].tolist() == ["好吃但吵", "好吃但吵", "味道一般", "都不行", "都不行"]
     assert table["id"].is_unique is False
-    table["decision"] = ["positive", "3", "drop", " keep "]
+    table["decision"] = ["positive", "3", "drop", " keep ", "drop"]
     decisions = read_decisions(table, frame, TASK, "review.csv")
-    assert decisions == [(0, "noise", "positive"), (0, "stars", "3"), (1, "taste", "drop")]
+    assert decisions == [(0, "noise", "positive"), (0, "stars", "3"), (1, "taste", "drop"), (2, "noise", "drop")]
     mended = apply_decisions(frame, decisions, TASK)
     # The second row had one label only, and is gone with it.
     assert mended["text"].tolist() == ["好吃但吵", "都不行"]
-    assert mended["label"].tolist() == [(2, 2, 3), (0, 0, 1)]
+    assert mended["label"].tolist() == [(2, 2, 3), (0, MISSING, 1)]
     assert frame["label"].tolist()[0] == (2, 0, 5)
 
 
@@ -52,7 +52,9 @@ def test_edits_that_cannot_be_meant(frame, column, value, message):
 
 def test_a_review_of_rows_that_changed_since_is_refused(frame):
     table = review_table(suspects((0, "stars")), frame)
-    for changed in (frame.assign(text=["好吃", *frame["text"][1:]]), frame.iloc[::-1].reset_index(drop=True)):
+    relabelled = frame.assign(label=[(2, 0, 4), *frame["label"][1:]])
+    other_text = frame.assign(text=["好吃", *frame["text"][1:]])
+    for changed in (other_text, relabelled, frame.iloc[::-1].reset_index(drop=True)):
         with pytest.raises(InputError, match="ids of the training rows"):
             read_decisions(table, changed, TASK, "review.csv")
     with pytest.raises(InputError, match="a column 'decision' in review.csv"):

@@ -38,7 +38,35 @@ def test_scores_by_hand():
     assert scores["rating_accuracy"] == pytest.approx(1 / 3)
     assert scores["rating_mae"] == pytest.approx((0 + 1 + 1) / 3)
     assert scores["rated_rows"] == 3
-    assert -1 <= scores["rating_kappa"] <= 1
+    # Squared distances: 2 in all, where 5, 4, 1 against 5, 5, 2 in any order would have 48 / 3; nothing has 3 stars.
+    assert scores["rating_kappa"] == pytest.approx(1 - 2 / 16)
+    cells = [0, 2, 2, 1, 3, 3, 1], [0, 2, 0, 3, 3, 1, 1]
+    assert scores["pooled_macro_f1"] == pytest.approx(f1_score(*cells, average="macro"))
+    mentioned = [0, 2, 2, 1, 1], [0, 2, 0, 0, 1]
+    assert scores["mentioned_pooled_macro_f1"] == pytest.approx(f1_score(*mentioned, average="macro"))
+
+
+def test_the_error_of_a_rating_is_that_of_the_expected_stars():
+    """And not of the whole stars that are answered: 1 and 3, 2 and 4 for these."""
+    ordinal = np.concatenate([np.zeros((2, 8)), [[0.0, 0.0, -20.0, -20.0], [20.0, 20.0, 1.0986, -20.0]]], axis=1)
+    regression = np.concatenate([np.zeros((2, 8)), [[2.4], [3.6]]], axis=1)
+    truth = np.array([[0, 0, 3], [0, 0, 3]])
+    assert aspect_scores(ordinal, truth, TASK)["rating_mae"] == pytest.approx((1 + 0.75) / 2, abs=1e-3)
+    found = aspect_scores(regression, truth, AspectTask(TASK.columns, "regression"))
+    assert found["rating_mae"] == pytest.approx(0.6)
+    assert found["rating_accuracy"] == 0
+
+
+def test_the_floor_answers_the_stars_that_are_nearest(reviews):
+    """As an ordinal head's logits or as a number, which ridge regression says."""
+    labels = [(0, 3, 1 + len(text) % 5) for text in reviews["text"][:200]]
+    answered = []
+    for rating in ("ordinal", "regression"):
+        task = AspectTask(TASK.columns, rating)
+        answers = floor_logits(fit_floor(reviews["text"][:200], labels, task), list(reviews["text"][200:]), task)
+        answered.append(stars_of(task.unpack(answers)[1])[0].tolist())
+    assert answered[0] == answered[1]
+    assert len(set(answered[0])) > 2
 
 
 def test_an_aspect_nobody_mentions_is_left_out_and_named(caplog):

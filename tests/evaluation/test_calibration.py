@@ -11,6 +11,8 @@ from sentiment_hf.evaluation.calibration import (
     expected_calibration_error,
     fit_temperature,
     held_out_check,
+    log_loss,
+    reliability,
     threshold_for,
     too_few_for,
 )
@@ -29,10 +31,14 @@ def too_sure(rows=4000, factor=3.0, seed=0):
 
 
 def test_error_by_hand():
-    # Two bins of fifteen: 0.6 sure and right half of the time, 0.9 sure and always right.
-    probabilities = np.array([[0.6, 0.4], [0.6, 0.4], [0.9, 0.1], [0.1, 0.9]])
+    # Two bins of fifteen: one row 0.62 sure and right; three from 0.87 to 0.93 sure, of which one is wrong.
+    probabilities = np.array([[0.62, 0.38], [0.87, 0.13], [0.93, 0.07], [0.07, 0.93]])
     labels = np.array([0, 1, 0, 1])
-    assert expected_calibration_error(probabilities, labels) == pytest.approx((2 * 0.1 + 2 * 0.1) / 4)
+    assert expected_calibration_error(probabilities, labels) == pytest.approx((0.38 + 3 * (0.91 - 2 / 3)) / 4)
+    assert [(row["low"], row["high"]) for row in reliability(probabilities, labels)] == [
+        (9 / 15, 10 / 15),
+        (13 / 15, 14 / 15),
+    ]
     assert expected_calibration_error(np.eye(2)[labels], labels) == 0
 
 
@@ -60,6 +66,20 @@ def test_a_new_temperature_has_to_be_better_on_rows_it_was_not_fitted_on():
     # So little too sure, sixty rows cannot tell.
     slightly, labels = too_sure(60, factor=1.1, seed=1)
     assert "60 rows are too few to tell" in held_out_check(slightly, labels).refusal
+
+
+def test_a_row_is_judged_by_the_temperature_of_the_other_folds():
+    logits, labels = too_sure(60)
+    check = held_out_check(logits, labels, old=2.0, seed=3)
+    fold = np.random.default_rng(3).permutation(60) % 5
+    scaled = np.empty_like(logits)
+    for place in range(5):
+        temperature = fit_temperature(logits[fold != place], labels[fold != place])
+        assert check.temperatures[place] == pytest.approx(temperature)
+        scaled[fold == place] = logits[fold == place] / temperature
+    assert check.log_loss == pytest.approx((log_loss(logits / 2, labels), log_loss(scaled, labels)))
+    before, after = (expected_calibration_error(softmax(part), labels) for part in (logits / 2, scaled))
+    assert check.error == pytest.approx((before, after))
 
 
 def test_too_few_rows_to_calibrate_on():
@@ -97,11 +117,23 @@ def test_threshold():
         threshold_for(probabilities, labels, 1.2)
 
 
-def test_the_picture(tmp_path):
+def test_the_picture(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="needs the plots extra")
+    from matplotlib.figure import Figure
+
+    drawn, save = [], Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *words, **more: drawn.append(self) or save(self, *words, **more)
+    )
     logits, labels = too_sure(500)
-    reliability_plot(calibration_report(logits, labels, 3.0), tmp_path / "plot.png")
+    report = calibration_report(logits, labels, 3.0)
+    reliability_plot(report, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
+    (figure,) = drawn
+    for upper, lower, name in zip(figure.axes[:2], figure.axes[2:], ("before", "after"), strict=True):
+        bins = report[name]["bins"]
+        assert [bar.get_height() for bar in upper.patches] == [row["accuracy"] for row in bins]
+        assert [bar.get_height() for bar in lower.patches] == [row["rows"] for row in bins]
 
 
 @pytest.fixture

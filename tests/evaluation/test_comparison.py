@@ -34,6 +34,10 @@ def test_compare_by_hand():
         assert found["macro_f1"][system] == pytest.approx(score)
     assert 0 < found["macro_f1"]["low"] < found["macro_f1"]["difference"] < found["macro_f1"]["high"]
     assert found["macro_f1"]["p_value"] < 0.01
+    # A class that is answered and never true counts as it does in metrics.json.
+    never = np.where(np.arange(100) % 5 == 0, 2, truth)
+    three = compare(truth, truth, never, 3)["macro_f1"]
+    assert (three["a"], three["b"]) == pytest.approx((1.0, 2 / 3 * 8 / 9))
     same = compare(truth, first, first, 2)
     assert same["accuracy"]["p_value"] == same["macro_f1"]["p_value"] == 1
 
@@ -43,6 +47,9 @@ def test_changed_rows_say_what_became_of_them():
     first = np.array([[3, 0, 0], [3, 0, 0], [3, 0, 0], [3, 0, 0]])
     second = np.array([[2, 0, 0], [0, 2, 0], [0, 5, 0], [0, 1, 0]])
     found = changed_rows(rows, first, second, ["x", "y", "z"])
+    assert found["probability_a"].tolist() == pytest.approx([1 / (1 + 2 * np.exp(-3))] * 3)
+    assert found["probability_b"].tolist() == pytest.approx([1 / (1 + 2 * np.exp(-by)) for by in (5, 2, 1)])
+    assert found["truth"].tolist() == ["y", "x", "z"]
     assert found["text"].tolist() == ["c", "b", "d"]
     assert found["change"].tolist() == ["mended", "broken", "both wrong"]
     assert found["answer_a"].tolist() == ["x"] * 3

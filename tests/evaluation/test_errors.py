@@ -7,6 +7,7 @@ import pytest
 from sentiment_hf.cli import main
 from sentiment_hf.evaluation.errors import (
     MARKS,
+    MIN_SLICE_ROWS,
     confusion,
     predictions_frame,
     slices,
@@ -53,6 +54,18 @@ def test_every_row_is_in_one_slice_of_each_kind(frame):
     assert whole == pytest.approx(0, abs=1e-9)
     assert [part["rows"] for part in parts if part["by"] == "negation"] == [15, 15]
     assert {part["slice"] for part in parts if part["by"] == "source"} == {"x", "y"}
+
+
+def test_a_slice_says_how_far_it_is_from_all_rows(frame):
+    parts = slices(frame, "source")
+    marked = next(part for part in parts if (part["by"], part["slice"]) == ("negation", "with"))
+    assert (marked["accuracy"], marked["difference"]) == pytest.approx((11 / 15, 11 / 15 - 24 / 30))
+    # The worst first, but what chance alone moves comes last.
+    few = [part["rows"] < MIN_SLICE_ROWS for part in parts]
+    assert few == sorted(few)
+    accuracies = [part["accuracy"] for part in parts if part["rows"] < MIN_SLICE_ROWS]
+    assert accuracies == sorted(accuracies)
+    assert accuracies[0] < accuracies[-1]
 
 
 @pytest.mark.parametrize(

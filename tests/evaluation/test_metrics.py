@@ -54,6 +54,12 @@ def test_a_class_that_never_occurs_is_left_out_of_the_mean():
     scores = classification_scores(np.array([[1.0, 0, 0], [0, 1.0, 0]]), [0, 1], NAMES)
     assert scores["macro_f1"] == 1
     assert scores["per_class"]["c"]["f1"] is None
+    # One that is answered and never true is a mistake, and counts.
+    answered = classification_scores(np.eye(3), [0, 1, 1], NAMES)
+    assert answered["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert answered["weighted_f1"] == pytest.approx((1 + 2 * 2 / 3) / 3)
+    assert (answered["precision"], answered["recall"]) == pytest.approx((2 / 3, 1.5 / 3))
+    assert answered["per_class"]["c"]["f1"] == 0
     assert classification_scores(np.array([[1.0, 0]]), [0], ("a", "b"))["roc_auc"] is None
 
 
@@ -93,6 +99,39 @@ def test_floor_gives_the_published_figure(shared, protocol, published):
     floor = fit_floor(splits["train"]["text"], splits["train"]["label"], task)
     scores = task_scores(floor_logits(floor, splits["test"]["text"], task), splits["test"]["label"], task)
     assert scores["accuracy"] * 100 == pytest.approx(published, abs=0.2)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still but for what a reading takes."""
+    seconds = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: seconds[0])
+
+    def reader(*takes):
+        left = iter(takes)
+
+        def read(texts):
+            seconds[0] += next(left)
+            return texts
+
+        return read
+
+    return reader
+
+
+def test_the_median_round_after_the_warm_up_is_reported(clock):
+    predictors = {"one": clock(1000, 1, 9, 2), "two": clock(1000, 4, 4, 40)}
+    assert milliseconds_per_review(predictors, ["很好"] * 4, rounds=3) == {"one": 500.0, "two": 1000.0}
+
+
+def test_a_benchmark_leaves_its_warm_up_out(clock, monkeypatch):
+    pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
+    from sentiment_hf.benchmark import measure
+
+    assert measure.throughput({"one": clock(1000, 1, 9, 2)}, ["很好"] * 4, rounds=3)[0] == {"one": 2.0}
+    monkeypatch.setattr(measure, "CALLS", 4)
+    calls = clock(*[1000] * measure.WARM_UP, 0.001, 0.002, 0.003, 0.01)
+    assert measure.latency({"one": calls}, ["很好"])["one"] == pytest.approx((2.5, 9.79))
 
 
 def test_predictors_are_timed_in_turns():

@@ -15,7 +15,8 @@ from sentiment_hf.cli import main
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.advice import BELOW, Training, advice, below_baseline
 from sentiment_hf.training.arguments import parse_run_arguments
-from sentiment_hf.training.defaults import RULED, Facts, choose, parse_command_line, run_folder
+from sentiment_hf.training.defaults import RULED, Facts, choose, facts_of, parse_command_line, run_folder
+from sentiment_hf.training.inputs import load_data
 
 ROOT = Path(__file__).parents[2]
 STARTER = Facts(layers=4, hidden_size=384, rows=320, dev_rows=40, class_counts=(150, 170), length=100, positions=512)
@@ -84,6 +85,13 @@ def test_length_follows_the_texts(length, positions, expected):
     chosen = values(length=length, positions=positions)
     assert chosen["max_length"] == expected
     assert chosen["truncation"] == "head_tail"
+
+
+def test_settings_follow_what_the_run_learns_from_and_keeps(train_file, model_folder):
+    words = [str(train_file), f"--model={model_folder}", "--task=reviews", "--max_train_rows=150"]
+    args = parse_command_line([*words, "--num_hidden_layers=1", "--peft={target_modules: [query]}"])
+    facts = facts_of(args, load_data(args))
+    assert (facts.rows, facts.layers, facts.adapters) == (150, 1, True)
 
 
 def test_options_win_over_the_rules(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 
 from sentiment_hf.cli import main
 from sentiment_hf.evaluation.report import read_metrics
+from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.training.folder import save_model
 
 
@@ -44,6 +45,34 @@ def test_the_same_file_twice(model_folder, data, capsys):
     # What it wrote can be read by what reads metrics.
     assert main(["report", str(model_folder / "evaluation/rows")]) == 0
     assert "rows.csv (40)" in capsys.readouterr().out
+
+
+def test_blank_rows_are_no_part_of_any_figure(model_folder, data, tmp_path):
+    """They are labelled as the model takes them, wrongly as well as rightly: none of either may count."""
+    rows = pd.read_csv(data)
+    classifier = SentimentClassifier.from_pretrained(model_folder)
+    right = [
+        answer.label == label for answer, label in zip(classifier(rows["text"].tolist()), rows["label"], strict=True)
+    ]
+    counted = rows["label"].value_counts().to_dict()
+    blank = pd.DataFrame({"text": ["", " ", "\u3000"] * 3, "label": "negative", "kind": "blank"})
+    unlabelled = pd.DataFrame({"text": ["谁也没有说它好不好"] * 3, "label": None, "kind": "unlabelled"})
+    rows["kind"] = rows["label"]
+    pd.concat([unlabelled, blank[:5], rows[:20], blank[5:], rows[20:]]).to_csv(data, index=False)
+    assert evaluate(model_folder, data, f"--output_dir={tmp_path / 'e'}") == 0
+    metrics = metrics_in(tmp_path / "e")
+    words = ["--data", str(data), "--output_dir"]
+    assert main(["errors", "--model", str(model_folder), "--category=kind", *words, str(tmp_path / "w")]) == 0
+    errors = json.loads((tmp_path / "w/errors.json").read_text(encoding="utf-8"))
+    assert main(["compare", str(model_folder), str(model_folder), *words, str(tmp_path / "c")]) == 0
+    compared = json.loads((tmp_path / "c/compare.json").read_text(encoding="utf-8"))
+    assert (metrics["fp32"]["rows"], metrics["blank_rows_left_out"]) == (40, 9)
+    assert errors["rows"] == compared["rows"] == 40
+    accuracies = metrics["fp32"]["accuracy"], errors["accuracy"], compared["accuracy"]["a"], compared["accuracy"]["b"]
+    assert accuracies == pytest.approx([sum(right) / 40] * 4)
+    # A row's category is its own, whatever rows before it are left out.
+    kinds = {part["slice"]: part["rows"] for part in errors["slices"] if part["by"] == "column kind"}
+    assert kinds == counted
 
 
 def test_another_backend_joins_the_first(model_folder, data):

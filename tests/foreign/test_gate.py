@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,17 @@ from onnx import numpy_helper
 
 from sentiment_hf.aspects import AspectTask
 from sentiment_hf.cli import main
-from sentiment_hf.compression.export import export_model
-from sentiment_hf.compression.gate import Agreement, Judge, agreement_of, costs_of, labels_of
+from sentiment_hf.compression.export import export_model, training_texts
+from sentiment_hf.compression.gate import (
+    MAX_TEXTS,
+    Agreement,
+    GateResult,
+    Judge,
+    _worse,
+    agreement_of,
+    costs_of,
+    labels_of,
+)
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.labels import LabelSpace
 from sentiment_hf.serving.predictor import SentimentClassifier
@@ -158,6 +168,32 @@ def test_of_aspects_each_cell_counts_as_its_part_of_a_text():
     assert agreement_of(found, found[:0], labels_of(before, task), task, 0.5).changed == pytest.approx(2 / 3)
 
 
+def test_what_dev_shows_beyond_chance_refuses_whatever_else_agrees():
+    seen = GateResult("macro_f1", 90.0, 89.0, 0.5, 40, 2.5, agreement=Agreement(320, 0, 0.0, 0.5))
+    assert seen.passed
+    assert not replace(seen, worse=True).passed
+    truth = pd.Series([0, 1] * 10)
+    right = truth.to_numpy()[:, None]
+    wrong = right.copy()
+    wrong[:6] = 1 - wrong[:6]
+    assert _worse(right, wrong, truth)
+    assert not _worse(wrong, right, truth)
+    # As many became right.
+    assert not _worse(np.concatenate([right, wrong]), np.concatenate([wrong, right]), pd.concat([truth, truth]))
+
+
+def test_the_texts_that_are_asked_are_of_all_training_rows():
+    rows = pd.DataFrame({"text": [f"{place}" for place in range(3 * MAX_TEXTS)]})
+    rows.loc[5, "text"] = None
+    texts = training_texts(rows)
+    assert len(set(texts) & set(rows["text"])) == MAX_TEXTS
+    thirds = np.bincount([int(text) // MAX_TEXTS for text in texts], minlength=3)
+    assert thirds.min() > MAX_TEXTS / 4
+    assert texts == training_texts(rows)
+    assert sorted(training_texts(rows[:9])) == list("01234678")
+    assert training_texts(None) == []
+
+
 def test_bounds_are_those_of_the_binomial():
     from scipy.stats import binom
 
@@ -171,6 +207,10 @@ def test_one_row_of_a_rare_class_is_worth_more_than_one_of_many():
     logits = np.eye(3)[dev["label"]] * 4
     judge = Judge(None, dev, THREE, logits)  # type: ignore[arg-type]
     assert judge.resolution() > 10
+    # Without the rare class: two rows of a hundred, or a third of the metric that the task is judged by.
+    lost = np.where(dev[["label"]] == 2, np.eye(3)[[0] * 100], np.eye(3)[dev["label"]])
+    assert judge.points(lost) == pytest.approx(100 * (2 * 50 / 102 + 1) / 3)
+    assert replace(judge, task=replace(THREE, metric="accuracy")).points(lost) == 98
     assert Judge(None, dev[:98], THREE, logits[:98]).resolution() == pytest.approx(100 / 98, rel=0.05)  # type: ignore[arg-type]
 
 
@@ -183,22 +223,27 @@ def test_run_and_export_write_down_what_the_gate_saw(tiny_arguments, tmp_path, m
     assert gate["texts"] == metrics_of(tmp_path)["rows"]["train"] + metrics_of(tmp_path)["rows"]["dev"]
     monkeypatch.setattr("sentiment_hf.compression.export.quantize_dynamic", broken(np.zeros_like))
     # The texts are the training rows that the run saved, or a file without labels.
-    assert main(["export", "--model", str(tmp_path / "run"), "--quantize=dynamic"]) == 1
+    export = ["export", "--model", str(tmp_path / "run")]
+    assert main([*export, "--quantize=dynamic", "--max_drop=0.25"]) == 1
     assert not metrics_of(tmp_path)["int8_gate"]["passed"]
+    assert metrics_of(tmp_path)["int8_gate"]["max_drop"] == 0.25
     assert metrics_of(tmp_path)["int8_gate"]["texts"] == gate["texts"]
     pd.DataFrame({"text": [f"另一条没有标签的评论{place}" for place in range(50)]}).to_csv(
         tmp_path / "t.csv", index=False
     )
-    words = [
-        "export",
-        "--model",
-        str(tmp_path / "run"),
-        "--quantize=dynamic",
-        f"--calibration_file={tmp_path / 't.csv'}",
-    ]
-    assert main(words) == 1
+    dev = pd.read_json(tmp_path / "run/splits/dev.jsonl", lines=True)[["text", "label"]]
+    blank = pd.DataFrame({"text": ["", " ", "\u3000"], "label": "negative"})
+    pd.concat([dev, blank]).to_csv(tmp_path / "v.csv", index=False)
+    rows_for_it = f"--calibration_file={tmp_path / 't.csv'}"
+    assert main([*export, "--quantize=dynamic", rows_for_it, f"--validation_file={tmp_path / 'v.csv'}"]) == 1
+    # Blank rows of a file say nothing of INT8.
+    assert metrics_of(tmp_path)["int8_gate"]["rows"] == metrics_of(tmp_path)["rows"]["dev"]
     assert metrics_of(tmp_path)["int8_gate"]["texts"] == 50 + metrics_of(tmp_path)["rows"]["dev"]
     assert "labels agree on" in capsys.readouterr().out
+    assert main([*export, "--quantize=static", "--calibration=percentile", rows_for_it]) == 2
+    assert "at least 100 calibration rows for percentile, found 50" in capsys.readouterr().err
+    assert main([*export, "--quantize=dynamic", "--sensitivity"]) == 2
+    assert "static for a sensitivity sweep" in capsys.readouterr().err
 
 
 def metrics_of(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ command goes on or says what to remove.
 import hashlib
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -16,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_hf.files import REPLACEMENT, staging_folder
+from sentiment_hf.files import REPLACEMENT, move_files, staging_folder
 
+OWN_STAGING = f".staging-{platform.node()}-"
 HERE = Path(__file__).parent
 HAS_ONNX = all(find_spec(name) for name in ("optimum", "onnxruntime"))
 needs_onnx = pytest.mark.skipif(not HAS_ONNX, reason="needs the onnx extra")
@@ -289,11 +291,25 @@ def test_work_of_a_process_that_was_killed_is_removed_by_the_next(tmp_path):
     for _ in range(2):
         assert subprocess.run([sys.executable, "-c", code, tmp_path]).returncode == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 1
-    elsewhere = tmp_path / ".staging-another-machine-1-abc"
+    elsewhere, at_work = tmp_path / ".staging-another-machine-1-abc", tmp_path / f"{OWN_STAGING}{os.getppid()}-abc"
     elsewhere.mkdir()
+    at_work.mkdir()
     with staging_folder(tmp_path) as own, staging_folder(tmp_path) as second:
-        assert {own, second, elsewhere} == set(tmp_path.iterdir())
-    assert list(tmp_path.iterdir()) == [elsewhere]
+        assert {own, second, elsewhere, at_work} == set(tmp_path.iterdir())
+    assert set(tmp_path.iterdir()) == {elsewhere, at_work}
+
+
+def test_a_move_that_fails_half_way_leaves_no_folder_that_looks_whole(tmp_path):
+    source, target = tmp_path / "new", tmp_path / "out"
+    for folder in (source, target):
+        folder.mkdir()
+        (folder / "a.json").write_text(folder.name)
+    (source / "b.csv").write_text("rows")
+    # No file takes the place of a folder.
+    (target / "b.csv").mkdir()
+    with pytest.raises(IsADirectoryError):
+        move_files(source, target, last="a.json")
+    assert [path.name for path in target.iterdir()] == ["b.csv"]
 
 
 def writers(run_folder, rows_file, training, output):

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from transformers import AutoModelForSequenceClassification
 
 from sentiment_hf.cli import main
@@ -60,6 +61,29 @@ def test_a_document_is_read_alike_alone_in_company_and_shuffled(make, kind):
     torch.testing.assert_close(model(**{name: value[order] for name, value in whole.items()}).logits, logits)
     # Rows that nothing is said of are documents of one chunk.
     assert model(whole["input_ids"]).logits.shape == (7, 2)
+
+
+def test_a_document_is_the_mean_or_the_weighed_mean_of_its_chunks(make):
+    torch.manual_seed(2)
+    vectors = torch.randn(1, 4, 32)
+    for kind in KINDS:
+        head = make(kind).eval().document
+        if kind == "attention":
+            pooled = head.scorer(vectors)[0, :, 0].softmax(0) @ vectors[0]
+        else:
+            read = head.lstm(vectors)[0] if kind == "bilstm" else head.attention(vectors, torch.ones(1, 4).bool())
+            pooled = read[0].mean(0)
+        torch.testing.assert_close(head(vectors)[0], head.classifier(pooled), msg=kind)
+
+
+def test_self_attention_is_torchs_own(make):
+    torch.manual_seed(2)
+    layer, vectors = make("transformer").eval().document.attention, torch.randn(1, 4, 32)
+    placed = vectors + layer.places.weight[:4]
+    parts = [part.view(1, 4, 2, 16).transpose(1, 2) for part in layer.query_key_value(placed).chunk(3, dim=-1)]
+    mixed = F.scaled_dot_product_attention(*parts).transpose(1, 2).flatten(2)
+    found = layer(vectors, torch.ones(1, 4).bool())
+    torch.testing.assert_close(found, layer.norm(placed + layer.output(mixed)))
 
 
 def test_order_counts_where_it_should(make):
@@ -122,7 +146,7 @@ def words(reviews, tmp_path):
         f"--config_overrides={SHAPE}",
         "--truncation=sliding",
         "--max_length=24",
-        "--stride=6",
+        "--stride=5",
         "--max_chunks_per_batch=8",
         "--per_device_train_batch_size=8",
         "--num_train_epochs=1",

@@ -1,7 +1,9 @@
+import copy
 import json
 import shutil
 import subprocess
 import sys
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -11,10 +13,17 @@ from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
 from sentiment_hf.modeling.encoder import load_encoder
-from sentiment_hf.modeling.loading import check_max_length, load_config, load_tokenizer, max_positions
-from sentiment_hf.modeling.saved import record_settings, recorded_settings, task_of
+from sentiment_hf.modeling.loading import (
+    check_max_length,
+    load_config,
+    load_config_and_tokenizer,
+    load_tokenizer,
+    max_positions,
+)
+from sentiment_hf.modeling.saved import record_settings, recorded_cleaning, recorded_settings, task_of
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
 from sentiment_hf.tasks import BUILT_IN_TASKS, resolve_task
+from sentiment_hf.training.folder import save_model
 
 REVIEWS = BUILT_IN_TASKS["reviews"]
 
@@ -87,16 +96,33 @@ def test_positions(model_folder):
     assert max_positions(RobertaConfig(max_position_embeddings=514, pad_token_id=1)) == 512
 
 
-def test_settings_survive_saving(model_folder, tokenizer, tmp_path):
-    config = load_config(str(model_folder))
-    task = resolve_task("mine", {"差评": "negative", "好评": "positive"}, [])
-    settings = TextSettings(cleaning=Cleaning(urls=False, simplified=True), max_length=48, truncation="head_tail")
-    record_settings(config, tokenizer, task, settings)
-    config.save_pretrained(tmp_path)
-    loaded = load_config(str(tmp_path))
-    assert recorded_settings(loaded, tokenizer, "it") == settings
+def test_settings_survive_saving(make_model, tokenizer, tmp_path):
+    """All of them, each with another value than its default: one that was lost would come back as that."""
+    model, own = make_model(), copy.deepcopy(tokenizer)
+    task = replace(resolve_task("mine", {"差评": "negative", "好评": "positive"}, []), metric="accuracy")
+    switches = {item.name: not item.default for item in fields(Cleaning) if isinstance(item.default, bool)}
+    settings = TextSettings(
+        cleaning=Cleaning(**switches, retweets="own_first", topics="words", emoji="remove"),
+        max_length=48,
+        truncation="sliding",
+        head_share=0.25,
+        stride=7,
+        max_chunks=3,
+        chunk_choice="spread",
+        aggregation="logsumexp",
+    )
+    for given, defaults in ((settings, TextSettings()), (settings.cleaning, Cleaning())):
+        same = [item.name for item in fields(given) if getattr(given, item.name) == getattr(defaults, item.name)]
+        assert same == [], "give it another value here"
+    record_settings(model.config, own, task, settings)
+    save_model(tmp_path / "model", model, own)
+    loaded, read = load_config_and_tokenizer(str(tmp_path / "model"))
+    assert recorded_settings(loaded, read, "it") == settings
+    assert recorded_cleaning(loaded) == settings.cleaning
+    # What stock pipelines cut by.
+    assert read.model_max_length == 48
     assert task_of(loaded).space.id_of("好评") == 1
-    assert task_of(loaded).name == "mine"
+    assert (task_of(loaded).name, task_of(loaded).metric) == ("mine", "accuracy")
 
 
 def test_whoever_reads_the_config_reads_the_weights(model_folder):

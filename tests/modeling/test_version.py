@@ -24,7 +24,7 @@ def test_a_saved_model_tells_its_version(model_folder):
 
 @pytest.mark.parametrize("found", [None, "0.0.9", "0.1.0", "0.1.7", "0.1.0.dev3", "0.1"])
 def test_older_models_and_patch_releases_load(found):
-    check_version({VERSION_KEY: found}, "it", installed="0.1.0")
+    assert check_version({VERSION_KEY: found}, "it", installed="0.1.0") is None
 
 
 @pytest.mark.parametrize(("found", "needed"), [("0.2.0", "0.2"), ("0.10.0rc1", "0.10"), ("1.0.0", "1.0")])

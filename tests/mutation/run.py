@@ -62,13 +62,14 @@ def main() -> int:
     left = [change for change in changes if digest(change) not in known]
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        copies: SimpleQueue[Path] = SimpleQueue()
-        for number in range(min(args.workers, max(1, len(left)))):
-            copies.put(copy_of_the_tree(Path(folder) / str(number)))
+        workers: SimpleQueue[Worker] = SimpleQueue()
+        count = min(args.workers, len(left))
+        for number in range(count):
+            workers.put(Worker(Path(folder) / str(number)))
         if left and not args.trust_tests:
-            check_tests(left, copies, args.workers)
-        with ThreadPoolExecutor(args.workers) as pool, tqdm(total=len(left), unit="change") as bar:
-            for change, result in zip(left, pool.map(lambda change: attempt(change, copies), left), strict=True):
+            check_tests(left, workers, count)
+        with ThreadPoolExecutor(max(count, 1)) as pool, tqdm(total=len(left), unit="change") as bar:
+            for change, result in zip(left, pool.map(lambda change: attempt(change, workers), left), strict=True):
                 line = {"digest": digest(change), "what": change.what, **result}
                 with results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -76,6 +77,8 @@ def main() -> int:
                 bar.update()
                 if not result["outcome"].startswith(NOTICED):
                     bar.write(f"{result['outcome']}: {change.what} ({change.file})")
+        for _ in range(count):
+            workers.get().close()
     log(f"{len(left)} changes in {time.perf_counter() - started:.0f} s; results are in {results}")
     outcomes = {change.what: known[digest(change)] for change in changes}
     text = report(changes, outcomes)
@@ -102,51 +105,67 @@ def copy_of_the_tree(folder: Path) -> Path:
     return copy
 
 
-def pytest(copy: Path, tests: Sequence[str], *options: str, timeout: int | None = None) -> Any:
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(copy)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *tests]
-    return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, timeout=timeout)
+class Worker:
+    """A copy of the tree and a process that runs tests in it, see `worker.py`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.copy = copy_of_the_tree(folder)
+        paths = {"PYTHONPATH": str(self.copy), "TOKENIZERS_PARALLELISM": "false"}
+        environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", **paths}
+        command = [sys.executable, str(self.copy / "tests/mutation/worker.py"), str(folder / "home")]
+        self.process = subprocess.Popen(
+            command, cwd=self.copy, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def pytest(self, tests: Sequence[str], *options: str, timeout: int = TIMEOUT) -> dict[str, Any]:
+        """Run tests; `code` of the answer is pytest's status, None where the time was over."""
+        given = ["-q", "-p", "no:cacheprovider", *options]
+        self.process.stdin.write(json.dumps({"tests": [*tests], "options": given, "timeout": timeout}) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
 
 
-def check_tests(changes: Sequence[Change], copies: SimpleQueue[Path], workers: int) -> None:
+def check_tests(changes: Sequence[Change], workers: SimpleQueue[Worker], count: int) -> None:
     """End here where a test fails without any change; name those that are skipped, which cannot see one."""
     tests = sorted({test for change in changes for test in change.tests})
 
-    def run(share: Sequence[str]) -> Any:
-        copy = copies.get()
+    def run(share: Sequence[str]) -> dict[str, Any]:
+        worker = workers.get()
         try:
-            return pytest(copy, share, "-rs")
+            return worker.pytest(share, "-rs", timeout=10 * TIMEOUT)
         finally:
-            copies.put(copy)
+            workers.put(worker)
 
-    with ThreadPoolExecutor(workers) as pool:
-        for done in pool.map(run, [share for number in range(workers) if (share := tests[number::workers])]):
-            if done.returncode != PASSED:
-                sys.exit(f"tests fail without any change:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
-            for line in done.stdout.splitlines():
+    with ThreadPoolExecutor(count) as pool:
+        for done in pool.map(run, [share for number in range(count) if (share := tests[number::count])]):
+            if done["code"] != PASSED:
+                sys.exit(f"tests fail without any change:\n{done['output'][-4000:]}")
+            for line in done["output"].splitlines():
                 if line.startswith("SKIPPED"):
                     log(f"cannot see a change here: {line}")
 
 
-def attempt(change: Change, copies: SimpleQueue[Path]) -> dict[str, Any]:
+def attempt(change: Change, workers: SimpleQueue[Worker]) -> dict[str, Any]:
     """Make a change in a copy, run its tests until one fails, and take it back."""
-    copy = copies.get()
-    path = copy / change.file
+    worker = workers.get()
+    path = worker.copy / change.file
     unchanged = path.read_bytes()
     started, by = time.perf_counter(), ""
     try:
-        write(path, change.apply(copy).encode())
-        done = pytest(copy, change.tests, "-x", timeout=TIMEOUT)
-        outcome = {PASSED: UNNOTICED, FAILED: NOTICED}.get(done.returncode, NO_TEST)
+        write(path, change.apply(worker.copy).encode())
+        done = worker.pytest(change.tests, "-x")
+        outcome = {PASSED: UNNOTICED, FAILED: NOTICED, None: TOO_LONG}.get(done["code"], NO_TEST)
         if outcome == NO_TEST:
-            by = (done.stdout + done.stderr)[-2000:]
+            by = done["output"][-2000:]
         elif outcome == NOTICED:
-            by = next((line for line in done.stdout.splitlines() if line.startswith("FAILED")), "")
-    except subprocess.TimeoutExpired:
-        outcome = TOO_LONG
+            by = next((line for line in done["output"].splitlines() if line.startswith("FAILED")), "")
     finally:
         write(path, unchanged)
-        copies.put(copy)
+        workers.put(worker)
     return {"outcome": outcome, "by": by, "seconds": round(time.perf_counter() - started, 1)}
 
 

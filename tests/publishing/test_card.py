@@ -206,6 +206,20 @@ def test_metadata_is_read_back_as_it_was(tmp_path):
     assert ModelCard.load(tmp_path / "again.md").content == loaded.content
 
 
+@pytest.mark.parametrize(
+    ("kind", "split", "rows"), [("file", "dev", None), ("made", "train", "dev, made here of the training rows")]
+)
+def test_metadata_of_a_run_without_test_rows_says_dev(kind, split, rows):
+    sources = json.loads(json.dumps(RECORD["sources"]))
+    del sources["splits"]["test"]
+    sources["splits"]["dev"] |= {"kind": kind, "name": "dev.csv"}
+    run = replace(RUN, metrics=METRICS | {"split": "dev"}, record=RECORD | {"sources": sources})
+    results = replace(CARD, run=run).metadata().eval_results
+    assert {result.dataset_split for result in results} == {split}
+    assert {result.dataset_name for result in results} == {"train.csv" if kind == "made" else "dev.csv"}
+    assert {result.dataset_args.get("rows") for result in results} == {rows}
+
+
 def test_metadata_keeps_the_schema():
     validator = Draft202012Validator(SCHEMA)
     Draft202012Validator.check_schema(SCHEMA)

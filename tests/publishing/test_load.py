@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hub_server.store import Fault
+from safetensors.torch import load_file, save_file
 
 from sentiment_hf import SentimentClassifier
 
@@ -124,6 +125,10 @@ def test_a_revision_is_that_revision(hub, client, run_folder, run_python):
     config = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))
     config["sentiment_hf"]["calibration"] = {"temperature": 5.0, "threshold": None}
     (run_folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    # With an empty cache the weights of a revision come from the server, too.
+    state = load_file(run_folder / "model.safetensors")
+    state["classifier.weight"] = -state["classifier.weight"]
+    save_file(state, run_folder / "model.safetensors", metadata={"format": "pt"})
     assert client("push", run_folder, "alice/reviews").status == 0
     after = local_answers(run_folder, "torch")
     assert abs(before[0]["positive"] - after[0]["positive"]) > 1e-3

@@ -103,8 +103,11 @@ def test_what_a_run_no_longer_has_is_removed_and_other_peoples_files_stay(hub, c
 
 
 def test_a_pull_request_is_opened_once(hub, client, run_folder):
+    recipe = (run_folder / "recipe.yaml").read_text(encoding="utf-8")
+    (run_folder / "recipe.yaml").write_text(recipe.replace("license: null", "license: apache-2.0"), encoding="utf-8")
     assert client("push", run_folder, "alice/reviews").status == 0
     main = main_files(hub)
+    assert b"license: apache-2.0" in main["README.md"]
     for _ in range(2):
         answer = client("push", run_folder, "alice/reviews", "--license", "mit", "--create-pr", token="hf_bob")
         assert "/alice/reviews/discussions/1" in answer.out, answer.err
@@ -129,9 +132,13 @@ def test_the_space_is_pinned_to_the_revision(hub, client, run_folder):
     revision = hub.repositories["model", "alice/reviews"].refs["main"]
     assert json.loads(space["space.json"]) == {"model": "alice/reviews", "revision": revision}
     assert b"sdk: gradio" in space["README.md"]
-    assert hub.repositories["space", "alice/reviews"].sdk == "gradio"
+    repository = hub.repositories["space", "alice/reviews"]
+    assert repository.sdk == "gradio"
+    # Whatever else lies there is its owner's.
+    repository.commits[repository.refs["main"]]["notes.md"] = repository.file("main", "app.py")
     again = client("push", run_folder, "alice/reviews", "--space")
     assert again.out.count("already holds all of it") == 2
+    assert "notes.md" in main_files(hub, kind="space")
 
 
 def no_metrics(run: Path) -> None:
@@ -200,11 +207,12 @@ def test_a_repository_of_another_task_is_left_alone(hub, client, run_folder):
     assert client("push", run_folder, "alice/reviews").status == 0
     before = main_files(hub)
     config = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))
-    config["id2label"] = {"0": "calm", "1": "angry"}
-    config["sentiment_hf"]["task"] = "moods"
+    # The same task, its labels in another order: whoever asks for the second would get the first.
+    config["id2label"] = {"0": "positive", "1": "negative"}
     (run_folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     error = client("push", run_folder, "alice/reviews").error
-    assert "a model of task moods (calm, angry) in alice/reviews, found task reviews (negative, positive)" in error
+    said = "a model of task reviews (positive, negative) in alice/reviews, found task reviews (negative, positive)"
+    assert said in error
     assert main_files(hub) == before
 
 
@@ -252,10 +260,22 @@ def test_faults_are_one_sentence_and_the_next_push_completes(hub, client, run_fo
 
 def test_a_commit_in_between_is_not_overwritten(hub, client, run_folder):
     assert client("push", run_folder, "alice/reviews").status == 0
-    hub.faults.append(Fault("POST .*/commit/", status=412))
+    repository, before = hub.repositories["model", "alice/reviews"], main_files(hub)
+
+    class Meanwhile(list):
+        """Somebody else commits when the push has looked at what is there and begins to send."""
+
+        def append(self, request):
+            if "/preupload/" in request:
+                files = repository.commits[repository.refs["main"]]
+                repository.commit("main", files | {"notes.md": files[".gitattributes"]})
+            super().append(request)
+
+    hub.requests = Meanwhile()
     error = client("push", run_folder, "alice/reviews", "--license", "mit").error
     assert "as it was when this push began" in error
     assert "Push again" in error
+    assert main_files(hub) == before | {"notes.md": before[".gitattributes"]}
 
 
 @pytest.fixture

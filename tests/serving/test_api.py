@@ -15,6 +15,7 @@ pytest.importorskip("fastapi_offline", reason="needs the serve extra")
 pytest.importorskip("prometheus_client", reason="needs the serve extra")
 
 import uvicorn
+from fastapi.testclient import TestClient
 from load_serve import start_server
 
 from sentiment_hf.cli import main
@@ -130,7 +131,10 @@ def test_bad_bodies_are_explained_and_the_next_request_is_answered(classifier):
             assert message in text
             # What was sent is not sent back.
             assert len(text) < 700
-        assert predict(port, {"texts": "很好"})[0] == 200
+        # As much as may be.
+        most = json.dumps({"texts": ["很好"] * 4}).ljust(2000)
+        assert request(port, "POST", "/predict", most)[0] == 200
+        assert request(port, "POST", "/predict", f"{most} ")[0] == 413
         good = json.dumps({"texts": "很好"})
         for kind in ({}, {"content-type": "text/plain"}):
             status, text, _ = request(port, "POST", "/predict", good, kind)
@@ -148,6 +152,7 @@ def test_health_metrics_and_a_description_that_needs_no_other_host(classifier):
         for texts in ("很好", ["很差", "很吵"]):
             assert predict(port, {"texts": texts})[0] == 200
         assert predict(port, {})[0] == 422
+        assert request(port, "GET", "/nonsense?a=1")[0] == 404
         health = json.loads(request(port, "GET", "/health")[1])
         assert health["status"] == "ok"
         assert (health["labels"], health["backend"]) == (["negative", "positive"], "torch")
@@ -156,6 +161,9 @@ def test_health_metrics_and_a_description_that_needs_no_other_host(classifier):
         assert 'sentiment_hf_requests_total{path="/predict",status="200"} 2.0' in metrics
         assert 'sentiment_hf_requests_total{path="/predict",status="422"} 1.0' in metrics
         assert "sentiment_hf_batch_texts_sum 3.0" in metrics
+        assert "sentiment_hf_predict_seconds_count 3.0" in metrics
+        # Anybody's path makes no series of its own.
+        assert 'sentiment_hf_requests_total{path="other",status="404"} 1.0' in metrics
         schema = json.loads(request(port, "GET", "/openapi.json")[1])
         assert schema["paths"].keys() == {"/predict", "/health", "/metrics"}
         body = schema["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
@@ -164,6 +172,17 @@ def test_health_metrics_and_a_description_that_needs_no_other_host(classifier):
         assert "://" not in page.replace("http://www.w3.org", "")
         script = page.split('<script src="')[1].split('"')[0]
         assert request(port, "GET", script)[0] == 200
+
+
+def test_a_service_that_has_stopped_says_so(classifier):
+    app = build_api(classifier)
+    with TestClient(app) as client:
+        assert client.get("/health").status_code == 200
+    client = TestClient(app)
+    health = client.get("/health")
+    assert (health.status_code, health.json()["status"]) == (503, "stopped")
+    refused = client.post("/predict", json={"texts": "很好"})
+    assert (refused.status_code, refused.json()["detail"]) == (503, "The server stops.")
 
 
 def test_fifty_clients_at_once_share_batches_and_lose_nothing(classifier):

@@ -160,6 +160,18 @@ def test_parts_are_the_whole_in_order(model_folder, table, tmp_path, kind):
         assert len(pd.read_parquet(tmp_path / "parts")) == 600
 
 
+def test_processes_share_the_parts(model_folder, table, tmp_path, monkeypatch):
+    source, folder = write(table[:20], tmp_path / "in.csv"), tmp_path / "parts"
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, indices in (("1", [1, 3]), ("0", [0, 1, 2, 3, 4])):
+        monkeypatch.setenv("RANK", rank)
+        assert predict(model_folder, source, folder, "--num_shards", "5", "--top_k", "1") == 0
+        assert sorted(folder.glob("part-*")) == [folder / f"part-0000{index}-of-00005.jsonl" for index in indices]
+    rows = [json.loads(line) for part in sorted(folder.glob("part-*")) for line in part.open(encoding="utf-8")]
+    assert [row["text"] for row in rows] == table["text"][:20].tolist()
+    assert [len(row["top"]) for row in rows] == [0 if row["label"] is None else 1 for row in rows]
+
+
 def test_a_killed_job_goes_on_where_it_was(model_folder, table, tmp_path):
     source, folder = write(table, tmp_path / "in.csv"), tmp_path / "parts"
     words = ["predict", "--model", model_folder, "--file", source, "--output", folder, "--num_shards", 3]

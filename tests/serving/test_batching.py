@@ -72,6 +72,12 @@ def test_the_first_text_waits_for_company_as_long_as_told(reader):
     batcher.close()
 
 
+def test_a_text_without_company_does_not_wait_long(reader):
+    batcher = Batcher(reader, BatchLimits(max_batch=2, max_wait_ms=30))
+    assert batcher.submit(["alone"], 1)[0].result(10).label == "alone"
+    batcher.close()
+
+
 def test_a_full_queue_takes_nothing_of_a_request(reader):
     batcher, _ = held(reader, max_queue=3)
     batcher.submit(["a", "b"], 1)
@@ -82,6 +88,12 @@ def test_a_full_queue_takes_nothing_of_a_request(reader):
     reader.may_go.set()
     batcher.close()
     assert sorted(text for batch in reader.batches for text in batch) == ["a", "b", "e", "first"]
+
+
+def test_a_request_that_the_queue_never_takes_is_taken_while_nothing_waits(reader):
+    batcher = Batcher(reader, BatchLimits(max_wait_ms=0, max_queue=2))
+    assert [answer.result(60).label for answer in batcher.submit(list("abcd"), 1)] == list("abcd")
+    batcher.close()
 
 
 def test_what_nobody_waits_for_is_not_read(reader):

@@ -7,10 +7,12 @@ import pytest
 
 from sentiment_hf.cli import main
 from sentiment_hf.data.cleaning import clean
-from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.data.tokenization import TextSettings, encode
+from sentiment_hf.data.windows import window_bounds
 from sentiment_hf.evaluation import prediction
+from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.modeling.saved import record_calibration, record_settings
 from sentiment_hf.serving.backends import BATCH_SIZES
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
@@ -25,8 +27,10 @@ SENTENCES = ["房间很干净，早餐也不错。", "就是隔音差了一点�
 def folder(tmp_path, make_model, tokenizer):
     def save(aggregation="mean", **more):
         model = make_model()
-        settings = TextSettings(max_length=24, truncation="sliding", stride=6, aggregation=aggregation, **more)
+        settings = TextSettings(max_length=24, truncation="sliding", stride=5, aggregation=aggregation, **more)
         record_settings(model.config, tokenizer, BUILT_IN_TASKS["reviews"], settings)
+        record_calibration(saved := model.config.to_dict(), temperature=2.5, threshold=None)
+        model.config.sentiment_hf = saved["sentiment_hf"]
         save_model(tmp_path / aggregation, model, tokenizer)
         return tmp_path / aggregation
 
@@ -44,6 +48,8 @@ def test_an_answer_is_the_aggregate_of_its_chunks_and_shows_them(folder, aggrega
     answers = classifier(texts, top_chunks=3)
     assert [answer.label is None for answer in answers] == [False, False, True, False]
     assert answers[1].num_chunks == 1
+    whole = encode(classifier.scorer.tokenizer, texts[:1], TextSettings(max_length=10_000))["input_ids"][0]
+    assert answers[0].num_chunks == len(window_bounds(len(whole) - 2, 24 - 2, stride=5))
     assert len(answers[0].chunks) == 3
     label = classifier.task.label2id[answers[0].label]
     # Each passage read alone gives the logit that it is shown with, and stands where it says.
@@ -59,8 +65,10 @@ def test_an_answer_is_the_aggregate_of_its_chunks_and_shows_them(folder, aggrega
     assert scores[0] == pytest.approx(logits[:, label].max())
     if aggregation == "max":
         assert classifier.scorer.logits(texts[:1])[0, label] == pytest.approx(scores[0])
-    # Company changes nothing.
+    # Company changes nothing, nor does it change how sure an answer is that its passages are shown.
     assert classifier(texts[0]).probability == pytest.approx(answers[0].probability, abs=1e-6)
+    logits = classifier.scorer.logits(texts[:1])[0] / 2.5
+    assert answers[0].probability == pytest.approx(float(softmax(logits)[label]), abs=1e-6)
 
 
 def test_passages_stand_where_the_text_as_given_says(folder):
@@ -90,8 +98,10 @@ def test_windows_that_are_left_out_are_told(folder):
 
 def test_many_long_documents_are_read_few_at_a_time(folder, monkeypatch):
     monkeypatch.setattr(prediction, "CHARACTERS_AT_ONCE", 200)
-    scorer = SentimentClassifier.from_pretrained(folder()).scorer
+    classifier = SentimentClassifier.from_pretrained(folder())
+    scorer = classifier.scorer
     texts = [document(1 + seed % 7, seed) for seed in range(30)]
+    shown = [sorted(chunk.text for chunk in answer.chunks) for answer in classifier(texts, top_chunks=2)]
     blocks = list(prediction.document_blocks(texts))
     assert [text for block in blocks for text in block] == texts
     assert len(blocks) > 3
@@ -100,6 +110,7 @@ def test_many_long_documents_are_read_few_at_a_time(folder, monkeypatch):
     assert all(part[0].fields == {} for part in documents.parts), "tokens are not kept"
     monkeypatch.setattr(prediction, "CHARACTERS_AT_ONCE", 10**6)
     np.testing.assert_allclose(documents.logits, scorer.documents(texts).logits, atol=1e-5)
+    assert shown == [sorted(chunk.text for chunk in answer.chunks) for answer in classifier(texts, top_chunks=2)]
 
 
 def test_every_backend_aggregates_alike(folder, reviews):

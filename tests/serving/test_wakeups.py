@@ -18,7 +18,7 @@ def test_what_finishes_together_is_woken_with_one_call():
         for future in futures:
             future.set_result(None)
         loop.call_soon_threadsafe = plain
-        await asyncio.wait_for(asyncio.gather(*waiters), 60)
+        await asyncio.wait_for(asyncio.gather(*waiters), 10)
         return len(calls)
 
     assert asyncio.run(wait()) == 1
@@ -39,9 +39,12 @@ def test_none_is_left_behind_whatever_happens_in_between():
 
         thread = threading.Thread(target=finish)
         thread.start()
-        await asyncio.wait_for(asyncio.gather(*waiters), 60)
+        woken = await asyncio.wait_for(asyncio.gather(*waiters), 20)
         # Also one that is done before anybody waits.
-        await asyncio.wait_for(wakeups.when_done(futures[0]), 60)
+        await asyncio.wait_for(wakeups.when_done(futures[0]), 20)
         thread.join()
+        return woken, [future.cancelled() for future in futures]
 
-    asyncio.run(wait())
+    woken, cancelled = asyncio.run(wait())
+    assert woken == [None] * 2000
+    assert [place for place, was in enumerate(cancelled) if was] == [7]

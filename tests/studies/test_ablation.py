@@ -221,26 +221,29 @@ def test_settings_take_turns(plan):
 
 
 def test_the_best_is_chosen_by_dev_alone(plan):
-    runs = plan("grid: {truncation: [right, left, head_tail]}\n" + SEEDS)
-    dev, test = (0.7, 0.8, 0.9, 0.8, 0.6, 0.6), (0.9, 0.9, 0.5, 0.5, 0.9, 0.9)
+    runs = plan("grid: {truncation: [right, left, head_tail]}\nseeds: [42, 43, 44]\n")
+    dev, test = (0.7, 0.8, 0.75, 0.9, 0.8, 0.85, 0.6, 0.6, 0.6), (0.9, 0.9, 0.9, 0.5, 0.5, 0.5, 0.9, 0.9, 0.9)
     outcomes = []
     for run, on_dev, on_test in zip(runs, dev, test, strict=True):
-        fp32 = {"accuracy": on_test, "macro_f1": on_test, "dev": {"accuracy": on_dev, "macro_f1": on_dev}}
+        # Accuracy says the contrary of both.
+        on_both = {"accuracy": 1 - on_test, "macro_f1": on_test}
+        fp32 = on_both | {"dev": {"accuracy": 0.95 - on_dev, "macro_f1": on_dev}}
         metrics = {"split": "test", "protocol": "clean", "fp32": fp32}
-        outcomes.append(Outcome(run, "finished", "", metrics, 10.0 + run.seed))
+        outcomes.append(Outcome(run, "finished", "", metrics, 10.0 * (run.seed - 41) ** 2))
     outcomes[0].metrics["floor"] = {"accuracy": 1.0, "macro_f1": 1.0, "dev": {"accuracy": 1.0, "macro_f1": 1.0}}
-    outcomes[5] = Outcome(runs[5], "failed", "out | of memory")
+    outcomes[8] = Outcome(runs[8], "failed", "out | of memory")
     text = markdown(summarize(outcomes))
     assert "| TF-IDF + linear SVM (floor) | – | 100.00 | 100.00 | 100.00 | 100.00 | – |" in text
-    assert "| left | 2 | 85.00 ± 7.07 | **85.00 ± 7.07** | 50.00 ± 0.00 | 50.00 ± 0.00 | 52 |" in text
-    assert "| head_tail | 1 of 2 | 60.00 |" in text
+    assert "| left | 3 | 10.00 ± 5.00 | **85.00 ± 5.00** | 50.00 ± 0.00 | 50.00 ± 0.00 | 40 |" in text
+    assert "| right | 3 | 20.00 ± 5.00 | 75.00 ± 5.00 | 10.00 ± 0.00 | 90.00 ± 0.00 | 40 |" in text
+    assert "| head_tail | 2 of 3 | 35.00 ± 0.00 |" in text
     assert text.count("**") == 2
     assert "Settings are chosen by dev alone" in text
-    assert "5 of 6 runs are finished." in text
-    assert "Failed: truncation=head_tail, seed 43: out \\| of memory" in text
+    assert "8 of 9 runs are finished." in text
+    assert "Failed: truncation=head_tail, seed 44: out \\| of memory" in text
     rows = list(csv.DictReader(results_csv(outcomes).splitlines()))
-    assert rows[2]["dev_macro_f1"] == "0.9"
-    assert (rows[5]["status"], rows[5]["reason"], rows[5]["macro_f1"]) == ("failed", "out | of memory", "")
+    assert (rows[3]["dev_macro_f1"], rows[3]["macro_f1"]) == ("0.9", "0.5")
+    assert (rows[8]["status"], rows[8]["reason"], rows[8]["macro_f1"]) == ("failed", "out | of memory", "")
 
 
 def test_a_sweep_from_end_to_end(tmp_path, train_file, monkeypatch, capsys):

@@ -18,9 +18,10 @@ from sentiment_hf.evaluation.scores import headline, task_scores
 from sentiment_hf.evaluation.seeds import spread
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json, write_json, write_text
-from sentiment_hf.studies.effects import axis_values, setting_effects
+from sentiment_hf.studies.effects import Effect, axis_values, mean_held_out, setting_effects
 from sentiment_hf.studies.findings import find_out
 from sentiment_hf.studies.findings_page import write_findings
+from sentiment_hf.studies.findings_sentences import sentences
 from sentiment_hf.studies.found_runs import find_runs, group
 from sentiment_hf.studies.grid import find_grid
 from sentiment_hf.tasks import BUILT_IN_TASKS
@@ -29,19 +30,25 @@ TASK = BUILT_IN_TASKS["reviews"]
 ROWS = 400
 # Share of rows that are right, by max_length and loss: length helps, the loss does not.
 RIGHT = {(128, "plain"): 0.80, (128, "focal"): 0.80, (256, "plain"): 0.88, (256, "focal"): 0.88}
+# Dev likes what the held-out rows like least.
+DEV = {(128, "plain"): 0.71, (128, "focal"): 0.73, (256, "plain"): 0.75, (256, "focal"): 0.77}
 
 
 def write_run(folder, recipe, seed, share, rows=ROWS, predictions=True):
     """A run's folder as training leaves it, its answers right in `share` of the rows."""
-    generator = np.random.default_rng(seed)
-    labels = np.arange(rows) % 2
+    length, loss = recipe.get("max_length", 0), recipe.get("loss", "")
+    generator = np.random.default_rng([seed, length, len(loss), ord(loss[:1] or "-")])
+    # One in four is positive, so that accuracy says something else than macro-F1.
+    labels = (np.arange(rows) % 4 == 0).astype(int)
     # Half of what is wrong is wrong in every run, as it is with real rows.
     hard = np.random.default_rng(0).permutation(rows) < rows * (1 - share) / 2
     wrong = hard | (generator.random(rows) < (1 - share) / 2)
     answers = np.where(wrong, 1 - labels, labels)
     logits = np.eye(2)[answers] * generator.uniform(0.5, 3, rows)[:, None]
     scores = task_scores(logits, labels, TASK)
-    model = headline(scores) | {"size_mb": 1.0, "ms_per_review": 0.5} | scores | {"dev": headline(scores)}
+    on_dev = DEV.get((length, loss), 0.6) + seed / 10_000
+    dev = {"accuracy": on_dev + 0.1, "macro_f1": on_dev, "pr_auc": on_dev / 2}
+    model = headline(scores) | {"size_mb": 1.0, "ms_per_review": 0.5} | scores | {"dev": dev}
     texts = [f"第{row}条<b>|" + "好" * (row % 50) for row in range(rows)]
     held_out = pd.DataFrame({"text": texts, "label": [TASK.labels[label] for label in labels]})
     write_text(folder / "splits" / "test.jsonl", held_out.to_json(orient="records", lines=True, force_ascii=False))
@@ -107,20 +114,76 @@ def test_what_helps_is_told_from_what_does_not(sweep):
     assert skipped == []
     assert [setting.seeds for setting in settings] == [[42, 43, 44]] * 4
     baseline = next(setting for setting in settings if setting.axes == {"max_length": 128, "loss": "plain"})
-    effects = setting_effects(settings, baseline)
+    found = find_out("x", settings, [], baseline.name)
+    effects = found.effects
     longer, focal = effects["max_length=256 loss=plain"], effects["max_length=128 loss=focal"]
     assert (longer.verdict, focal.verdict) == ("better", "not significant")
     assert longer.pairs == 3
     assert 0 < longer.low < longer.difference < longer.high
     assert focal.low <= 0 <= focal.high
-    assert longer.adjusted >= longer.p_value
-    values = {(value.key, value.value): value for value in axis_values(settings, baseline)}
+    # Holm: the smallest of three is held to a third of the level, and of two to a half.
+    assert longer.adjusted == pytest.approx(3 * longer.p_value)
+    values = {(value.key, value.value): value for value in found.axes}
     assert values["max_length", "256"].is_best
     assert values["max_length", "256"].effect.pairs == 6, "with both losses under three seeds"
     assert values["max_length", "256"].effect.verdict == "better"
+    assert values["max_length", "256"].effect.adjusted == pytest.approx(2 * values["max_length", "256"].effect.p_value)
+    assert values["max_length", "256"].dev == pytest.approx((0.77 + 0.75) / 2 + 0.0043)
     assert values["loss", "focal"].effect.verdict == "not significant"
     assert values["max_length", "128"].effect is None
     assert values["max_length", "128"].settings == 2
+    # Dev chooses, also where the held-out rows would choose another one.
+    assert found.best.axes == {"max_length": 256, "loss": "focal"}
+    assert [setting.axes["loss"] for setting in sorted(settings, key=mean_held_out)[-2:]] == ["focal", "plain"]
+    held_out = spread([run.model_scores["macro_f1"] for run in found.best.runs])
+    assert f"77.43 ± 0.01 (held out {held_out})" in sentences(found)[0]
+
+
+def test_an_effect_is_called_by_its_adjusted_p_value():
+    assert Effect("x", 0.01, 0.001, 0.02, p_value=0.03, pairs=3, adjusted=0.06).verdict == "not significant"
+    assert Effect("x", -0.01, -0.02, -0.001, p_value=0.01, pairs=3, adjusted=0.03).verdict == "worse"
+
+
+def test_an_interval_knows_that_seeds_differ(tmp_path):
+    """Two seeds of which one gains much and the other loses: over rows alone the mean would look sure."""
+    for seed, shares in ((42, (0.75, 0.95)), (43, (0.9, 0.85))):
+        for length, share in zip((128, 256), shares, strict=True):
+            write_run(tmp_path / "runs" / str(length) / str(seed), {"max_length": length}, seed, share)
+    settings, _ = read(tmp_path / "runs")
+    effect = setting_effects(settings, settings[0])["max_length=256"]
+    gains = [
+        after.model_scores["macro_f1"] - before.model_scores["macro_f1"]
+        for before, after in zip(settings[0].runs, settings[1].runs, strict=True)
+    ]
+    assert effect.difference == pytest.approx(sum(gains) / 2)
+    assert effect.low < min(gains) < 0 < max(gains) < effect.high
+
+
+def test_the_best_is_chosen_by_dev_and_told_by_test(tmp_path):
+    """Dev prefers the one setting, test the other."""
+    for length, on_dev, share in ((128, 0.9, 0.7), (256, 0.8, 0.95)):
+        for seed in (42, 43):
+            folder = tmp_path / "runs" / f"{length}" / str(seed)
+            write_run(folder, {"max_length": length}, seed, share)
+            metrics = read_json(folder / "metrics.json")
+            metrics["fp32"]["dev"] |= {"macro_f1": on_dev, "accuracy": on_dev}
+            write_metrics(folder, metrics)
+    settings, _ = read(tmp_path / "runs")
+    findings = find_out("x", settings, [])
+    assert findings.best.axes == findings.baseline.axes == {"max_length": 128}
+    assert [(value.value, value.dev, value.is_best) for value in findings.axes] == [
+        ("128", 0.9, True),
+        ("256", 0.8, False),
+    ]
+    assert findings.axes[1].effect.verdict == findings.effects["max_length=256"].verdict == "better"
+    write_findings(findings, tmp_path / "f.md", examples=0)
+    page = (tmp_path / "f.md").read_text(encoding="utf-8")
+    longer = next(line for line in page.splitlines() if line.startswith("| max_length=256 |"))
+    assert longer.startswith(f"| max_length=256 | 42, 43 | 80.00 ± 0.00 | {spread(on_test(settings[1]))} |")
+
+
+def on_test(setting):
+    return [run.model_scores["macro_f1"] for run in setting.runs]
 
 
 def test_a_key_that_only_came_along_with_another_is_named_and_not_judged(tmp_path):

@@ -1,6 +1,7 @@
 """A search over recipe keys. Only the training itself is stood in for: what it writes is what a run writes."""
 
 import math
+from statistics import mean
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from sentiment_hf.studies import ablation
 from sentiment_hf.studies.outcome import FAILED, FINISHED
 from sentiment_hf.studies.plan import SETTING_FILE
 from sentiment_hf.studies.search import STORAGE_FILE, run_search
+from sentiment_hf.studies.search import _open_study as open_study
 from sentiment_hf.studies.search_space import Range
 from sentiment_hf.studies.sweep import read_sweep
 
@@ -45,14 +47,16 @@ def ended_job(status):
 
 @pytest.fixture
 def started(monkeypatch):
-    """The runs that were started; each is scored by how near its learning rate is to 1e-3."""
+    """The runs that were started; each is scored by how near its learning rate is to 1e-3, and on test by how far."""
     names = []
 
     def start(run, floor, variables):
         names.append(run.folder)
         keys = run.recipe
         score = 1 - abs(math.log10(keys["learning_rate"]) + 3) / 4 - 0.1 * (keys["truncation"] == "left")
-        row = {"macro_f1": score, "accuracy": score, "dev": {"macro_f1": score + run.seed / 1e6, "accuracy": score}}
+        # Whoever looks at the held-out rows, or at another score than the search's, goes the other way.
+        dev = {"macro_f1": score + run.seed / 1e6, "accuracy": 1 - score / 2}
+        row = {"macro_f1": 1 - score, "accuracy": 1 - score / 3, "dev": dev}
         run.folder.mkdir(parents=True)
         write_json(run.folder.with_name(SETTING_FILE), keys)
         write_json(run.folder / "run.json", {"training_seconds": 1.0})
@@ -80,7 +84,31 @@ def test_a_search_tries_what_its_space_allows_and_comes_near(sweep, started, tmp
     assert abs(math.log10(best["learning_rate"]) + 3) < 0.4
     assert best["truncation"] == "right"
     assert (folder / "table.md").read_text(encoding="utf-8").count("| 2 |") == 25
-    assert (folder / STORAGE_FILE).is_file()
+    assert told(folder) == pytest.approx(on_dev(outcomes, "macro_f1"))
+
+
+def told(folder):
+    """What Optuna was told of each trial."""
+    optuna = pytest.importorskip("optuna")
+    backend = optuna.storages.journal.JournalFileBackend(str(folder / STORAGE_FILE))
+    study = optuna.load_study(study_name=None, storage=optuna.storages.JournalStorage(backend))
+    assert study.direction == optuna.study.StudyDirection.MAXIMIZE
+    return [trial.value for trial in study.trials]
+
+
+def on_dev(outcomes, metric):
+    """The mean dev score of each setting, over its two seeds."""
+    scores = [outcome.metrics["fp32"]["dev"][metric] for outcome in outcomes]
+    return [(first + second) / 2 for first, second in zip(scores[::2], scores[1::2], strict=True)]
+
+
+@pytest.mark.parametrize("metric", ["macro_f1", "accuracy"])
+def test_a_trial_is_worth_its_mean_score_on_dev(sweep, started, tmp_path, train_file, metric):
+    search = sweep(trials=2, metric=metric)
+    outcomes = run_search(search, tmp_path / "sweep", [f"--train_file={train_file}"], keep_models=False)
+    scores = [outcome.metrics["fp32"]["dev"][metric] for outcome in outcomes]
+    trials = open_study(tmp_path / "sweep", search.search).trials
+    assert [trial.value for trial in trials] == pytest.approx([mean(scores[:2]), mean(scores[2:])], rel=1e-12)
 
 
 def test_a_search_that_was_cut_off_goes_the_way_of_one_that_was_not(sweep, started, tmp_path, train_file, monkeypatch):

@@ -6,6 +6,8 @@ import torch.nn.functional as F
 
 from sentiment_hf.aspects import MISSING, AspectTask, aspect_columns
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.classifier import classifier_config, load_classifier
+from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.aspect_losses import (
     AspectLoss,
     aspect_priors,
@@ -17,6 +19,7 @@ from sentiment_hf.training.aspect_losses import (
     task_weights,
 )
 from sentiment_hf.training.losses import RowLoss, rdrop_loss, symmetric_kl
+from sentiment_hf.training.trainer import AspectTrainer
 
 TASK = AspectTask(aspect_columns(["taste", "noise"]), "ordinal")
 EVEN = AspectLoss(TASK, (RowLoss(), RowLoss()))
@@ -57,6 +60,31 @@ def test_rdrop_runs_over_both_heads():
     torch.testing.assert_close(EVEN.divergence(first, second), expected)
     total = rdrop_loss(first, second, labels, 2.0, EVEN, EVEN.divergence)
     torch.testing.assert_close(total, (EVEN(first, labels) + EVEN(second, labels)) / 2 + expected)
+
+
+def test_a_trainer_weighs_each_aspect_for_itself(tokenizer, tmp_path):
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    weights = torch.arange(1.0, 9.0).view(2, 4)
+    priors = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.5, 0.2, 0.2, 0.1]]).log()
+    more = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    more |= {"label_smoothing_factor": 0.1, "logit_adjustment": 1.5, "task_weights": {"rating": 0.5}}
+    trainer = AspectTrainer(
+        model=load_classifier("scratch", classifier_config("scratch", TASK, tokenizer, config_overrides=shape)),
+        args=SentimentTrainingArguments(output_dir=str(tmp_path), precision="fp32", **more),
+        task=TASK,
+        class_weight=weights,
+        log_prior=priors,
+    )
+    torch.manual_seed(0)
+    answers, labels = torch.randn(3, 12), torch.tensor([[0, 3, 4], [2, 1, 2], [1, MISSING, 5]])
+    expected = 0.5 * rating_losses(answers[:, 8:], labels[:, 2])
+    for place in (0, 1):
+        known = labels[:, place] != MISSING
+        values = labels[known, place]
+        logits = answers[known, 4 * place : 4 * place + 4] + 1.5 * priors[place]
+        losses = F.cross_entropy(logits, values, reduction="none", label_smoothing=0.1) * weights[place][values]
+        expected[known] += losses / 2
+    torch.testing.assert_close(trainer.row_loss(answers, labels), expected)
 
 
 LABELS = [(0, 3, 5), (2, 3, 5), (2, 1, 1), (2, MISSING, MISSING)]

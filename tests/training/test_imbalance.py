@@ -8,8 +8,10 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.arguments import parse_run_arguments
-from sentiment_hf.training.run import train
+from sentiment_hf.training.inputs import imbalance
+from sentiment_hf.training.run import make_trainer, train
 
 
 @pytest.fixture
@@ -20,6 +22,18 @@ def imbalanced(reviews, tmp_path, tiny_arguments):
     pd.concat([negative, positive]).to_csv(path, index=False)
     return [*tiny_arguments, f"--train_file={path}", "--floor=false", "--save_strategy=no", "--eval_strategy=no",
             "--load_best_model_at_end=false"]  # fmt: skip
+
+
+def test_weights_and_priors_are_those_that_the_recipe_asks_for(imbalanced):
+    rows, task = pd.DataFrame({"label": [0] * 9 + [1]}), BUILT_IN_TASKS["reviews"]
+    words = ["--class_weights=effective_number", "--effective_number_beta=0.9"]
+    found = imbalance(parse_run_arguments([*imbalanced, *words]), rows, task)
+    raw = torch.tensor([1 / (1 - 0.9**9), 1 / (1 - 0.9)])
+    torch.testing.assert_close(found["class_weight"], raw / (0.9 * raw[0] + 0.1 * raw[1]))
+    assert found["log_prior"] is None
+    found = imbalance(parse_run_arguments([*imbalanced, "--logit_adjustment=2"]), rows, task)
+    torch.testing.assert_close(found["log_prior"], torch.tensor([0.9, 0.1]).log())
+    assert found["class_weight"] is None
 
 
 def finish(words, *extra):
@@ -46,15 +60,51 @@ def test_adjustment_at_prediction_is_in_the_saved_bias(imbalanced, tmp_path):
     "option", ["--focal_gamma=2", "--logit_adjustment=1", "--class_weights=effective_number", "--sampler=weighted",
                "--sampler=downsample"]
 )  # fmt: skip
-@pytest.mark.parametrize("alpha", [0, 1])
-def test_every_option_changes_what_is_learned_also_with_rdrop(imbalanced, tmp_path, option, alpha):
-    words = [*imbalanced, f"--rdrop_alpha={alpha}", "--max_steps=3", "--effective_number_beta=0.99"]
+def test_every_option_changes_what_is_learned_also_with_rdrop(imbalanced, tmp_path, option):
+    words = [*imbalanced, "--rdrop_alpha=1", "--max_steps=3", "--effective_number_beta=0.99"]
     plain = finish(words, f"--output_dir={tmp_path / 'plain'}")
     other = finish(words, f"--output_dir={tmp_path / 'other'}", option)
     weights = [
         AutoModelForSequenceClassification.from_pretrained(run.folder).classifier.weight for run in (plain, other)
     ]
     assert not torch.allclose(*weights)
+
+
+class Stop(Exception):
+    """Before the first step."""
+
+
+@pytest.mark.parametrize("option", ["--class_weights=balanced", "--logit_adjustment=1"])
+def test_corrections_are_of_the_rows_that_are_learned_from(reviews, tmp_path, tiny_arguments, monkeypatch, option):
+    """Of the sample, not of all training rows, and of no other split; the shares of the classes differ in each."""
+    negative, positive = (reviews[reviews["label"] == name].reset_index(drop=True) for name in ("negative", "positive"))
+    parts = {"train": (150, 30), "validation": (20, 40), "test": (10, 70)}
+    words, places = [], [0, 0]
+    for split, counts in parts.items():
+        taken = [
+            rows[place : place + count] for rows, place, count in zip((negative, positive), places, counts, strict=True)
+        ]
+        places = [place + count for place, count in zip(places, counts, strict=True)]
+        pd.concat(taken).to_csv(tmp_path / f"{split}.csv", index=False)
+        words.append(f"--{split}_file={tmp_path / split}.csv")
+    made = []
+
+    def stopped(*args):
+        made.append(make_trainer(*args))
+        raise Stop
+
+    monkeypatch.setattr("sentiment_hf.training.run.make_trainer", stopped)
+    with pytest.raises(Stop):
+        finish([*tiny_arguments, *words], "--max_train_rows=61", option)
+    trainer = made[0]
+    counts = torch.bincount(torch.tensor(trainer.train_dataset["labels"])).double()
+    assert counts.sum() == 61
+    assert counts[1] / 61 != pytest.approx(30 / 180, abs=1e-3), "or the sample could not be told from all rows"
+    if "weights" in option:
+        torch.testing.assert_close(trainer.row_loss.weight.double(), 61 / 2 / counts, rtol=1e-5, atol=0)
+    else:
+        torch.testing.assert_close(trainer.row_loss.adjustment.double(), (counts / 61).log(), rtol=1e-5, atol=0)
+    assert torch.bincount(torch.tensor(trainer.eval_dataset["labels"])).tolist() == [20, 40]
 
 
 def test_downsampled_epochs_are_as_short_as_their_rows(imbalanced, tmp_path):

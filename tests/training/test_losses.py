@@ -89,6 +89,11 @@ def test_no_weights():
     assert class_weights("none", [0, 1], ("negative", "positive")) is None
 
 
+def test_given_weights_keep_their_ratio_and_a_mean_of_one():
+    weights = class_weights({"positive": 4}, [0, 0, 1], ("negative", "positive"))
+    torch.testing.assert_close(weights, torch.tensor([0.5, 2.0]))
+
+
 @pytest.mark.parametrize(("setting", "message"), [({"posittive": 2}, "posittive"), ({"positive": 0}, "above 0")])
 def test_bad_weights_are_refused(setting, message):
     with pytest.raises(InputError, match=message):
@@ -133,5 +138,8 @@ def test_effective_number_weights_equal_the_formula():
 def test_rdrop_works_on_any_row_loss():
     focal = RowLoss(focal_gamma=2.0, weight=torch.tensor([1.0, 3.0]))
     losses = rdrop_loss(LOGITS_1, LOGITS_2, LABELS, 4.0, focal)
-    expected = (focal(LOGITS_1, LABELS) + focal(LOGITS_2, LABELS)) / 2 + 2 * symmetric_kl(LOGITS_1, LOGITS_2)
+    # p of the labels in both forwards, by the margin to the other logit.
+    p = [[1 / (1 + math.exp(-margin)) for margin in margins] for margins in ((3.0, 1.0), (-0.5, 1.5))]
+    mean = [sum(-((1 - value) ** 2) * math.log(value) for value in row) / 2 for row in p]
+    expected = torch.tensor([mean[0], 3 * mean[1]]) + 2 * symmetric_kl(LOGITS_1, LOGITS_2)
     torch.testing.assert_close(losses, expected)

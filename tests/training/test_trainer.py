@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils.data import Dataset
 from transformers import Trainer, TrainingArguments
 
@@ -7,6 +8,7 @@ from sentiment_hf.data.collation import ClassificationCollator
 from sentiment_hf.data.dataset import tokenize_frame
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.training.arguments import SentimentTrainingArguments
+from sentiment_hf.training.hidden_states import TEACHER_LOGITS, TEACHER_STATES
 from sentiment_hf.training.trainer import SentimentTrainer
 
 
@@ -18,7 +20,7 @@ def rows(reviews, tokenizer, tmp_path) -> Dataset:
 
 @pytest.fixture
 def make_trainer(make_model, tokenizer, rows, tmp_path):
-    def make(dropout=0.1, class_weight=None, train_rows=None, **options):
+    def make(dropout=0.1, class_weight=None, train_rows=None, log_prior=None, **options):
         defaults = {
             "output_dir": str(tmp_path / "run"),
             "precision": "fp32",
@@ -34,6 +36,7 @@ def make_trainer(make_model, tokenizer, rows, tmp_path):
             model=make_model(dropout=dropout),
             args=SentimentTrainingArguments(**{**defaults, **options}),
             class_weight=class_weight,
+            log_prior=log_prior,
             train_dataset=rows if train_rows is None else train_rows,
             eval_dataset=rows,
             data_collator=ClassificationCollator(tokenizer),
@@ -132,18 +135,107 @@ def test_uniform_class_weights_are_unweighted_training(trained):
     assert_same_weights(trained(), trained(class_weight=torch.ones(2)), rtol=0, atol=0)
 
 
+def loss_and_logits(trainer, **more):
+    """The training loss of eight rows, their logits without dropout, and their labels."""
+    batch = trainer.data_collator([trainer.train_dataset[place] for place in range(8)]) | more
+    trainer.model.train()
+    loss = trainer.compute_loss(trainer.model, dict(batch))
+    with torch.no_grad():
+        logits = trainer.model(batch["input_ids"], batch["attention_mask"]).logits
+    return loss, logits, batch["labels"]
+
+
+PRIOR, WEIGHT = torch.tensor([0.9, 0.1]).log(), torch.tensor([0.5, 3.0])
+IMBALANCE = {"dropout": 0.0, "class_weight": WEIGHT, "log_prior": PRIOR, "logit_adjustment": 1.5}
+
+
+def test_the_training_loss_by_hand(make_trainer):
+    loss, logits, labels = loss_and_logits(make_trainer(**IMBALANCE, focal_gamma=2.0))
+    log_p = (logits + 1.5 * PRIOR).log_softmax(-1).gather(1, labels[:, None])[:, 0]
+    torch.testing.assert_close(loss, ((1 - log_p.exp()) ** 2 * -log_p * WEIGHT[labels]).mean())
+    loss, logits, labels = loss_and_logits(make_trainer(**IMBALANCE, label_smoothing_factor=0.2))
+    losses = F.cross_entropy(logits + 1.5 * PRIOR, labels, reduction="none", label_smoothing=0.2)
+    torch.testing.assert_close(loss, (losses * WEIGHT[labels]).mean())
+
+
+def test_adjustment_at_prediction_is_in_evaluation_and_not_in_training(make_trainer):
+    trainer = make_trainer(**IMBALANCE, logit_adjustment_at="prediction")
+    loss, logits, labels = loss_and_logits(trainer)
+    torch.testing.assert_close(loss, (F.cross_entropy(logits, labels, reduction="none") * WEIGHT[labels]).mean())
+    said = trainer.predict(trainer.eval_dataset)
+    shifted = logits - 1.5 * PRIOR
+    torch.testing.assert_close(torch.tensor(said.predictions[:8]), shifted, rtol=1e-4, atol=1e-5)
+    expected = F.cross_entropy(torch.tensor(said.predictions), torch.tensor(said.label_ids)).item()
+    assert said.metrics["test_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_the_loss_of_taught_rows_by_hand(make_trainer, alpha):
+    """Rows without a label have the teacher's loss alone, also under R-Drop, whose halves agree without dropout."""
+    taught = {"distillation_weight": 0.3, "distillation_temperature": 2.0, "distillation_hidden_weight": 5.0}
+    trainer = make_trainer(dropout=0.0, class_weight=WEIGHT, rdrop_alpha=alpha, distill_from="teacher", **taught)
+    torch.manual_seed(1)
+    teacher, states = torch.randn(8, 2), torch.randn(8, 2 * 32)
+    labels = torch.tensor([0, 1, 1, 0, 1, -100, -100, -100])
+    more = {"labels": labels, TEACHER_LOGITS: teacher, TEACHER_STATES: states}
+    loss, logits, _ = loss_and_logits(trainer, **more)
+    soft = F.kl_div((logits / 2).log_softmax(-1), (teacher / 2).softmax(-1), reduction="none").sum(-1) * 4
+    hard = torch.zeros(8)
+    hard[:5] = F.cross_entropy(logits[:5], labels[:5], reduction="none") * WEIGHT[labels[:5]]
+    batch = trainer.data_collator([trainer.train_dataset[place] for place in range(8)])
+    with torch.no_grad():
+        hidden = trainer.model(batch["input_ids"], batch["attention_mask"], output_hidden_states=True).hidden_states
+    apart = [
+        F.normalize(hidden[layer][:, 0], dim=-1) - F.normalize(states.view(8, 2, 32)[:, layer - 1], dim=-1)
+        for layer in (1, 2)
+    ]
+    far = sum(difference.square().sum(-1) for difference in apart) / 2
+    torch.testing.assert_close(loss, (0.7 * hard + 0.3 * soft + 5 * far).mean())
+
+
+def test_an_adversarial_step_adds_its_gradient_to_the_plain_one(make_trainer):
+    trainer = make_trainer(dropout=0.0, fgm_epsilon=0.5)
+    trainer.create_optimizer()
+    batch = trainer.data_collator([trainer.train_dataset[place] for place in range(8)])
+    weight = trainer.model.get_input_embeddings().weight
+
+    def gradient():
+        loss = F.cross_entropy(trainer.model(batch["input_ids"], batch["attention_mask"]).logits, batch["labels"])
+        return torch.autograd.grad(loss, [weight, trainer.model.classifier.weight])
+
+    trainer.model.train()
+    plain = gradient()
+    with torch.no_grad():
+        weight += 0.5 * plain[0] / plain[0].norm()
+    worse = gradient()
+    with torch.no_grad():
+        weight -= 0.5 * plain[0] / plain[0].norm()
+    trainer.training_step(trainer.model, dict(batch), torch.tensor(8))
+    for found, first, second in zip((weight, trainer.model.classifier.weight), plain, worse, strict=True):
+        torch.testing.assert_close(found.grad, first + second, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
 def test_one_batch_of_eight_equals_eight_of_one(trained, rows, alpha):
     """With class weights: the normaliser is the number of rows of the optimizer step, not of the micro-batch."""
     weight = torch.tensor([0.25, 1.75])
     options = {"dropout": 0.0, "class_weight": weight, "rdrop_alpha": alpha, "length_grouping": False}
-    options["max_steps"] = 3
+    # Clipped gradients would have one length whatever they are divided by.
+    options |= {"max_steps": 3, "max_grad_norm": 0}
     # 20 rows: the third step of an epoch has four rows only. SGD, because Adam would blow up the rounding noise of the
     # key biases, whose true gradient is nought.
     options |= {"train_rows": rows.select(range(20)), "optim": "sgd", "learning_rate": 0.1}
     whole = trained(per_device_train_batch_size=8, **options)
     pieces = trained(per_device_train_batch_size=1, gradient_accumulation_steps=8, **options)
     assert_same_weights(whole, pieces, rtol=1e-4, atol=2e-6)
+
+
+def test_a_step_is_divided_by_its_rows_whether_they_have_a_label_or_not(make_trainer):
+    trainer = make_trainer()
+    step = [{"labels": torch.tensor([-100, 1])}, {"labels": torch.tensor([0, -100])}]
+    assert trainer._get_num_items_in_batch(step, trainer.args.device) == 4
+    aspects = [{"labels": torch.tensor([[-100, 1, 5], [2, -100, -100]])}]
+    assert trainer._get_num_items_in_batch(aspects, trainer.args.device) == 2
 
 
 def test_evaluation_is_plain_cross_entropy(make_trainer):
@@ -177,6 +269,14 @@ def test_weight_decay_spares_biases_and_layer_norm(make_trainer):
     assert spared == {name for name in names.values() if name.endswith("bias") or "LayerNorm" in name}
     assert decayed | spared == set(names.values())
     assert optimizer.defaults["fused"] is True
+
+
+def test_a_layers_share_of_the_rate_reaches_the_optimizer_with_its_weight_decay(make_trainer):
+    trainer = make_trainer(layerwise_lr_decay=0.5, learning_rate=0.8, weight_decay=0.1)
+    groups = {group["name"]: (group["lr"], group["weight_decay"]) for group in trainer.create_optimizer().param_groups}
+    assert groups["embeddings"] == pytest.approx((0.1, 0.1))
+    assert groups["layer 1"] == pytest.approx((0.4, 0.1))
+    assert groups["head, no weight decay"] == pytest.approx((0.8, 0.0))
 
 
 def test_warmup_is_a_share_of_the_steps(make_trainer):
