@@ -80,8 +80,8 @@ class Prepared:
         first = next((dataset for dataset in self.datasets.values() if dataset is not None), None)
         return "chunk_idx" in (getattr(first, "column_names", None) or ())
 
-    def ready(self, dataset: Any, name: str) -> Any:
-        """Tokenize a raw dataset, and take what is tokenized as the trainer needs it.
+    def ready(self, dataset: Any, name: str, to_predict: bool = False) -> Any:
+        """Tokenize a raw dataset, and take what is tokenized as the trainer needs it; see `tokenized`.
 
         Raises:
             InputError: see `tokenized` and `with_ids`; raw texts of several labels.
@@ -91,7 +91,7 @@ class Prepared:
         if not isinstance(self.task, Task) or self.tokenizer is None or self.settings is None:
             remedy = "Tokenize them, with one list of ids a row under `labels`."
             raise InputError(f"one label a text in {name}", "a model of aspects", remedy)
-        return tokenized(dataset, name, self.tokenizer, self.settings, self.task, self.columns)
+        return tokenized(dataset, name, self.tokenizer, self.settings, self.task, self.columns, to_predict)
 
 
 def prepare(

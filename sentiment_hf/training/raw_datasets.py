@@ -113,9 +113,18 @@ def tokenized(
     settings: TextSettings,
     task: Task,
     columns: Columns,
-    num_proc: int | None = None,
+    to_predict: bool = False,
 ) -> datasets.Dataset:
-    """Tokenize a raw dataset, cached on disk; rows without a label are left out.
+    """Tokenize a raw dataset, cached on disk; rows without text or without a label are left out.
+
+    Args:
+        dataset: a `datasets.Dataset`.
+        name: of it, for messages.
+        tokenizer: a fast one.
+        settings: how texts become tokens.
+        task: knows the labels.
+        columns: of the dataset.
+        to_predict: keep every row, so that answers stand beside their rows; labels come along where all rows have one.
 
     Raises:
         InputError: no text column, a text that is none, or a label that the task does not know.
@@ -124,20 +133,25 @@ def tokenized(
         found = ", ".join(dataset.column_names) or "no column"
         remedy = f"Name the column with text_column=, or give tokenized rows with {TOKENS!r}."
         raise InputError(f"a column {columns.text!r} in {name}", found, remedy)
-    values, names = labels_of(dataset, columns)
     texts = dataset[columns.text][:]
     wrong = next((text for text in texts if not isinstance(text, str | None)), None)
     if wrong is not None:
         raise InputError(f"texts in the column {columns.text!r} of {name}", repr(wrong)[:80], "Name another column.")
-    frame = _labels_frame(values, names)
-    frame["text"], frame["doc_id"] = pd.Series(texts, dtype=object), range(len(frame))
+    if to_predict:
+        has_labels = label_column(dataset, columns) is not None
+        values, names = labels_of(dataset, columns) if has_labels else ([None] * len(texts), None)
+        frame = _frame(texts, values, names)
+        known = frame.head(0) if frame["label"].isna().any() else map_labels(frame, task, name)
+        every = known if len(known) == len(frame) > 0 else frame.assign(label=0)
+        rows = tokenize_frame(every.assign(text=every["text"].fillna("")), tokenizer, settings, name)
+        return rows if every is known else rows.remove_columns([LABELS])
+    frame = _frame(texts, *labels_of(dataset, columns))
     if "weight" in dataset.column_names:
         frame["weight"] = dataset["weight"][:]
     blank = frame["text"].map(is_blank)
     if blank.any():
         logger.warning("%s: %s rows without text are left out", name, f"{int(blank.sum()):,}")
-    rows = map_labels(frame[~blank], task, name, training=True)
-    return tokenize_frame(rows, tokenizer, settings, name, num_proc)
+    return tokenize_frame(map_labels(frame[~blank], task, name, training=True), tokenizer, settings, name)
 
 
 def with_ids(dataset: Any, name: str, task: AnyTask | None, columns: Columns, fields: Collection[str]) -> Any:
@@ -160,7 +174,7 @@ def with_ids(dataset: Any, name: str, task: AnyTask | None, columns: Columns, fi
                 remedy = "Give the labels as they are under `label`, or their ids, from 0."
                 raise InputError(f"ids of the {len(task.labels)} labels in {name}", str(wrong), remedy)
         else:
-            frame = _labels_frame(values, names)
+            frame = _frame(None, values, names)
             rows = map_labels(frame, task, name, training=True)
             if len(rows) < len(frame):
                 dataset = dataset.select(rows.index.tolist())
@@ -169,8 +183,11 @@ def with_ids(dataset: Any, name: str, task: AnyTask | None, columns: Columns, fi
     return dataset.remove_columns(unread) if unread else dataset
 
 
-def _labels_frame(values: list[Any], names: list[str] | None) -> pd.DataFrame:
-    frame = pd.DataFrame({"label": pd.Series(values, dtype=object)})
+def _frame(texts: list[str | None] | None, values: list[Any], names: list[str] | None) -> pd.DataFrame:
+    """Rows with their labels as they stand there, and whether these are names."""
+    frame = pd.DataFrame({"label": pd.Series(values, dtype=object), "doc_id": range(len(values))})
+    if texts is not None:
+        frame["text"] = pd.Series(texts, dtype=object)
     if names is not None:
         frame.attrs[MARK_COLUMN] = NAMES
     return frame

@@ -19,6 +19,7 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.aggregation import aggregate
 from sentiment_hf.modeling.forward import packed
 from sentiment_hf.modeling.tokenizer_files import save_tokenizer
+from sentiment_hf.tasks import Task
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.aspect_losses import AspectLoss, task_weights
@@ -100,6 +101,9 @@ class SentimentTrainer(OrderedTrainer):
         aggregation: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if not isinstance(args, SentimentTrainingArguments | None):
+            remedy = "It takes the same keys, and those of the losses besides."
+            raise InputError("SentimentTrainingArguments", type(args).__name__, remedy)
         args = SentimentTrainingArguments("trainer_output") if args is None else copy.copy(args)
         given = {"train_dataset": train_dataset, "eval_dataset": eval_dataset}
         columns = Columns(text_column, label_column)
@@ -286,16 +290,28 @@ class SentimentTrainer(OrderedTrainer):
         return super().get_eval_dataloader(self._ready(eval_dataset, "eval_dataset"))
 
     def get_test_dataloader(self, test_dataset: Any) -> torch.utils.data.DataLoader[Any]:
-        """Batches to predict, in the order of the rows, which may be raw."""
-        return super().get_test_dataloader(self._ready(test_dataset, "test_dataset"))
+        """Batches to predict, in the order of the rows, which may be raw and need no labels."""
+        return super().get_test_dataloader(self._ready(test_dataset, "test_dataset", to_predict=True))
 
-    def _ready(self, dataset: Any, name: str) -> Any:
+    def prediction_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[Any, Any, Any]:
+        """Loss, logits and labels of a batch; of rows without labels the logits alone."""
+        if "labels" in inputs or not isinstance(self.task, Task):
+            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        documents = inputs.get("chunk_document")
+        rows = len(inputs["input_ids"]) if documents is None else int(documents.max()) + 1
+        filled = {"labels": torch.zeros(rows, dtype=torch.long), **inputs}
+        _, logits, _ = super().prediction_step(model, filled, False, ignore_keys)
+        return None, logits, None
+
+    def _ready(self, dataset: Any, name: str, to_predict: bool = False) -> Any:
         # A name is that of one of several datasets, which are ready.
         if dataset is None or isinstance(dataset, str):
             return dataset
         check_dataset(dataset, name)
         with self.args.main_process_first(desc="tokenizing"):
-            return self.parts.ready(dataset, name)
+            return self.parts.ready(dataset, name, to_predict)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Save what `from_pretrained` of this package and of transformers load: weights, labels, text settings and a

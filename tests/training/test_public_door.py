@@ -183,6 +183,13 @@ def test_steps_of_map_are_what_the_trainer_does_itself(raw, model_folder, tokeni
         single = step({"text": long["text"][0]})
         assert single["input_ids"] == long.select([0]).map(step, batched=True)["input_ids"][0]
     assert mapped.model.config.sentiment_hf["text"]["stride"] == 4
+    # Every row has its answer, with labels and without, in the order of the rows.
+    bare = datasets.Dataset.from_dict({"text": ["", *long["text"][:4], None]})
+    answers = mapped.predict(bare)
+    assert (answers.label_ids, answers.predictions.shape) == (None, (6, 2))
+    labelled = mapped.predict(long.select(range(4)))
+    np.testing.assert_allclose(labelled.predictions, answers.predictions[1:5], atol=1e-5)
+    assert labelled.metrics["test_accuracy"] == (labelled.predictions.argmax(-1) == labelled.label_ids).mean()
     assert np.shape(mapped.predict(long.select(range(4)).map(step, batched=True)).predictions) == (4, 2)
 
 
@@ -194,6 +201,7 @@ def test_what_does_not_go_together_is_refused_before_training(raw, model_folder,
             SentimentTrainer(*given, **more)
 
     name, args = str(model_folder), arguments()
+    refused(name, TrainingArguments("x"), train_dataset=raw, match="SentimentTrainingArguments, found TrainingArg")
     streamed = raw.to_iterable_dataset()
     refused(name, args, train_dataset=streamed, match="a train_dataset with a length, found IterableDataset")
     splits = datasets.DatasetDict(train=raw, test=raw)
