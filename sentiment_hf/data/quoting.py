@@ -146,7 +146,7 @@ def find_layout(open_bytes: OpenBytes, codec: str, name: str, kind: str, form: T
         found, of_ending = separator_name(separator), separator_name(usual)
         logger.warning("%s: %s stands between the cells, not %s; --separator says otherwise", name, found, of_ending)
     header = None if form.column_names else _header(open_bytes, codec, line_end, separator)
-    names = form.column_names or unique_names(header.cells if header else [])
+    names = form.column_names or unique_names(header.cells if header else [], name)
     survey = _survey(open_bytes, codec, line_end, separator, len(names), header)
     is_quoted = _choose(survey, name, kind, separator)
     widths = survey.quoted if is_quoted else survey.literal
@@ -157,7 +157,7 @@ def find_layout(open_bytes: OpenBytes, codec: str, name: str, kind: str, form: T
             found, remedy = "the names themselves in the first line", "Leave column_names out."
             raise InputError(f"rows without a header in {name}", found, remedy)
     elif not is_quoted and header is not None and any(header.quoted):
-        names = unique_names(sample[0].body.split(separator))
+        names = unique_names(sample[0].body.split(separator), name)
     header_line = 0 if header is None else header.line
     return Layout(codec, line_end, separator, is_quoted, names, header_line, widths.rows)
 
@@ -202,8 +202,8 @@ def _header(open_bytes: OpenBytes, codec: str, line_end: str, separator: str) ->
         return Record(first.number, first.body.split(separator))
 
 
-def unique_names(cells: list[str]) -> tuple[str, ...]:
-    """Names of columns as pandas gives them: nameless ones are numbered, repeated ones counted."""
+def unique_names(cells: list[str], file: str) -> tuple[str, ...]:
+    """Names of columns as pandas gives them: nameless ones are numbered, repeated ones counted, which is warned of."""
     names: list[str] = []
     for place, cell in enumerate(cells):
         name = base = cell or f"Unnamed: {place}"
@@ -211,6 +211,10 @@ def unique_names(cells: list[str]) -> tuple[str, ...]:
         while name in names:
             count += 1
             name = f"{base}.{count}"
+        if count:
+            logger.warning(
+                "%s: column %r comes again and is called %r here; the first one keeps its name", file, base, name
+            )
         names.append(name)
     return tuple(names)
 

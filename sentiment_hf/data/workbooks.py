@@ -88,7 +88,7 @@ def _value(cell: Any) -> Any:
 
 def _table(rows: list[tuple[int, list[Any]]], name: str, column_names: tuple[str, ...] | None) -> pd.DataFrame:
     if column_names is None:
-        names = unique_names([cell_text(cell) for cell in rows[0][1]])
+        names = unique_names([cell_text(cell) for cell in rows[0][1]], name)
         rows = rows[1:]
         # Cells that were emptied still widen a sheet.
         while names and names[-1].startswith("Unnamed: ") and all(row[len(names) - 1] is None for _, row in rows):

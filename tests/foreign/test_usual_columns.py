@@ -46,6 +46,12 @@ def test_more_than_one_candidate_is_said(caplog):
     assert "the label is read from the column 'label' and not from 'stars'; --label_column" in caplog.text
 
 
+def test_a_column_that_comes_again_is_said(tmp_path, caplog):
+    (tmp_path / "twice.csv").write_text("text,text,label\n好,坏,1\n差,坏,0\n", encoding="utf-8")
+    assert load_file(tmp_path / "twice.csv")["text"].tolist() == ["好", "差"]
+    assert "twice.csv: column 'text' comes again and is called 'text.1' here" in caplog.text
+
+
 def test_the_second_text_of_a_pair_is_said(caplog):
     frame = pd.DataFrame({"text_a": ["甲"], "text_b": ["乙"], "label": [0]})
     assert pick_column(frame, None, ("text_a", "text_b"), "text", "pair.tsv") == "text_a"
