@@ -9,6 +9,7 @@ from typing import Any
 from sentiment_hf.compression.pruning import prune_structure
 from sentiment_hf.compression.vocabulary import prune_vocabulary
 from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.labelled import ReadOptions, load_labelled
 from sentiment_hf.data.sources import load_texts
 from sentiment_hf.exceptions import InputError
@@ -49,7 +50,7 @@ def _structure(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError("--calibration with --ffn, --heads, --width and --layers", "none", remedy)
     task = task_of(load_config(args.model))
     rows = load_labelled(args.calibration, task, ReadOptions.from_args(args))
-    rows = rows[rows["text"].notna()]
+    rows = rows[~rows["text"].map(is_blank)]
     report = prune_structure(args.model, rows, Path(args.output_dir), args.ffn, args.heads, args.width, args.layers)
     show(f"Next, to win back what was lost: sentiment-hf train --model {args.output_dir} --distill_from {args.model} …")
     return report

@@ -182,12 +182,14 @@ def test_no_heads_are_refused_before_anything_is_weighed(model_folder, rows, tmp
 
 
 def test_the_command_and_the_way_back(model_folder, rows, tmp_path, capsys, tiny_arguments):
-    rows.to_csv(tmp_path / "rows.csv", index=False)
+    blank = pd.DataFrame({"text": ["", " ", "\u3000"], "label": "negative"})
+    pd.concat([rows, blank]).to_csv(tmp_path / "rows.csv", index=False)
     small = tmp_path / "small"
     words = ["prune", "--model", str(model_folder), "--calibration", str(tmp_path / "rows.csv")]
     assert main([*words, "--ffn", "0.25", "--heads", "0.5", "--output_dir", str(small)]) == 0
     assert "neurons: 64 -> 16" in capsys.readouterr().out
-    assert json.loads((small / "pruning.json").read_text(encoding="utf-8"))["after"]["heads"] == 1
+    report = json.loads((small / "pruning.json").read_text(encoding="utf-8"))
+    assert (report["after"]["heads"], report["calibration_rows"]) == (1, len(rows))
     assert SentimentClassifier.from_pretrained(small)("房间很好").label
     # Fine-tuned again, with the unpruned model as teacher.
     again = [word for word in tiny_arguments if not word.startswith(("--model", "--config_over", "--num_hidden"))]
