@@ -30,7 +30,6 @@ from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.evaluation.baseline import Floor
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.report import metrics_table, write_metrics
-from sentiment_hf.evaluation.scores import metrics_for_trainer
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import write_json, write_text
 from sentiment_hf.modeling.classifier import SCRATCH, load_classifier
@@ -180,7 +179,6 @@ def make_trainer(
         aggregation=args.data.aggregation if sliding else None,
         data_collator=collator(tokenizer, args.data.pad_to_multiple_of, args.data.max_length),
         processing_class=tokenizer,
-        compute_metrics=metrics_for_trainer(task),
     )
     log_in_lines(trainer)
     if args.training.early_stopping_patience is not None:
