@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,10 +130,16 @@ def _without_dropout(config: PretrainedConfig, dropout: float) -> PretrainedConf
     return config
 
 
+def _way_of_cutting(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """A fast tokenizer's parts, without the padding and truncation that some call before it was saved left in it."""
+    state = json.loads(tokenizer.backend_tokenizer.to_str())
+    return {name: part for name, part in state.items() if name not in ("padding", "truncation")}
+
+
 def _other_tokenizer(args: StudentArguments, losses: LossArguments) -> PreTrainedTokenizerBase | None:
     """The student's own tokenizer where it cuts text in another way than the teacher's, else None."""
     own, teacher = load_tokenizer(args.student), load_tokenizer(str(args.teacher))
-    if own.backend_tokenizer.to_str() == teacher.backend_tokenizer.to_str():
+    if _way_of_cutting(own) == _way_of_cutting(teacher):
         return None
     asked = [name for name in losses.active() if name in TOKEN_LOSSES]
     if asked:

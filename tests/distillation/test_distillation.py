@@ -324,6 +324,10 @@ def test_losses_that_need_a_part_of_the_student(words, tmp_path, tokenizer, teac
     )
     DistilBertModel(config).save_pretrained(tmp_path / "distilbert")
     tokenizer.save_pretrained(tmp_path / "distilbert")
+    # Saved after a call that padded, it still cuts as the teacher's does.
+    padded = PreTrainedTokenizerFast.from_pretrained(tmp_path / "distilbert")
+    padded(["房间", "房间很干净"], padding=True, truncation=True, max_length=8)
+    padded.save_pretrained(tmp_path / "distilbert")
     own = [*words, f"--student={tmp_path / 'distilbert'}"]
     refused([*own, "--pooler_cosine=1"], "a student with a pooler for pooler_cosine, found none")
     shutil.copytree(teacher_folder, tmp_path / "maskless")

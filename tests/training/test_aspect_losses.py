@@ -71,7 +71,6 @@ def test_a_trainer_weighs_each_aspect_for_itself(tokenizer, tmp_path):
     trainer = AspectTrainer(
         model=load_classifier("scratch", classifier_config("scratch", TASK, tokenizer, config_overrides=shape)),
         args=SentimentTrainingArguments(output_dir=str(tmp_path), precision="fp32", **more),
-        task=TASK,
         class_weight=weights,
         log_prior=priors,
     )
