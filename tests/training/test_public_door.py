@@ -23,6 +23,7 @@ from sentiment_hf import (
     SentimentTrainingArguments,
     SlidingWindows,
 )
+from sentiment_hf.data.cleaning import clean
 from sentiment_hf.training.losses import class_weights
 
 ROOT = Path(__file__).parents[2]
@@ -182,6 +183,10 @@ def test_steps_of_map_are_what_the_trainer_does_itself(raw, model_folder, tokeni
         assert mapped.aggregation == ("mean" if step.settings.is_sliding else None)
         single = step({"text": long["text"][0]})
         assert single["input_ids"] == long.select([0]).map(step, batched=True)["input_ids"][0]
+        whole = tokenizer(clean(long["text"][0], step.settings.cleaning))["input_ids"]
+        if not step.settings.is_sliding:
+            # A quarter of the fourteen between the special tokens is of the beginning.
+            assert single["input_ids"] == [whole[0], *whole[1:5], *whole[-11:]]
     assert mapped.model.config.sentiment_hf["text"]["stride"] == 4
     # Every row has its answer, with labels and without, in the order of the rows.
     bare = datasets.Dataset.from_dict({"text": ["", *long["text"][:4], None]})
