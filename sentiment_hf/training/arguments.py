@@ -115,7 +115,8 @@ class SentimentTrainingArguments(FineTuningOptions, RecipeTrainingArguments):
 
     - Defaults are those of fine-tuning a classifier: validation and a checkpoint after every epoch, two of them kept,
       the best one by macro-F1 at the end; 6 % warm-up; 32 rows a batch in training and 64 in evaluation; no tracker.
-      Where the trainer gets no `eval_dataset` it neither evaluates nor chooses, and saves all the same.
+      Where the trainer gets no `eval_dataset` it neither evaluates nor chooses, and saves all the same. With
+      `save_strategy: no` there is no checkpoint to go back to, and `load_best_model_at_end` is off.
     - `precision: auto` takes bf16 or fp16 where the hardware is fast in it; `bf16` and `fp16` still work.
     - `length_grouping` takes the place of `group_by_length`: the order of rows depends on seed and epoch alone, so
       that a resumed run sees them as one that was never stopped.
