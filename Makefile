@@ -16,7 +16,7 @@ NEWER_PYTHON ?= $(shell for python in python3.14 python3.13 python3.12; do $$pyt
 # One test file a core, each on one thread: together they would only get in each other's way.
 TESTING := HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1
 
-.PHONY: help quickstart starter test mutation test-transformers5 test-wheel test-matrix bench docs lint format clean
+.PHONY: help quickstart starter test test-gpu mutation test-transformers5 test-wheel test-matrix bench docs lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -41,6 +41,9 @@ starter: $(INSTALLED) ## the models that come with the package, made anew: make 
 
 test: $(INSTALLED) ## all tests
 	$(TESTING) $(BIN)/python -m pytest -n auto
+
+test-gpu: $(INSTALLED) ## what says GPU, on one: training, memory, resuming, processes, prediction; about six minutes, skipped without one
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m gpu tests/gpu
 
 $(VENV5)/.installed: setup.cfg pyproject.toml constraints-transformers5.txt
 	$(PYTHON) -m venv $(VENV5)

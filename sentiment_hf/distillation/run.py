@@ -160,10 +160,18 @@ def distill(args: DistillationArguments) -> Path:
         with run_folder.resuming(checkpoint):
             trainer.train(resume_from_checkpoint=checkpoint)
         seconds = time.perf_counter() - started
+        gathered = trainer.gathered_weights()
         if is_main:
-            restore_dropout(pair.student, args.student)
-            pair.student.to("cpu", torch.float16)
-            run_folder.save_model(folder, pair.student, pair.tokenizer)
+            student = pair.student
+            if gathered is not None:
+                # The student holds its part of each weight; only a new one can hold them whole.
+                student = AutoModel.from_config(student.config)
+                prefix = "encoder."
+                own = {name.removeprefix(prefix): value for name, value in gathered.items() if name.startswith(prefix)}
+                student.load_state_dict(own)
+            restore_dropout(student, args.student)
+            student.to("cpu", torch.float16)
+            run_folder.save_model(folder, student, pair.tokenizer)
             finished = {
                 "seconds": round(seconds, 1),
                 "tokens_per_second": round(trainer.all_tokens / seconds, 1),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -115,6 +117,8 @@ def open_with_fallback(file: Path, provider: str, options: Any, shapes: Shapes) 
     import onnxruntime
 
     available = onnxruntime.get_available_providers()
+    if provider != "cpu" and PROVIDERS[provider] in available:
+        _load_cuda()
     reason = ""
     for place, name in enumerate(CHAINS[provider]):
         wanted = PROVIDERS[name]
@@ -151,6 +155,18 @@ def _open(file: Path, name: str, others: list[str], options: Any, shapes: Shapes
     if name != "cpu":
         _warm_up(session, shapes)
     return session
+
+
+def _load_cuda() -> None:
+    """Let onnxruntime find CUDA and cuDNN where pip has put them, as it has for torch."""
+    import onnxruntime
+
+    if not hasattr(onnxruntime, "preload_dlls"):  # before 1.21
+        return
+    # It prints what it does not find; where that matters the session says so itself.
+    with redirect_stdout(io.StringIO()) as printed:
+        onnxruntime.preload_dlls()
+    logger.debug("preload_dlls: %s", printed.getvalue().strip())
 
 
 def _known(names: list[str]) -> list[str]:

@@ -61,6 +61,16 @@ class OrderedTrainer(Trainer):
         )
         return self.accelerator.prepare(loader)
 
+    def gathered_weights(self) -> dict[str, torch.Tensor] | None:
+        """All weights, on the CPU of the first process, of a model that processes share (FSDP); of any other None.
+
+        Every process has to call it: each has a part of every weight, and no other has a copy.
+        """
+        if not self.is_fsdp_enabled:
+            return None
+        weights: dict[str, torch.Tensor] = self.accelerator.get_state_dict(self.model_wrapped)
+        return weights
+
 
 def _seed_worker(seed: int, worker_id: int) -> None:
     set_seed(seed + worker_id)

@@ -135,11 +135,18 @@ def train(args: RunArguments) -> FinishedRun:
         with run_folder.resuming(checkpoint):
             trainer.train(resume_from_checkpoint=checkpoint)
         seconds = time.perf_counter() - started
-        trained = trainer.model if args.model.peft is None else merge_adapters(trainer.model)
-        if trainer.prediction_shift is not None:
-            shift_output_bias(trained, trainer.prediction_shift)
+        gathered = trainer.gathered_weights()
         if not is_main:
             return FinishedRun(folder, data, None, None, {})
+        trained = trainer.model
+        if gathered is not None:
+            # The trainer's model holds its part of each weight; only a new one can hold them whole.
+            trained = load_model(args, data)[1]
+            trained.load_state_dict(gathered)
+        if args.model.peft is not None:
+            trained = merge_adapters(trained)
+        if trainer.prediction_shift is not None:
+            shift_output_bias(trained, trainer.prediction_shift)
         run_folder.save_model(folder, trained, tokenizer)
         logger.info("trained in %.0f s; best checkpoint saved in %s", seconds, folder)
         scorer = saved_scorer(folder, args)
