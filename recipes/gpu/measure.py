@@ -146,10 +146,10 @@ class Bench:
             recipe |= {"floor": False, "quantize": "none"}
         recipe |= {"logging_steps": 5} | kind.keys | ({"num_train_epochs": 1} if self.dry else {}) | keys
         recipe |= {"use_cpu": True} if self.device == "cpu" else {}
-        file = run.with_suffix(".yaml")
+        file = run.parent / f"{name}.yaml"
         write_text(file, yaml.safe_dump(recipe, allow_unicode=True, sort_keys=False))
         words = ["--config", str(file), "--output_dir", str(run)]
-        log = run.with_suffix(".log")
+        log = run.parent / f"{name}.log"
         if launcher:
             command = [sys.executable, *launcher, module, *words]
             environment = os.environ | {"HF_HUB_OFFLINE": "1"} | (variables or {})
@@ -193,34 +193,39 @@ def _last_line(log: Path) -> str:
 def training(bench: Bench) -> Iterator[Row]:
     """Every kind of recipe in both half precisions, three seeds each; several at a time, so nothing here is timed."""
     precisions = ("auto",) if bench.on_cpu else ("fp32",) if bench.dry else ("bf16", "fp16")
-    seeds = SEEDS[:1] if bench.dry else SEEDS
-    jobs = {(kind, precision, seed): None for kind in KINDS for precision in precisions for seed in seeds}
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    jobs = [(kind, precision, seed) for seed in SEEDS for precision in precisions for kind in KINDS]
+    if bench.dry:
+        jobs = [job for job in jobs if job[2] == SEEDS[0]]
+    for kind in KINDS.values():
+        # Here, where nobody else writes them.
+        bench.sample(kind.files[0], kind.rows)
+        bench.sample(kind.files[1], DEV_ROWS)
+    found: dict[str, list[dict[str, Any]]] = {}
     with ThreadPoolExecutor(max(1, (os.cpu_count() or 2) // 2)) as pool:
         waiting = {}
         for kind, precision, seed in jobs:
             name = f"{kind.replace(', ', '-').replace(' ', '_')}-{precision}-{seed}"
             keys = {"precision": precision, "seed": seed}
-            waiting[pool.submit(bench.train, name, KINDS[kind], keys)] = (kind, precision)
+            waiting[pool.submit(bench.train, name, KINDS[kind], keys)] = f"{kind}, {precision}"
         for done in as_completed(waiting):
-            kind, precision = waiting[done]
+            row = waiting[done]
             try:
-                found.setdefault((kind, precision), []).append(done.result())
-            except RuntimeError as error:
-                yield f"{kind}, {precision}", {"error": str(error)}
+                found.setdefault(row, []).append(done.result())
+            except (RuntimeError, OSError) as error:
+                yield row, {"error": str(error)}
                 continue
-            runs = found[kind, precision]
-            if len(runs) == len(seeds):
-                yield f"{kind}, {precision}", _trained(runs)
+            # Written anew with every seed, so that what is stopped keeps the seeds that it had.
+            yield row, trained(found[row])
 
 
-def _trained(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    losses = [run["losses"] for run in runs]
-    row: dict[str, Any] = {
-        "first loss": round(statistics.mean(loss[0] for loss in losses), 3) if all(losses) else None,
-        "last loss": round(statistics.mean(loss[-1] for loss in losses), 3) if all(losses) else None,
-        "peak MB": max(run.get("peak_memory_mb", {}).get("gpu", 0.0) for run in runs) or None,
-    }
+def trained(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """A row of several seeds."""
+    losses = [run["losses"] for run in runs if run["losses"]]
+    row: dict[str, Any] = {"seeds": len(runs)}
+    if losses:
+        row["first loss"] = round(statistics.mean(loss[0] for loss in losses), 3)
+        row["last loss"] = round(statistics.mean(loss[-1] for loss in losses), 3)
+    row["peak MB"] = max(run.get("peak_memory_mb", {}).get("gpu", 0.0) for run in runs) or None
     if "score" in runs[0]:
         row["scores"] = [round(run["score"], 2) for run in runs]
         row["macro-F1"] = _spread(row["scores"])
@@ -228,7 +233,9 @@ def _trained(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _spread(values: list[float]) -> str:
-    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values) if len(values) > 1 else 0:.2f}"
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 
 def memory(bench: Bench) -> Iterator[Row]:
@@ -295,7 +302,7 @@ def furthest_weight(one: Path, other: Path) -> float:
     from safetensors.torch import load_file
 
     first, second = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
-    return max(float((first[name] - second[name]).abs().max()) for name in first)
+    return float(f"{max(float((first[name] - second[name]).abs().max()) for name in first):.2g}")
 
 
 def processes(bench: Bench) -> Iterator[Row]:
@@ -531,7 +538,7 @@ PARTS = {
     "training": Part(
         training,
         160,
-        ("first loss", "last loss", "macro-F1", "on the CPU", "peak MB"),
+        ("seeds", "first loss", "last loss", "macro-F1", "on the CPU", "peak MB"),
         tuple(f"{kind}, {precision}" for kind in KINDS for precision in ("bf16", "fp16")),
     ),
     "onnx": Part(onnx, 60, ("ran on", *_LENGTHS, "furthest logit"), ("ONNX, cuda", "ONNX, tensorrt")),
@@ -603,12 +610,25 @@ def tables(folder: Path) -> tuple[str, dict[str, Any]]:
     """All that a GPU has measured so far, as Markdown and as one object; what is missing says why."""
     machine, reasons, on_cpu = (_read(folder / f"{name}.json") for name in ("machine", "reasons", "cpu"))
     found: dict[str, Any] = {"machine": machine or card(), "parts": {}}
-    lines = [f"Measured on: {', '.join(f'{key} {value}' for key, value in found['machine'].items())}.", ""]
+    lines = [
+        "# Measured on a GPU",
+        "",
+        ", ".join(f"{key} {value}" for key, value in found["machine"].items()) + ".",
+        "",
+    ]
     for name, part in PARTS.items():
         file = rows_file(folder, name, dry=False)
         content = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        rows = {row.pop("row"): row for row in map(json.loads, content)}
-        lines += [f"## {name.capitalize()}", "", (part.run.__doc__ or "").strip(), ""]
+        rows: dict[str, dict[str, Any]] = {}
+        for figures in map(json.loads, content):
+            row = figures.pop("row")
+            rows[row] = rows.get(row, {}) | figures
+        lines += [
+            f"## {'ONNX Runtime' if name == 'onnx' else name.capitalize()}",
+            "",
+            (part.run.__doc__ or "").strip(),
+            "",
+        ]
         lines += ["| | " + " | ".join(part.columns) + " |", "|---" * (len(part.columns) + 1) + "|"]
         for row in part.rows:
             figures = rows.get(row) or {"note": "not run" + (f": {reasons[name]}" if reasons.get(name) else "")}
@@ -650,9 +670,12 @@ def main() -> int:
         measure(args.part, bench)
         return 0
     if args.on_cpu:
-        scores = {row.rpartition(", ")[0]: figures.get("scores") for row, figures in training(bench)}
-        write_json(folder / "cpu.json", {kind: values for kind, values in scores.items() if values})
-        show(yaml.safe_dump(scores, sort_keys=False))
+        os.environ.setdefault("OMP_NUM_THREADS", "2")
+        for row, figures in training(bench):
+            show(f"{row}: {figures}")
+            if "scores" in figures:
+                scores = _read(folder / "cpu.json") | {row.rpartition(", ")[0]: figures["scores"]}
+                write_json(folder / "cpu.json", scores)
         return 0
     shared = ["--data_dir", str(args.data_dir), "--output_dir", str(folder)]
     shared += ["--model", args.model] if args.model else []

@@ -20,7 +20,7 @@ import pandas as pd
 import torch
 from accelerate import PartialState
 from rich.table import Table
-from transformers import set_seed
+from transformers import AutoModel, PreTrainedModel, set_seed
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.cleaning import Cleaning
@@ -160,15 +160,8 @@ def distill(args: DistillationArguments) -> Path:
         with run_folder.resuming(checkpoint):
             trainer.train(resume_from_checkpoint=checkpoint)
         seconds = time.perf_counter() - started
-        gathered = trainer.gathered_weights()
+        student = whole_student(trainer, pair.student)
         if is_main:
-            student = pair.student
-            if gathered is not None:
-                # The student holds its part of each weight; only a new one can hold them whole.
-                student = AutoModel.from_config(student.config)
-                prefix = "encoder."
-                own = {name.removeprefix(prefix): value for name, value in gathered.items() if name.startswith(prefix)}
-                student.load_state_dict(own)
             restore_dropout(student, args.student)
             student.to("cpu", torch.float16)
             run_folder.save_model(folder, student, pair.tokenizer)
@@ -181,6 +174,20 @@ def distill(args: DistillationArguments) -> Path:
             write_json(folder / "run.json", finished)
             logger.info("%.0f s, %.0f tokens a second a process", seconds, finished["tokens_per_second"])
     return folder
+
+
+def whole_student(trainer: DistillationTrainer, student: PreTrainedModel) -> PreTrainedModel:
+    """The student as it was trained; where processes share its weights (FSDP), a new one that holds them whole."""
+    gathered = trainer.gathered_weights()
+    # Only the first process has them, and only it saves.
+    if not gathered:
+        return student
+    prefix = "encoder."
+    whole: PreTrainedModel = AutoModel.from_config(student.config)
+    whole.load_state_dict(
+        {name.removeprefix(prefix): weight for name, weight in gathered.items() if name.startswith(prefix)}
+    )
+    return whole
 
 
 @exits_cleanly

@@ -176,14 +176,22 @@ def test_a_stopped_run_goes_on_to_the_same_weights(words, tmp_path):
 
 
 def test_two_processes_make_one_encoder(words, tmp_path):
-    hardware = f"--config_file={ROOT / 'recipes/accelerate/ddp.yaml'}"
-    launch = [sys.executable, "-m", "accelerate.commands.launch", hardware, "--num_cpu_threads_per_process=1"]
-    launch += [str(ROOT / "tests/no_thread_left.py"), "sentiment_hf.distillation.run"]
-    launch += [*words, "--use_cpu=true", "--ddp_backend=gloo"]
-    done = subprocess.run(launch, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("The encoder is in") == 1
-    assert BertModel.from_pretrained(tmp_path / "student").config.num_hidden_layers == 2
+    """Each with a whole copy of the student (DDP), and each with a part of it (FSDP)."""
+    students = []
+    for recipe, script in (("ddp", "no_thread_left"), ("fsdp", "shard_on_cpu")):
+        hardware = f"--config_file={ROOT / f'recipes/accelerate/{recipe}.yaml'}"
+        launch = [sys.executable, "-m", "accelerate.commands.launch", hardware, "--num_cpu_threads_per_process=1"]
+        launch += [str(ROOT / f"tests/{script}.py"), "sentiment_hf.distillation.run"]
+        launch += [*words, f"--output_dir={tmp_path / recipe}", "--use_cpu=true", "--ddp_backend=gloo"]
+        done = subprocess.run(launch, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("The encoder is in") == 1
+        students.append(BertModel.from_pretrained(tmp_path / recipe))
+        assert students[-1].config.num_hidden_layers == 2
+    copied, shared = (student.state_dict() for student in students)
+    for name, weight in copied.items():
+        # Saved in FP16.
+        torch.testing.assert_close(shared[name], weight, rtol=0, atol=2e-3, msg=name)
 
 
 def test_a_student_with_its_own_tokenizer_learns_from_sentences(words, tmp_path, reviews):

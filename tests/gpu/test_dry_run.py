@@ -1,0 +1,99 @@
+"""recipes/gpu/measure.py where there is no GPU: everything runs, nothing is called measured, what fails is said."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+MEASURE = Path(__file__).parents[2] / "recipes/gpu/measure.py"
+
+
+@pytest.fixture(scope="module")
+def measure():
+    spec = importlib.util.spec_from_file_location("measure", MEASURE)
+    module = sys.modules["measure"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["measure"]
+
+
+@pytest.fixture
+def start(reviews, model_folder, tmp_path):
+    """Run the script on rows of our own, named as those of the data folder."""
+    (tmp_path / "data/chnsenticorp").mkdir(parents=True)
+    reviews.to_csv(tmp_path / "data/chnsenticorp/train.tsv", sep="\t", index=False)
+
+    def run(*words):
+        command = [sys.executable, str(MEASURE), "--data_dir", str(tmp_path / "data")]
+        command += ["--output_dir", str(tmp_path / "out"), "--model", str(model_folder), *words]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    return run
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU it measures")
+def test_a_dry_run_runs_and_measures_nothing(start, measure, tmp_path):
+    done = start("--parts", "throughput")
+    assert done.returncode == 0, done.stderr[-2000:]
+    # It did run, on the CPU, and what it saw stands apart.
+    seen = [json.loads(line) for line in (tmp_path / "out/rows-dry/throughput.jsonl").read_text().splitlines()]
+    assert seen[0]["reviews a second"] > 0
+    found = json.loads((tmp_path / "out/gpu.json").read_text(encoding="utf-8"))
+    assert found["parts"]["throughput"]["torch, fp32, batches of 32"] == {"note": "not run: no GPU"}
+    lines = [line for line in (tmp_path / "out/gpu.md").read_text(encoding="utf-8").splitlines() if line[:2] == "| "]
+    rows = [line for line in lines if not line.startswith("| |")]
+    assert len(rows) == sum(len(part.rows) for part in measure.PARTS.values())
+    assert all("not run" in line for line in rows)
+
+
+def test_a_part_that_fails_is_said_and_fails_the_run(start, tmp_path):
+    done = start("--parts", "onnx")
+    assert done.returncode == 1
+    assert "onnx: error: Expected a model with onnx/model.onnx" in done.stdout
+
+
+def test_what_a_gpu_has_measured_is_kept_by_a_dry_run(start, tmp_path):
+    rows = tmp_path / "out/rows/throughput.jsonl"
+    rows.parent.mkdir(parents=True)
+    rows.write_text('{"row": "torch, fp32, batches of 32", "reviews a second": 3107}\n', encoding="utf-8")
+    (tmp_path / "out/machine.json").write_text('{"card": "a card"}', encoding="utf-8")
+    if not torch.cuda.is_available():
+        assert start("--parts", "throughput").returncode == 0
+        text = (tmp_path / "out/gpu.md").read_text(encoding="utf-8")
+        assert "card a card." in text
+        assert "| torch, fp32, batches of 32 | 3107 | – | – |" in text
+
+
+def test_a_part_that_takes_too_long_is_stopped_with_all_that_it_started(measure, monkeypatch, tmp_path):
+    script = tmp_path / "slow.py"
+    script.write_text("import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])\n")
+    monkeypatch.setattr(measure, "__file__", str(script))
+    monkeypatch.setattr(measure.torch.cuda, "is_available", lambda: True)
+    slow = measure.Part(measure.speed, 2, ("seconds",), ("any",))
+    monkeypatch.setitem(measure.PARTS, "speed", slow)
+    assert measure.in_own_process("speed", [], tmp_path) == "stopped after 2 s"
+
+
+def test_seeds_that_finished_are_kept(measure, monkeypatch, tmp_path):
+    """The mean of those that there are, with how many; one that fails costs itself alone."""
+    monkeypatch.setattr(measure, "KINDS", {"reviews": measure.KINDS["reviews"]})
+    monkeypatch.setattr(measure.Bench, "sample", lambda self, name, rows: tmp_path)
+
+    def train(self, name, kind, keys):
+        if keys["seed"] == 44 and keys["precision"] == "fp16":
+            raise RuntimeError("no more memory")
+        return {"losses": [0.7, 0.5], "score": 80.0 + keys["seed"] - 42, "peak_memory_mb": {"gpu": 100.0}}
+
+    monkeypatch.setattr(measure.Bench, "train", train)
+    bench = measure.Bench(tmp_path, tmp_path, None, dry=False)
+    rows = list(measure.training(bench))
+    last = dict(rows)
+    assert last["reviews, bf16"]["seeds"] == 3
+    assert last["reviews, bf16"]["macro-F1"] == "81.00 ± 1.00"
+    errors = [figures["error"] for row, figures in rows if "error" in figures]
+    assert errors == ["no more memory"]
+    assert [figures["seeds"] for row, figures in rows if row == "reviews, fp16" and "seeds" in figures] == [1, 2]
