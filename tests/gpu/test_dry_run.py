@@ -21,51 +21,32 @@ def measure():
     del sys.modules["measure"]
 
 
-@pytest.fixture
-def start(reviews, model_folder, tmp_path):
-    """Run the script on rows of our own, named as those of the data folder."""
+@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU it measures")
+def test_a_dry_run_runs_and_measures_nothing(measure, reviews, model_folder, tmp_path):
+    """Of two parts one runs and one cannot; what a GPU has measured before is kept."""
     (tmp_path / "data/chnsenticorp").mkdir(parents=True)
     reviews.to_csv(tmp_path / "data/chnsenticorp/train.tsv", sep="\t", index=False)
-
-    def run(*words):
-        command = [sys.executable, str(MEASURE), "--data_dir", str(tmp_path / "data")]
-        command += ["--output_dir", str(tmp_path / "out"), "--model", str(model_folder), *words]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    return run
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU it measures")
-def test_a_dry_run_runs_and_measures_nothing(start, measure, tmp_path):
-    done = start("--parts", "throughput")
-    assert done.returncode == 0, done.stderr[-2000:]
-    # It did run, on the CPU, and what it saw stands apart.
-    seen = [json.loads(line) for line in (tmp_path / "out/rows-dry/throughput.jsonl").read_text().splitlines()]
-    assert seen[0]["reviews a second"] > 0
-    found = json.loads((tmp_path / "out/gpu.json").read_text(encoding="utf-8"))
-    assert found["parts"]["throughput"]["torch, fp32, batches of 32"] == {"note": "not run: no GPU"}
-    lines = [line for line in (tmp_path / "out/gpu.md").read_text(encoding="utf-8").splitlines() if line[:2] == "| "]
-    rows = [line for line in lines if not line.startswith("| |")]
-    assert len(rows) == sum(len(part.rows) for part in measure.PARTS.values())
-    assert all("not run" in line for line in rows)
-
-
-def test_a_part_that_fails_is_said_and_fails_the_run(start, tmp_path):
-    done = start("--parts", "onnx")
+    out = tmp_path / "out"
+    (out / "rows").mkdir(parents=True)
+    (out / "rows/speed.jsonl").write_text('{"row": "bf16, sdpa", "rows a second": 743}\n', encoding="utf-8")
+    (out / "machine.json").write_text('{"card": "a card"}', encoding="utf-8")
+    command = [sys.executable, str(MEASURE), "--data_dir", str(tmp_path / "data"), "--output_dir", str(out)]
+    command += ["--model", str(model_folder), "--parts", "throughput", "onnx"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    # The model was never exported.
     assert done.returncode == 1
     assert "onnx: error: Expected a model with onnx/model.onnx" in done.stdout
-
-
-def test_what_a_gpu_has_measured_is_kept_by_a_dry_run(start, tmp_path):
-    rows = tmp_path / "out/rows/throughput.jsonl"
-    rows.parent.mkdir(parents=True)
-    rows.write_text('{"row": "torch, fp32, batches of 32", "reviews a second": 3107}\n', encoding="utf-8")
-    (tmp_path / "out/machine.json").write_text('{"card": "a card"}', encoding="utf-8")
-    if not torch.cuda.is_available():
-        assert start("--parts", "throughput").returncode == 0
-        text = (tmp_path / "out/gpu.md").read_text(encoding="utf-8")
-        assert "card a card." in text
-        assert "| torch, fp32, batches of 32 | 3107 | – | – |" in text
+    assert "throughput: done" in done.stdout
+    # It did run, on the CPU, and what it saw stands apart.
+    seen = [json.loads(line) for line in (out / "rows-dry/throughput.jsonl").read_text().splitlines()]
+    assert seen[0]["reviews a second"] > 0
+    found = json.loads((out / "gpu.json").read_text(encoding="utf-8"))
+    assert found["parts"]["throughput"]["torch, fp32, batches of 32"] == {"note": "not run: no GPU"}
+    text = (out / "gpu.md").read_text(encoding="utf-8")
+    assert "card a card." in text
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| |")]
+    assert len(rows) == sum(len(part.rows) for part in measure.PARTS.values())
+    assert [line for line in rows if "not run" not in line] == ["| bf16, sdpa | 743 | – |"]
 
 
 def test_a_part_that_takes_too_long_is_stopped_with_all_that_it_started(measure, monkeypatch, tmp_path):
