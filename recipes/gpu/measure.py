@@ -95,6 +95,7 @@ class Bench:
     model: str | None
     dry: bool
     on_cpu: bool = False
+    seeds: tuple[int, ...] = SEEDS
 
     @property
     def device(self) -> str:
@@ -191,11 +192,9 @@ def _last_line(log: Path) -> str:
 
 
 def training(bench: Bench) -> Iterator[Row]:
-    """Every kind of recipe in both half precisions, three seeds each; several at a time, so nothing here is timed."""
+    """Every kind of recipe in both half precisions; several run at a time, so nothing here is timed."""
     precisions = ("auto",) if bench.on_cpu else ("fp32",) if bench.dry else ("bf16", "fp16")
-    jobs = [(kind, precision, seed) for seed in SEEDS for precision in precisions for kind in KINDS]
-    if bench.dry:
-        jobs = [job for job in jobs if job[2] == SEEDS[0]]
+    jobs = [(kind, precision, seed) for seed in bench.seeds for precision in precisions for kind in KINDS]
     for kind in KINDS.values():
         # Here, where nobody else writes them.
         bench.sample(kind.files[0], kind.rows)
@@ -659,13 +658,15 @@ def main() -> int:
     parser.add_argument("--output_dir", type=Path, required=True, help="where runs and results go")
     parser.add_argument("--model", help="folder of a trained classifier, for latency, throughput and ONNX")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="which of them (all)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), help="of every training (42 43 44)")
     parser.add_argument("--on_cpu", action="store_true", help="train the same rows on the CPU, for the comparison")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     folder = args.output_dir
     folder.mkdir(parents=True, exist_ok=True)
     dry = not torch.cuda.is_available() and not args.on_cpu
-    bench = Bench(args.data_dir, folder, args.model, dry, args.on_cpu)
+    seeds = tuple(args.seeds[:1] if dry else args.seeds)
+    bench = Bench(args.data_dir, folder, args.model, dry, args.on_cpu, seeds)
     if args.part:
         measure(args.part, bench)
         return 0
@@ -677,7 +678,7 @@ def main() -> int:
                 scores = _read(folder / "cpu.json") | {row.rpartition(", ")[0]: figures["scores"]}
                 write_json(folder / "cpu.json", scores)
         return 0
-    shared = ["--data_dir", str(args.data_dir), "--output_dir", str(folder)]
+    shared = ["--data_dir", str(args.data_dir), "--output_dir", str(folder), "--seeds", *map(str, args.seeds)]
     shared += ["--model", args.model] if args.model else []
     reasons, failed = _read(folder / "reasons.json"), False
     if not dry:
