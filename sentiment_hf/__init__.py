@@ -14,13 +14,15 @@ _PUBLIC = {
     "AspectTask": "sentiment_hf.aspects",
     "AspectTrainer": "sentiment_hf.training.trainer",
     "ClassificationCollator": "sentiment_hf.data.collation",
+    "ClassificationLoss": "sentiment_hf.training.losses",
     "Cleaning": "sentiment_hf.data.cleaning",
+    "Distilled": "sentiment_hf.training.losses",
     "DocumentCollator": "sentiment_hf.data.collation",
     "HeadTail": "sentiment_hf.data.dataset",
     "InputError": "sentiment_hf.exceptions",
     "LabelSpace": "sentiment_hf.labels",
     "Prediction": "sentiment_hf.serving.answers",
-    "RowLoss": "sentiment_hf.training.losses",
+    "RDrop": "sentiment_hf.training.losses",
     "SentimentClassifier": "sentiment_hf.serving.predictor",
     "SentimentTrainer": "sentiment_hf.training.trainer",
     "SentimentTrainingArguments": "sentiment_hf.training.arguments",
@@ -30,7 +32,6 @@ _PUBLIC = {
     "audit_splits": "sentiment_hf.data.audit",
     "focal_loss": "sentiment_hf.training.losses",
     "launch_space": "sentiment_hf.serving.page.app",
-    "rdrop_loss": "sentiment_hf.training.losses",
     "weighted_cross_entropy": "sentiment_hf.training.losses",
 }
 
@@ -39,13 +40,15 @@ __all__ = [
     "AspectTask",
     "AspectTrainer",
     "ClassificationCollator",
+    "ClassificationLoss",
     "Cleaning",
+    "Distilled",
     "DocumentCollator",
     "HeadTail",
     "InputError",
     "LabelSpace",
     "Prediction",
-    "RowLoss",
+    "RDrop",
     "SentimentClassifier",
     "SentimentTrainer",
     "SentimentTrainingArguments",
@@ -56,7 +59,6 @@ __all__ = [
     "audit_splits",
     "focal_loss",
     "launch_space",
-    "rdrop_loss",
     "weighted_cross_entropy",
 ]
 
@@ -74,7 +76,7 @@ if TYPE_CHECKING:
     from sentiment_hf.serving.predictor import SentimentClassifier
     from sentiment_hf.tasks import Task
     from sentiment_hf.training.arguments import SentimentTrainingArguments
-    from sentiment_hf.training.losses import RowLoss, focal_loss, rdrop_loss, weighted_cross_entropy
+    from sentiment_hf.training.losses import ClassificationLoss, Distilled, RDrop, focal_loss, weighted_cross_entropy
     from sentiment_hf.training.trainer import AspectTrainer, SentimentTrainer
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from sentiment_hf.aspects import MISSING, STARS, VALUES, AspectTask
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.training.losses import RowLoss, class_weights, log_prior, symmetric_kl
+from sentiment_hf.training.losses import ClassificationLoss, class_weights, log_prior, symmetric_kl
 
 TASK_WEIGHTS = {"aspects": 1.0, "rating": 1.0}
 
@@ -64,7 +64,7 @@ class AspectLoss:
     """
 
     task: AspectTask
-    cells: tuple[RowLoss, ...]
+    cells: tuple[ClassificationLoss, ...]
     weights: Mapping[str, float] = field(default_factory=lambda: dict(TASK_WEIGHTS))
 
     def __call__(self, answers: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from sentiment_hf.modeling.forward import packed
-from sentiment_hf.modeling.modeling_hierarchical import ChunkOutput
+from sentiment_hf.modeling.modeling_hierarchical import ChunkOutput, HierarchicalBertForSequenceClassification
 
 
 def bound_forward(model: PreTrainedModel, max_rows: int) -> None:
@@ -28,7 +28,7 @@ def bound_forward(model: PreTrainedModel, max_rows: int) -> None:
         max_rows: at least 1.
     """
     # A hierarchical model reads over all chunks of a document at once; what is bounded is the encoder below.
-    name = "embed_chunks" if hasattr(model, "embed_chunks") else "forward"
+    name = "embed_chunks" if isinstance(model, HierarchicalBertForSequenceClassification) else "forward"
     whole = getattr(model, name)
 
     def answers(args: tuple[Any, ...], features: dict[str, Any]) -> torch.Tensor:

@@ -1,13 +1,18 @@
-"""Classification losses as pure functions of logits."""
+"""Losses of single rows that compose: `RDrop(Distilled(ClassificationLoss(weight)), alpha=1.0)`.
+
+Each is called with logits `[rows, classes]` and labels `[rows]` and gives `[rows]`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from sentiment_hf.aspects import MISSING
 from sentiment_hf.exceptions import InputError
 
 # The paper's choice for data of this size.
@@ -59,8 +64,8 @@ def focal_loss(
 
 
 @dataclass(frozen=True)
-class RowLoss:
-    """The loss of single rows, as a recipe composes it; calling it gives `[batch]`.
+class ClassificationLoss:
+    """Compute the loss of single rows: cross-entropy or focal loss, with class weights, smoothing and a prior.
 
     Attributes:
         weight: `[classes]`, see `class_weights`.
@@ -110,33 +115,54 @@ def symmetric_kl(logits_1: torch.Tensor, logits_2: torch.Tensor) -> torch.Tensor
     return ((log_p1.exp() - log_p2.exp()) * (log_p1 - log_p2)).sum(dim=-1)
 
 
-def rdrop_loss(
-    logits_1: torch.Tensor,
-    logits_2: torch.Tensor,
-    labels: torch.Tensor,
-    alpha: float,
-    row_loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = weighted_cross_entropy,
-    divergence: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = symmetric_kl,
-) -> torch.Tensor:
-    """R-Drop of each row: mean loss of two forwards plus `alpha` times half their symmetric divergence.
+@dataclass(frozen=True)
+class Distilled:
+    """Add to a loss what a teacher's logits say of the rows; a row whose label is `MISSING` learns from these alone.
+
+    Attributes:
+        inner: the loss of the labels.
+        weight: of the teacher, from 0 to 1; the labels have the rest.
+        temperature: see `distillation_loss`.
+    """
+
+    inner: Callable[..., torch.Tensor]
+    weight: float = 0.5
+    temperature: float = 2.0
+
+    def __call__(self, logits: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None = None) -> torch.Tensor:
+        if teacher is None:
+            return self.inner(logits, labels)
+        from_labels = self.inner(logits, labels.clamp(min=0)).masked_fill(labels == MISSING, 0.0)
+        return (1 - self.weight) * from_labels + self.weight * distillation_loss(logits, teacher, self.temperature)
+
+    def divergence(self, logits_1: torch.Tensor, logits_2: torch.Tensor) -> torch.Tensor:
+        """Return the divergence of the loss of the labels."""
+        divergence: torch.Tensor = self.inner.divergence(logits_1, logits_2)  # type: ignore[attr-defined]
+        return divergence
+
+
+@dataclass(frozen=True)
+class RDrop:
+    """Compute R-Drop of two forwards: the mean of their losses plus `alpha` times half their symmetric divergence.
 
     Wu et al. 2021, "R-Drop: Regularized Dropout for Neural Networks", with the mean of the two losses in the place of
     their sum, so that `alpha = 0` is plain training at the same learning rate. Class weights, focal factors and logit
     adjustment belong to the loss of the label; the divergence asks for agreement, whatever the label.
 
-    Args:
-        logits_1: `[batch, classes]` under one dropout mask.
-        logits_2: `[batch, classes]` of the same rows under another.
-        labels: `[batch]`.
+    Attributes:
+        inner: the loss of one forward, with a `divergence` of two.
         alpha: weight of the divergence.
-        row_loss: logits and labels -> `[batch]`.
-        divergence: logits twice -> `[batch]`.
-
-    Returns:
-        `[batch]`.
     """
-    losses = (row_loss(logits_1, labels) + row_loss(logits_2, labels)) / 2
-    return losses + alpha * divergence(logits_1, logits_2) / 2
+
+    inner: Any
+    alpha: float = 1.0
+
+    def __call__(self, logits: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits `[2 * rows, classes]`, of the rows under one dropout mask and again under another -> `[rows]`."""
+        logits_1, logits_2 = logits.chunk(2)
+        told = () if teacher is None else (teacher,)
+        losses: torch.Tensor = (self.inner(logits_1, labels, *told) + self.inner(logits_2, labels, *told)) / 2
+        return losses + self.alpha * self.inner.divergence(logits_1, logits_2) / 2
 
 
 def class_weights(

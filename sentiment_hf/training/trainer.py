@@ -16,8 +16,7 @@ from sentiment_hf.data.collation import ClassificationCollator, DocumentCollator
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation.scores import metrics_for_trainer
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.aggregation import aggregate
-from sentiment_hf.modeling.forward import packed
+from sentiment_hf.modeling.modeling_hierarchical import HierarchicalBertForSequenceClassification
 from sentiment_hf.modeling.tokenizer_files import save_tokenizer
 from sentiment_hf.tasks import Task
 from sentiment_hf.training import folder as run_folder
@@ -26,14 +25,14 @@ from sentiment_hf.training.aspect_losses import AspectLoss, task_weights
 from sentiment_hf.training.bounded import bound_forward
 from sentiment_hf.training.hidden_states import TEACHER_LOGITS, TEACHER_STATES, first_token_states, state_loss
 from sentiment_hf.training.imbalance import imbalance
-from sentiment_hf.training.losses import RowLoss, distillation_loss, rdrop_loss
-from sentiment_hf.training.optimization import adversarial_embeddings, layerwise_groups
+from sentiment_hf.training.losses import ClassificationLoss, Distilled, RDrop
+from sentiment_hf.training.mixins import AdversarialEmbeddings, DocumentPooling, LayerwiseLearningRates
 from sentiment_hf.training.order import OrderedTrainer
 from sentiment_hf.training.prepared import ROW_FIELDS, prepare
 from sentiment_hf.training.raw_datasets import Columns, check_dataset, ids_of
 
 
-class SentimentTrainer(OrderedTrainer):
+class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearningRates, OrderedTrainer):
     """A `Trainer` for classifiers of text.
 
     The training loss is taken from the logits: cross-entropy or focal loss, with optional class weights, label
@@ -137,13 +136,16 @@ class SentimentTrainer(OrderedTrainer):
             remedy = "Override compose_loss, whose loss takes part in both."
             raise InputError("a loss of your own, or rdrop_alpha and documents", found, remedy)
         self.aggregation = aggregation
-        self.reads_documents = hasattr(self.model, "embed_chunks")
+        self.reads_documents = isinstance(self.model, HierarchicalBertForSequenceClassification)
         is_asked = args.class_weights != "none" or args.logit_adjustment > 0
         if is_asked and class_weight is None and log_prior is None and self.train_dataset is not None:
             class_weight, log_prior = self._corrections()
         if args.logit_adjustment > 0 and log_prior is None:
             raise ValueError("logit_adjustment needs log_prior")
         self.row_loss = self.compose_loss(class_weight, log_prior)
+        self.loss: Any = Distilled(self.row_loss, args.distillation_weight, args.distillation_temperature)
+        if args.rdrop_alpha > 0:
+            self.loss = RDrop(self.loss, args.rdrop_alpha)
         # The same for all settings, so that eval_loss can be compared between them.
         self.plain_loss = self.plain()
         self.sampler = args.sampler
@@ -166,7 +168,7 @@ class SentimentTrainer(OrderedTrainer):
 
     def plain(self) -> Any:
         """The evaluation loss of a row."""
-        return RowLoss()
+        return ClassificationLoss()
 
     def compute_loss(
         self,
@@ -177,41 +179,19 @@ class SentimentTrainer(OrderedTrainer):
     ) -> Any:
         """The loss of a micro-batch, as a share of its optimizer step in training and as a mean in evaluation."""
         labels = inputs["labels"]
-        features = {name: value for name, value in inputs.items() if name not in ("labels", *ROW_FIELDS)}
+        # One forward over both halves: dropout draws its masks element by element, so they differ.
+        copies = 2 if model.training and isinstance(self.loss, RDrop) else 1
+        outputs = model(**self.features(inputs, copies))
         if self.compute_loss_func is not None:
-            outputs = model(**features)
-            loss = self.compute_loss_func(outputs, labels, num_items_in_batch=num_items_in_batch)
-            if num_items_in_batch is not None and self.args.average_tokens_across_devices:
-                loss = loss * self.accelerator.num_processes
-            return (loss, outputs) if return_outputs else loss
-        row_loss = self._taught(inputs.get(TEACHER_LOGITS))
-        documents = inputs.get("chunk_document")
-        if self.reads_documents:
-            # Whatever reads over the chunks is told whose they are; its answers are those of documents already.
-            features |= {name: inputs[name] for name in ("chunk_document", "chunk_idx")}
-            documents = None
+            return self._loss_of_function(outputs, labels, return_outputs, num_items_in_batch)
+        logits = self.pool(outputs, inputs, copies)
         if not model.training:
-            logits = self._answers(model(**features), documents, len(labels))
             if self.prediction_shift is not None:
                 logits[:, : len(self.prediction_shift)] += self.prediction_shift.to(logits)
             loss = self.plain_loss(logits.float(), labels).mean()
             return (loss, {"loss": loss, "logits": logits}) if return_outputs else loss
-
-        alpha = self.args.rdrop_alpha
-        asked = {"output_hidden_states": True} if TEACHER_STATES in inputs else {}
-        if alpha > 0:
-            # One forward over both halves: dropout draws its masks element by element, so they differ.
-            features = {name: torch.cat([value, value]) for name, value in features.items()}
-            if self.reads_documents:
-                features["chunk_document"][len(inputs["chunk_document"]) :] += len(labels)
-            outputs = model(**features, **asked)
-            twice = None if documents is None else torch.cat([documents, documents + len(labels)])
-            logits_1, logits_2 = self._answers(outputs, twice, 2 * len(labels)).float().chunk(2)
-            losses = rdrop_loss(logits_1, logits_2, labels, alpha, row_loss, self.row_loss.divergence)
-        else:
-            outputs = model(**features, **asked)
-            losses = row_loss(self._answers(outputs, documents, len(labels)).float(), labels)
-        if asked:
+        losses = self.loss(logits.float(), labels, inputs.get(TEACHER_LOGITS))
+        if TEACHER_STATES in inputs:
             losses = losses + self.args.distillation_hidden_weight * _state_losses(outputs, inputs[TEACHER_STATES])
         if "weight" in inputs:
             # Of the row, not of the step: a row of weight 0.5 pulls half as much as any other.
@@ -219,32 +199,42 @@ class SentimentTrainer(OrderedTrainer):
         loss = self._share_of_step(losses, num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
 
-    def _taught(self, teacher: torch.Tensor | None) -> Any:
-        """The loss of rows, of which some may have no label, beside a teacher's logits for them."""
-        if teacher is None:
-            return self.row_loss
-        weight, temperature = self.args.distillation_weight, self.args.distillation_temperature
+    def features(self, inputs: dict[str, Any], copies: int = 1) -> dict[str, Any]:
+        """What of a batch the model reads, once or twice over."""
+        features = {name: value for name, value in inputs.items() if name not in ("labels", *ROW_FIELDS)}
+        if self.reads_documents:
+            # Whatever reads over the chunks is told whose they are.
+            features |= {name: inputs[name] for name in ("chunk_document", "chunk_idx")}
+        if copies == 2:
+            features = {name: torch.cat([value, value]) for name, value in features.items()}
+            if self.reads_documents:
+                features["chunk_document"][len(inputs["chunk_document"]) :] += len(inputs["labels"])
+        return features | ({"output_hidden_states": True} if TEACHER_STATES in inputs else {})
 
-        def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-            unlabelled = labels == MISSING
-            from_labels = self.row_loss(logits, labels.clamp(min=0)).masked_fill(unlabelled, 0.0)
-            return (1 - weight) * from_labels + weight * distillation_loss(logits, teacher, temperature)
+    def _loss_of_function(
+        self, outputs: Any, labels: torch.Tensor, return_outputs: bool, rows_in_step: torch.Tensor | int | None
+    ) -> Any:
+        """What a `compute_loss_func`, as `Trainer` takes it, makes of a batch."""
+        assert self.compute_loss_func is not None
+        loss = self.compute_loss_func(outputs, labels, num_items_in_batch=rows_in_step)
+        if rows_in_step is not None and self.args.average_tokens_across_devices:
+            loss = loss * self.accelerator.num_processes
+        return (loss, outputs) if return_outputs else loss
 
-        return loss
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], Any]:
+        """The micro-batches of a step and how many rows they have in all processes together.
 
-    def _answers(self, outputs: Any, documents: torch.Tensor | None, count: int) -> torch.Tensor:
-        """What the model says of each row, or of each document from what it says of its chunks: `[count, width]`."""
-        answers = packed(outputs)
-        if documents is None or self.aggregation is None:
-            return answers
-        return aggregate(answers, documents, count, self.aggregation)
-
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], *args: Any) -> Any:
-        # transformers counts labels that are not missing; a step is divided by its rows.
-        rows = [
-            {"labels": batch["labels"].reshape(len(batch["labels"]), -1)[:, 0].clamp(min=0)} for batch in batch_samples
-        ]
-        return super()._get_num_items_in_batch(rows, *args)
+        transformers counts labels that are not missing; a step is divided by its rows.
+        """
+        batches, counted = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if counted is None:
+            return batches, None
+        rows = torch.tensor(sum(len(batch["labels"]) for batch in batches), device=device)
+        if self.args.average_tokens_across_devices:
+            rows = self.accelerator.gather(rows).sum()
+        return batches, rows
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         """As transformers does it, with the loss taken over rows.
@@ -258,32 +248,6 @@ class SentimentTrainer(OrderedTrainer):
             answers, labels = torch.as_tensor(output.predictions).float(), torch.as_tensor(output.label_ids)
             output.metrics[f"{prefix}_loss"] = float(self.plain_loss(answers, labels).mean())
         return output
-
-    def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], *args: Any) -> torch.Tensor:
-        """Forward and backward and, with `fgm_epsilon` above 0, both once more on adversarial embeddings."""
-        if self.args.fgm_epsilon == 0:
-            return super().training_step(model, inputs, *args)
-        embeddings = self.accelerator.unwrap_model(model).get_input_embeddings()
-        # With gradient accumulation the gradient of the micro-batches before is in there already.
-        before = 0.0 if embeddings.weight.grad is None else embeddings.weight.grad.clone()
-        loss = super().training_step(model, dict(inputs), *args)
-        with adversarial_embeddings(embeddings, self.args.fgm_epsilon, embeddings.weight.grad - before):
-            super().training_step(model, dict(inputs), *args)
-        return loss
-
-    def create_optimizer(self, *args: Any) -> torch.optim.Optimizer:
-        """As transformers does it, with a learning rate for each layer where `layerwise_lr_decay` is below 1."""
-        if self.optimizer is None and self.args.layerwise_lr_decay < 1:
-            groups = layerwise_groups(
-                self.model,
-                self.args.learning_rate,
-                self.args.layerwise_lr_decay,
-                self.args.weight_decay,
-                self.get_decay_parameter_names(self.model),
-            )
-            optimizer, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-            self.optimizer = optimizer(groups, **options)
-        return super().create_optimizer(*args)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> torch.utils.data.DataLoader[Any]:
         """Batches to evaluate on, in the order of the rows, which may be raw."""
@@ -354,7 +318,7 @@ class AspectTrainer(SentimentTrainer):
         return AspectLoss(self.task, cells, task_weights(self.args.task_weights))  # type: ignore[arg-type]
 
     def plain(self) -> AspectLoss:
-        return AspectLoss(self.task, (RowLoss(),) * len(self.task.aspects))
+        return AspectLoss(self.task, (ClassificationLoss(),) * len(self.task.aspects))
 
 
 def _state_losses(outputs: Any, teacher: torch.Tensor) -> torch.Tensor:
@@ -382,8 +346,8 @@ def check_dropout(model: torch.nn.Module, rdrop_alpha: float) -> None:
 
 def compose_row_loss(
     args: SentimentTrainingArguments, class_weight: torch.Tensor | None, log_prior: torch.Tensor | None
-) -> RowLoss:
+) -> ClassificationLoss:
     """The loss of one label: `[classes]` of weights and of log priors, or None."""
     in_loss = log_prior is not None and args.logit_adjustment_at == "training"
     adjustment = args.logit_adjustment * log_prior if in_loss and log_prior is not None else None
-    return RowLoss(class_weight, args.label_smoothing_factor, args.focal_gamma, adjustment)
+    return ClassificationLoss(class_weight, args.label_smoothing_factor, args.focal_gamma, adjustment)

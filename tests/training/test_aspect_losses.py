@@ -18,11 +18,11 @@ from sentiment_hf.training.aspect_losses import (
     star_log_odds,
     task_weights,
 )
-from sentiment_hf.training.losses import RowLoss, rdrop_loss, symmetric_kl
+from sentiment_hf.training.losses import ClassificationLoss, RDrop, symmetric_kl
 from sentiment_hf.training.trainer import AspectTrainer
 
 TASK = AspectTask(aspect_columns(["taste", "noise"]), "ordinal")
-EVEN = AspectLoss(TASK, (RowLoss(), RowLoss()))
+EVEN = AspectLoss(TASK, (ClassificationLoss(), ClassificationLoss()))
 LN4, LN2 = math.log(4), math.log(2)
 
 
@@ -47,7 +47,9 @@ def test_missing_cells_have_no_loss_and_the_mean_is_over_all_aspects():
     answers.requires_grad_(True)
     EVEN(answers, labels)[1].backward()
     assert answers.grad[1, 4:].abs().sum() == 0
-    weighted = AspectLoss(TASK, (RowLoss(torch.tensor([3.0, 1, 1, 1])), RowLoss()), task_weights({"rating": 0.5}))
+    weighted = AspectLoss(
+        TASK, (ClassificationLoss(torch.tensor([3.0, 1, 1, 1])), ClassificationLoss()), task_weights({"rating": 0.5})
+    )
     assert weighted(answers, labels)[0].item() == pytest.approx((3 * LN4 + LN4) / 2 + 0.5 * LN2)
 
 
@@ -58,7 +60,7 @@ def test_rdrop_runs_over_both_heads():
     cells = symmetric_kl(first[:, :8].view(2, 2, 4), second[:, :8].view(2, 2, 4)).mean(dim=1)
     expected = cells + rating_divergence(first[:, 8:], second[:, 8:])
     torch.testing.assert_close(EVEN.divergence(first, second), expected)
-    total = rdrop_loss(first, second, labels, 2.0, EVEN, EVEN.divergence)
+    total = RDrop(EVEN, 2.0)(torch.cat([first, second]), labels)
     torch.testing.assert_close(total, (EVEN(first, labels) + EVEN(second, labels)) / 2 + expected)
 
 

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.losses import (
-    RowLoss,
+    ClassificationLoss,
+    RDrop,
     class_weights,
     focal_loss,
     log_prior,
-    rdrop_loss,
     symmetric_kl,
     weighted_cross_entropy,
 )
@@ -34,7 +34,7 @@ def by_hand(alpha: float) -> list[float]:
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0, 4.0])
 def test_rdrop_equals_the_formula(alpha):
-    losses = rdrop_loss(LOGITS_1, LOGITS_2, LABELS, alpha)
+    losses = RDrop(ClassificationLoss(), alpha)(torch.cat([LOGITS_1, LOGITS_2]), LABELS)
     torch.testing.assert_close(losses, torch.tensor(by_hand(alpha)))
     # Averaged over the batch, not summed.
     assert losses.mean().item() == pytest.approx(sum(by_hand(alpha)) / 2)
@@ -55,7 +55,7 @@ def test_symmetric_kl_is_finite_for_extreme_logits():
 
 def test_rdrop_gradient_reaches_both_halves():
     logits_1, logits_2 = LOGITS_1.clone().requires_grad_(), LOGITS_2.clone().requires_grad_()
-    rdrop_loss(logits_1, logits_2, LABELS, 1.0).sum().backward()
+    RDrop(ClassificationLoss())(torch.cat([logits_1, logits_2]), LABELS).sum().backward()
     assert logits_1.grad.abs().min() > 0
     assert logits_2.grad.abs().min() > 0
 
@@ -114,7 +114,7 @@ def test_focal_loss_equals_the_formula():
 def test_logit_adjustment_equals_the_formula():
     prior = log_prior([0, 0, 0, 1], ("often", "rare"))
     torch.testing.assert_close(prior, torch.tensor([math.log(0.75), math.log(0.25)]))
-    losses = RowLoss(adjustment=2 * prior)(LOGITS_1, LABELS)
+    losses = ClassificationLoss(adjustment=2 * prior)(LOGITS_1, LABELS)
     expected = []
     for row, label in zip(LOGITS_1.tolist(), LABELS.tolist(), strict=True):
         shifted = [row[0] + 2 * math.log(0.75), row[1] + 2 * math.log(0.25)]
@@ -136,8 +136,8 @@ def test_effective_number_weights_equal_the_formula():
 
 
 def test_rdrop_works_on_any_row_loss():
-    focal = RowLoss(focal_gamma=2.0, weight=torch.tensor([1.0, 3.0]))
-    losses = rdrop_loss(LOGITS_1, LOGITS_2, LABELS, 4.0, focal)
+    focal = ClassificationLoss(focal_gamma=2.0, weight=torch.tensor([1.0, 3.0]))
+    losses = RDrop(focal, 4.0)(torch.cat([LOGITS_1, LOGITS_2]), LABELS)
     # p of the labels in both forwards, by the margin to the other logit.
     p = [[1 / (1 + math.exp(-margin)) for margin in margins] for margins in ((3.0, 1.0), (-0.5, 1.5))]
     mean = [sum(-((1 - value) ** 2) * math.log(value) for value in row) / 2 for row in p]

@@ -233,7 +233,7 @@ def test_one_batch_of_eight_equals_eight_of_one(trained, rows, alpha):
 def test_a_step_is_divided_by_its_rows_whether_they_have_a_label_or_not(make_trainer):
     trainer = make_trainer()
     step = [{"labels": torch.tensor([-100, 1])}, {"labels": torch.tensor([0, -100])}]
-    assert trainer._get_num_items_in_batch(step, trainer.args.device) == 4
+    assert trainer.get_batch_samples(iter(step), 2, trainer.args.device)[1] == 4
     aspects = [{"labels": torch.tensor([[-100, 1, 5], [2, -100, -100]])}]
     assert trainer._get_num_items_in_batch(aspects, trainer.args.device) == 2
 
