@@ -228,8 +228,8 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
 
         transformers counts labels that are not missing; a step is divided by its rows.
         """
-        batches, counted = super().get_batch_samples(epoch_iterator, num_batches, device)
-        if counted is None:
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        if not batches or "labels" not in batches[0]:
             return batches, None
         rows = torch.tensor(sum(len(batch["labels"]) for batch in batches), device=device)
         if self.args.average_tokens_across_devices:
