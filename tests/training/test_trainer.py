@@ -235,7 +235,7 @@ def test_a_step_is_divided_by_its_rows_whether_they_have_a_label_or_not(make_tra
     step = [{"labels": torch.tensor([-100, 1])}, {"labels": torch.tensor([0, -100])}]
     assert trainer.get_batch_samples(iter(step), 2, trainer.args.device)[1] == 4
     aspects = [{"labels": torch.tensor([[-100, 1, 5], [2, -100, -100]])}]
-    assert trainer._get_num_items_in_batch(aspects, trainer.args.device) == 2
+    assert trainer.get_batch_samples(iter(aspects), 1, trainer.args.device)[1] == 2
 
 
 def test_evaluation_is_plain_cross_entropy(make_trainer):
