@@ -120,6 +120,7 @@ class SentimentTrainingArguments(FineTuningOptions, RecipeTrainingArguments):
     - `precision: auto` takes bf16 or fp16 where the hardware is fast in it; `bf16` and `fp16` still work.
     - `length_grouping` takes the place of `group_by_length`: the order of rows depends on seed and epoch alone, so
       that a resumed run sees them as one that was never stopped.
+    - `dataloader_drop_last` leaves rows out of training alone; every row is scored.
     - `remove_unused_columns` has no effect: `SentimentTrainer` drops what neither model nor collator reads.
     - `push_to_hub` in a recipe pushes the finished run once; `SentimentTrainer.push_to_hub()` pushes when called.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -251,11 +252,22 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> torch.utils.data.DataLoader[Any]:
         """Batches to evaluate on, in the order of the rows, which may be raw."""
-        return super().get_eval_dataloader(self._ready(eval_dataset, "eval_dataset"))
+        with self._every_row():
+            return super().get_eval_dataloader(self._ready(eval_dataset, "eval_dataset"))
 
     def get_test_dataloader(self, test_dataset: Any) -> torch.utils.data.DataLoader[Any]:
         """Batches to predict, in the order of the rows, which may be raw and need no labels."""
-        return super().get_test_dataloader(self._ready(test_dataset, "test_dataset", to_predict=True))
+        with self._every_row():
+            return super().get_test_dataloader(self._ready(test_dataset, "test_dataset", to_predict=True))
+
+    @contextmanager
+    def _every_row(self) -> Iterator[None]:
+        # `dataloader_drop_last` is for training; transformers would leave the last rows out of scores as well.
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            yield
+        finally:
+            self.args.dataloader_drop_last = drop_last
 
     def prediction_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None

@@ -358,3 +358,13 @@ def test_a_row_counts_as_much_as_its_weight(make_trainer, trained, rows):
     whole = batch.compute_loss(batch.model, dict(inputs))
     half = batch.compute_loss(batch.model, inputs | {"weight": torch.full((8,), 0.5)})
     torch.testing.assert_close(half, whole / 2)
+
+
+def test_every_row_is_scored_whatever_training_leaves_out(make_trainer, rows):
+    """64 rows are a batch of 24 and a rest in evaluation, where transformers would drop the rest."""
+    options = {"per_device_train_batch_size": 24, "per_device_eval_batch_size": 24}
+    trainer, whole = make_trainer(dataloader_drop_last=True, **options), make_trainer(**options)
+    assert len(trainer.get_train_dataloader()) == 2
+    assert trainer.predict(rows).predictions.shape == (64, 2)
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(whole.evaluate()["eval_loss"])
+    assert trainer.args.dataloader_drop_last
