@@ -43,6 +43,7 @@ from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.onnx_providers import PROVIDERS
 from sentiment_hf.modeling.onnx_session import onnx_forward, open_session
 from sentiment_hf.modeling.saved import recorded_settings
+from sentiment_hf.recipe import read_recipe
 
 RECIPES = Path(__file__).parents[1]
 TOKENS = (16, 32, 64, 128)
@@ -133,7 +134,7 @@ class Bench:
         if not keep:
             shutil.rmtree(run, ignore_errors=True)
         run.parent.mkdir(parents=True, exist_ok=True)
-        recipe = yaml.safe_load((RECIPES / kind.recipe).read_text(encoding="utf-8"))
+        recipe = read_recipe(RECIPES / kind.recipe, known=None)
         train_file = str(self.sample(kind.files[0], kind.rows))
         if kind.score is None:
             module = "sentiment_hf.distillation.run"
