@@ -173,3 +173,23 @@ def test_only_a_graph_with_ranges_is_static(file):
     model.graph.node.append(helper.make_node("DynamicQuantizeLinear", ["floats"], ["a", "b", "c"]))
     onnx.save(model, str(file))
     assert not is_static(file)
+
+
+def test_cuda_is_looked_for_where_pip_puts_it_and_nothing_is_printed(file, monkeypatch, capsys):
+    """On a CPU alone there is nothing to look for."""
+    import onnxruntime
+
+    looked = []
+
+    def look():
+        looked.append("once")
+        print("Failed to load libcudart.so")
+
+    monkeypatch.setattr(onnxruntime, "preload_dlls", look, raising=False)
+    open_session(file, "cuda")
+    assert looked == []
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
+    open_session(file, "cuda")
+    assert looked == ["once"]
+    assert capsys.readouterr().out == ""
