@@ -1,4 +1,5 @@
 import logging
+import sys
 
 import pytest
 
@@ -183,7 +184,7 @@ def test_cuda_is_looked_for_where_pip_puts_it_and_nothing_is_printed(file, monke
 
     def look():
         looked.append("once")
-        print("Failed to load libcudart.so")
+        sys.stdout.write("Failed to load libcudart.so")
 
     monkeypatch.setattr(onnxruntime, "preload_dlls", look, raising=False)
     open_session(file, "cuda")
