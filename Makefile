@@ -42,7 +42,7 @@ starter: $(INSTALLED) ## the models that come with the package, made anew: make 
 test: $(INSTALLED) ## all tests
 	$(TESTING) $(BIN)/python -m pytest -n auto
 
-test-gpu: $(INSTALLED) ## what says GPU, on one: training, memory, resuming, processes, prediction; about six minutes, skipped without one
+test-gpu: $(INSTALLED) ## what says GPU, on one: training, memory, resuming, processes, prediction; minutes, skipped without one
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m gpu tests/gpu
 
 $(VENV5)/.installed: setup.cfg pyproject.toml constraints-transformers5.txt

@@ -129,7 +129,7 @@ class Bench:
         keep: bool = False,
         variables: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Train in a process of its own, or read what an earlier call has left; its `run.json` with its score."""
+        """Train in a process of its own, with `keep` on in the folder that is there; its `run.json` with its score."""
         run = self.folder / "runs" / name
         if not keep:
             shutil.rmtree(run, ignore_errors=True)

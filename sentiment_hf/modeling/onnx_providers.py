@@ -117,7 +117,8 @@ def open_with_fallback(file: Path, provider: str, options: Any, shapes: Shapes) 
     import onnxruntime
 
     available = onnxruntime.get_available_providers()
-    if provider != "cpu" and PROVIDERS[provider] in available:
+    # Whichever of the chain runs in the end: a build without TensorRT still has CUDA.
+    if any(PROVIDERS[name] in available for name in CHAINS[provider] if name != "cpu"):
         _load_cuda()
     reason = ""
     for place, name in enumerate(CHAINS[provider]):

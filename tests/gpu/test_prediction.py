@@ -5,8 +5,9 @@ import json
 import pandas as pd
 import pytest
 import torch
+from datasets import Dataset
 
-from sentiment_hf import SentimentClassifier
+from sentiment_hf import SentimentClassifier, TextSettings
 from sentiment_hf.cli import main
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.run import main as train
@@ -49,8 +50,6 @@ def test_the_command_line_predicts_a_file_on_it(trained, reviews, tmp_path, devi
 
 def test_documents_in_groups_have_the_gradient_of_the_whole(make_model, tokenizer, reviews, tmp_path, device):
     """And, where the card counts it, less memory."""
-    from sentiment_hf.data.tokenization import TextSettings
-
     texts = ["".join(reviews["text"][start : start + 12]) for start in range(0, 144, 12)]
     rows = pd.DataFrame({"text": texts, "label": ["negative", "positive"] * 6})
     gradients, memory = [], []
@@ -58,8 +57,6 @@ def test_documents_in_groups_have_the_gradient_of_the_whole(make_model, tokenize
         arguments = SentimentTrainingArguments(
             str(tmp_path), max_chunks_per_batch=group, precision="fp32", use_cpu=device == "cpu", seed=3
         )
-        from datasets import Dataset
-
         trainer = SentimentTrainer(
             make_model(dropout=0.0),
             arguments,

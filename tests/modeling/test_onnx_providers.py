@@ -176,8 +176,9 @@ def test_only_a_graph_with_ranges_is_static(file):
     assert not is_static(file)
 
 
-def test_cuda_is_looked_for_where_pip_puts_it_and_nothing_is_printed(file, monkeypatch, capsys):
-    """On a CPU alone there is nothing to look for."""
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_cuda_is_looked_for_where_pip_puts_it_and_nothing_is_printed(file, monkeypatch, capsys, provider):
+    """Also where TensorRT is asked for and the build has CUDA alone; on a CPU there is nothing to look for."""
     import onnxruntime
 
     looked = []
@@ -187,10 +188,10 @@ def test_cuda_is_looked_for_where_pip_puts_it_and_nothing_is_printed(file, monke
         sys.stdout.write("Failed to load libcudart.so")
 
     monkeypatch.setattr(onnxruntime, "preload_dlls", look, raising=False)
-    open_session(file, "cuda")
+    open_session(file, provider)
     assert looked == []
     both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
-    open_session(file, "cuda")
+    open_session(file, provider)
     assert looked == ["once"]
     assert capsys.readouterr().out == ""
