@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -172,19 +173,25 @@ def in_fork(module: str, words: list[str], log: Path, variables: dict[str, str])
     """Run a module in a process of its own, whose imports another has made once for all of them; its exit code."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["sentiment_hf.training.run", "sentiment_hf.distillation.run"])
-    process = context.Process(target=_run, args=(module, words, str(log), variables))
+    answers, answer = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(module, words, str(log), variables, answer))
     process.start()
+    answer.close()
     process.join()
-    assert process.exitcode is not None
-    return process.exitcode
+    try:
+        # Not its exit code: whoever starts a process asks for the codes of all, and who asks second is told 255.
+        code: int = answers.recv()
+    except EOFError:
+        return process.exitcode or 1
+    return code
 
 
-def _run(module: str, words: list[str], log: str, variables: dict[str, str]) -> None:
+def _run(module: str, words: list[str], log: str, variables: dict[str, str], answer: Connection) -> None:
     os.environ |= {"HF_HUB_OFFLINE": "1"} | variables
     with open(log, "w", encoding="utf-8") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
-    sys.exit(importlib.import_module(module).main(words))
+    answer.send(importlib.import_module(module).main(words))
 
 
 def _last_line(log: Path) -> str:
@@ -476,7 +483,7 @@ def onnx(bench: Bench) -> Iterator[Row]:
         session = open_session(file, provider)
         running = session.get_providers()[0]
         if running != PROVIDERS[provider]:
-            yield f"ONNX, {provider}", {"ran on": running, "note": "the one asked for does not run here"}
+            yield f"ONNX, {provider}", {"ran on": f"{running}: the one asked for does not run here"}
             continue
         forward = onnx_forward(session)
         row = {"ran on": running, **times(forward, 500)}

@@ -4,6 +4,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,22 @@ def test_a_part_that_takes_too_long_is_stopped_with_all_that_it_started(measure,
     slow = measure.Part(measure.speed, 2, ("seconds",), ("any",))
     monkeypatch.setitem(measure.PARTS, "speed", slow)
     assert measure.in_own_process("speed", [], tmp_path) == "stopped after 2 s"
+
+
+def test_processes_of_several_threads_answer_with_their_own_code(measure, monkeypatch, tmp_path):
+    """Also where one ends while another is started, and where one dies with nothing said."""
+    monkeypatch.syspath_prepend(MEASURE.parent)
+    monkeypatch.syspath_prepend(tmp_path)
+    lines = ["import os, time", "def main(words):", "    time.sleep(0.02)", "    if words: os._exit(7)", "    return 0"]
+    (tmp_path / "brief.py").write_text("\n".join(lines), encoding="utf-8")
+
+    def run(number):
+        return measure.in_fork("brief", ["die"] if number == 9 else [], tmp_path / f"{number}.log", {})
+
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(run, range(40)))
+    assert codes[:9] + codes[10:] == [0] * 39
+    assert codes[9] != 0
 
 
 def test_seeds_that_finished_are_kept(measure, monkeypatch, tmp_path):
