@@ -10,35 +10,34 @@ __version__ = version("sentiment_hf")
 
 # Public names and where they live; imported when first used, so that `import sentiment_hf` costs nothing.
 _PUBLIC = {
-    "AspectPrediction": "sentiment_hf.serving.answers",
-    "AspectTask": "sentiment_hf.aspects",
-    "AspectTrainer": "sentiment_hf.training.trainer",
+    "AspectPrediction": "sentiment_hf.tasks",
+    "AspectTask": "sentiment_hf.tasks",
     "ClassificationCollator": "sentiment_hf.data.collation",
-    "ClassificationLoss": "sentiment_hf.training.losses",
+    "ClassificationLoss": "sentiment_hf.losses.classification",
     "Cleaning": "sentiment_hf.data.cleaning",
-    "Distilled": "sentiment_hf.training.losses",
+    "Distilled": "sentiment_hf.losses.classification",
     "DocumentCollator": "sentiment_hf.data.collation",
     "HeadTail": "sentiment_hf.data.dataset",
     "InputError": "sentiment_hf.exceptions",
     "LabelSpace": "sentiment_hf.labels",
-    "Prediction": "sentiment_hf.serving.answers",
-    "RDrop": "sentiment_hf.training.losses",
+    "Prediction": "sentiment_hf.tasks",
+    "RDrop": "sentiment_hf.losses.classification",
     "SentimentClassifier": "sentiment_hf.serving.predictor",
     "SentimentTrainer": "sentiment_hf.training.trainer",
     "SentimentTrainingArguments": "sentiment_hf.training.arguments",
+    "SingleLabelTask": "sentiment_hf.tasks",
     "SlidingWindows": "sentiment_hf.data.dataset",
     "Task": "sentiment_hf.tasks",
     "TextSettings": "sentiment_hf.data.tokenization",
     "audit_splits": "sentiment_hf.data.audit",
-    "focal_loss": "sentiment_hf.training.losses",
+    "focal_loss": "sentiment_hf.losses.classification",
     "launch_space": "sentiment_hf.serving.page.app",
-    "weighted_cross_entropy": "sentiment_hf.training.losses",
+    "weighted_cross_entropy": "sentiment_hf.losses.classification",
 }
 
 __all__ = [
     "AspectPrediction",
     "AspectTask",
-    "AspectTrainer",
     "ClassificationCollator",
     "ClassificationLoss",
     "Cleaning",
@@ -52,6 +51,7 @@ __all__ = [
     "SentimentClassifier",
     "SentimentTrainer",
     "SentimentTrainingArguments",
+    "SingleLabelTask",
     "SlidingWindows",
     "Task",
     "TextSettings",
@@ -63,7 +63,6 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from sentiment_hf.aspects import AspectTask
     from sentiment_hf.data.audit import audit_splits
     from sentiment_hf.data.cleaning import Cleaning
     from sentiment_hf.data.collation import ClassificationCollator, DocumentCollator
@@ -71,13 +70,18 @@ if TYPE_CHECKING:
     from sentiment_hf.data.tokenization import TextSettings
     from sentiment_hf.exceptions import InputError
     from sentiment_hf.labels import LabelSpace
-    from sentiment_hf.serving.answers import AspectPrediction, Prediction
+    from sentiment_hf.losses.classification import (
+        ClassificationLoss,
+        Distilled,
+        RDrop,
+        focal_loss,
+        weighted_cross_entropy,
+    )
     from sentiment_hf.serving.page.app import launch_space
     from sentiment_hf.serving.predictor import SentimentClassifier
-    from sentiment_hf.tasks import Task
+    from sentiment_hf.tasks import AspectPrediction, AspectTask, Prediction, SingleLabelTask, Task
     from sentiment_hf.training.arguments import SentimentTrainingArguments
-    from sentiment_hf.training.losses import ClassificationLoss, Distilled, RDrop, focal_loss, weighted_cross_entropy
-    from sentiment_hf.training.trainer import AspectTrainer, SentimentTrainer
+    from sentiment_hf.training.trainer import SentimentTrainer
 
 
 def __getattr__(name: str) -> Any:

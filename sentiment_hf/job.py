@@ -14,11 +14,11 @@ from sentiment_hf.compression.export import Exported, export_model
 from sentiment_hf.compression.onnx import check_exportable, check_exporter
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.data.labelled import AnyTask, load_labelled, task_with_rows
+from sentiment_hf.data.labelled import load_labelled, task_with_rows
 from sentiment_hf.evaluation.baseline import Floor, floor_logits
 from sentiment_hf.evaluation.recorded import rows_fingerprint
 from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, read_metrics, system_row, write_metrics
-from sentiment_hf.evaluation.scores import headline, task_scores
+from sentiment_hf.evaluation.scores import headline
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.files import size_mb
@@ -27,6 +27,7 @@ from sentiment_hf.modeling.loading import load_config
 from sentiment_hf.modeling.onnx_session import suits_this_machine
 from sentiment_hf.publishing.push import PushOptions, check_push, push_run, show_pushed
 from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.tasks import Task
 from sentiment_hf.training.advice import show_advice
 from sentiment_hf.training.defaults import parse_command_line
 from sentiment_hf.training.run import SPLITS_FOLDER, train
@@ -34,13 +35,13 @@ from sentiment_hf.training.run import SPLITS_FOLDER, train
 logger = logging.getLogger(__name__)
 
 
-def saved_split(folder: Path, split: str, task: AnyTask) -> pd.DataFrame | None:
+def saved_split(folder: Path, split: str, task: Task) -> pd.DataFrame | None:
     """A split that a run saved beside its model, labels as ids; None where it saved none."""
     path = folder / SPLITS_FOLDER / f"{split}.jsonl"
     return load_labelled(path, task) if path.is_file() else None
 
 
-def _scored_split(folder: Path, metrics: dict[str, Any], task: AnyTask) -> pd.DataFrame | None:
+def _scored_split(folder: Path, metrics: dict[str, Any], task: Task) -> pd.DataFrame | None:
     """The rows that a run's figures are of; None where they are gone or others by now."""
     rows = saved_split(folder, metrics["split"], task)
     fingerprint = None if rows is None else rows_fingerprint(rows, task)
@@ -91,7 +92,7 @@ def score_exported(folder: Path, exported: Exported, floor: Floor | None = None)
             metrics[system]["ms_per_review"] = times[system]
     for system, file in files.items():
         scorer = classifiers[system].scorer
-        scores, on_dev = (task_scores(scorer.logits(rows["text"]), rows["label"], task) for rows in (held_out, dev))
+        scores, on_dev = (task.scores(scorer.logits(rows["text"]), rows["label"]) for rows in (held_out, dev))
         row = system_row(scores, size_mb(file), times[system], metrics["fp32"]["train_rows"])
         row["dev"] = headline(on_dev)
         metrics[system] = row | {"file": file.name, "providers": list(classifiers[system].providers)}

@@ -18,6 +18,8 @@ from sentiment_hf.option_values import LABEL_VALUES
 
 # How a file's labels are read: as raw values (what `labels:` maps from), or as the names that models answer with.
 AUTO, RAW, NAMES = LABEL_VALUES
+# The id of no label; what torch's cross-entropy, too, calls a target that does not count.
+MISSING = -100
 # A column of files that this package writes: it says in every row how their labels are to be read.
 MARK_COLUMN = "label_values"
 

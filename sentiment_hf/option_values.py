@@ -9,6 +9,10 @@ from typing import Any
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.strict_yaml import load_yaml, wide_colon
 
+# The task whose rows have several labels, and how its stars are learned.
+ASPECTS_TASK = "aspects"
+RATINGS = ("none", "ordinal", "regression")
+
 
 def option(default: Any, help: str) -> Any:
     """A field with a default and its line of help."""

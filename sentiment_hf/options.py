@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sentiment_hf.aspects import ASPECTS_TASK, RATINGS
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.option_values import (
     ARCHS,
+    ASPECTS_TASK,
     CALIBRATIONS,
     LABEL_VALUES,
     QUANTIZATIONS,
+    RATINGS,
     check_choice,
     check_positive,
     option,

@@ -29,7 +29,6 @@ from sentiment_hf.data.preparation import prepare_splits
 from sentiment_hf.data.sources import load_splits
 from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
 from sentiment_hf.evaluation.prediction import TextScorer
-from sentiment_hf.evaluation.scores import task_scores
 from sentiment_hf.files import read_json, write_text
 from sentiment_hf.modeling.classifier import load_classifier
 from sentiment_hf.modeling.forward import torch_forward
@@ -103,7 +102,7 @@ def trial(words: list[str], dev: pd.DataFrame, folder: Path) -> dict[str, Any]:
 
 
 def _scores(answers: Any, rows: pd.DataFrame, task: Any) -> dict[str, float]:
-    scores = task_scores(answers, rows["label"], task)
+    scores = task.scores(answers, rows["label"])
     return {name: round(scores[name], 5) for name in ("accuracy", "macro_f1")}
 
 

@@ -74,7 +74,7 @@ def main() -> int:
         raise InputError("--fast or --fast_scores", "both", "The former ranks with the floor as well.")
     data = load_data(parse_run_arguments([*words, f"--output_dir={options.output_dir}"]))
     task, train, test = data.task, data.splits["train"], data.splits.get("test", data.splits["dev"])
-    if not isinstance(task, Task):
+    if not task.is_single_label:
         raise InputError("a task with one label", "aspects", "The protocol flips one label a row.")
     names = ("fast", "fast_scores", "noise", "rows", "folds", "rounds", "llm", "base_url", "label_words", "prompt")
     settings = {name: getattr(options, name) for name in names}

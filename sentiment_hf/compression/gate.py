@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta, binom
 
-from sentiment_hf.aspects import MISSING, AspectTask, stars_of
 from sentiment_hf.compression.onnx import onnx_scorer_like
-from sentiment_hf.data.labelled import AnyTask
-from sentiment_hf.evaluation.prediction import TextScorer, softmax
-from sentiment_hf.evaluation.scores import task_scores
+from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.labels import MISSING
+from sentiment_hf.tasks import Task, softmax
 
 # The metric alone decides where the points that INT8 may lose are worth so many rows of dev.
 ROWS_TO_TELL = 4
@@ -155,7 +154,7 @@ class Judge:
 
     scorer: TextScorer
     dev: pd.DataFrame
-    task: AnyTask
+    task: Task
     reference: np.ndarray
     texts: Sequence[str] = ()
     texts_reference: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
@@ -170,12 +169,13 @@ class Judge:
 
     def points(self, answers: np.ndarray) -> float:
         """Points of the metric of these answers to dev."""
-        return task_scores(answers, self.dev["label"], self.task)[self.task.metric] * 100
+        points: float = self.task.scores(answers, self.dev["label"])[self.task.metric] * 100
+        return points
 
     def resolution(self) -> float:
         """The most that one row's other answer moves the metric: with macro-F1, mostly one of the rarest class."""
         before, moved = self.points(self.reference), [100 / len(self.dev)]
-        if isinstance(self.task, AspectTask):
+        if not self.task.is_single_label:
             return moved[0]
         truth = self.dev["label"].to_numpy(dtype=int)
         right = self.reference.argmax(axis=1) == truth
@@ -209,16 +209,12 @@ class Judge:
         return replace(result, worse=_worse(before, after, self.dev["label"]), agreement=agreement)
 
 
-def labels_of(answers: np.ndarray, task: AnyTask) -> np.ndarray:
-    """Answers as label ids, `[rows, 1]`, or `[rows, aspects]` with the stars in a column more where there are any."""
-    if not isinstance(task, AspectTask):
-        return answers.argmax(axis=1)[:, None]
-    logits, rating = task.unpack(answers)
-    cells = logits.argmax(axis=-1)
-    return cells if rating is None else np.column_stack([cells, stars_of(rating)[0]])
+def labels_of(answers: np.ndarray, task: Task) -> np.ndarray:
+    """Answers as ids, `[rows, cells]`."""
+    return np.column_stack([cell.ids(answers) for cell in task.cells])
 
 
-def costs_of(before: np.ndarray, after: np.ndarray, task: AnyTask) -> np.ndarray:
+def costs_of(before: np.ndarray, after: np.ndarray, task: Task) -> np.ndarray:
     """What each label that changed costs, in the shape of `labels_of`; NaN where it did not change.
 
     Args:
@@ -227,17 +223,16 @@ def costs_of(before: np.ndarray, after: np.ndarray, task: AnyTask) -> np.ndarray
         task: whose they are.
     """
     old, new = labels_of(before, task), labels_of(after, task)
-    logits = task.unpack(before)[0] if isinstance(task, AspectTask) else before[:, None, :]
-    probabilities = softmax(logits.astype(np.float64))
-    costs = np.ones(old.shape)
-    for place in range(logits.shape[1]):
-        rows = np.arange(len(old))
-        costs[:, place] = probabilities[rows, place, old[:, place]] - probabilities[rows, place, new[:, place]]
-    # Stars have no probability for each: another number costs all of it.
+    # The steps of a scale have no probability each: another step costs all of it.
+    costs, rows = np.ones(old.shape), np.arange(len(old))
+    for place, cell in enumerate(task.cells):
+        if not cell.is_scale:
+            probabilities = softmax(cell.logits(before).astype(np.float64))
+            costs[:, place] = probabilities[rows, old[:, place]] - probabilities[rows, new[:, place]]
     return np.where(old != new, costs, np.nan)
 
 
-def agreement_of(dev: np.ndarray, texts: np.ndarray, labels: np.ndarray, task: AnyTask, max_drop: float) -> Agreement:
+def agreement_of(dev: np.ndarray, texts: np.ndarray, labels: np.ndarray, task: Task, max_drop: float) -> Agreement:
     """How many labels change at what cost, overall and in each group that could be lost unseen.
 
     Args:
@@ -251,9 +246,8 @@ def agreement_of(dev: np.ndarray, texts: np.ndarray, labels: np.ndarray, task: A
     costs = np.nan_to_num(given)
     # Texts that were learned from are surer of their labels than others; dev's were not learned from.
     groups = {"the dev texts": (costs[: len(dev)].mean(axis=1), 1)}
-    if isinstance(task, AspectTask):
-        names = [*task.aspects, "stars"]
-        groups |= {f"the cells of {names[place]}": (costs[:, place], 2) for place in range(costs.shape[1])}
+    if not task.is_single_label:
+        groups |= {f"the cells of {cell.name}": (costs[:, place], 2) for place, cell in enumerate(task.cells)}
     else:
         # A rare class can be lost without a trace in the sum. Hard classes change more often than others.
         of_class = [(name, labels[:, 0] == place) for place, name in enumerate(task.labels)]

@@ -14,6 +14,7 @@ import numpy as np
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.hardware import usable_threads
+from sentiment_hf.modeling.forward import reads_documents
 from sentiment_hf.modeling.loading import OWN_CONFIGS
 from sentiment_hf.modeling.onnx_session import (
     FP32_FILE,
@@ -89,7 +90,7 @@ def export_fp32(model_folder: Path, output: Path, own_model: PreTrainedModel | N
             # was written in and refuse one that is not named transformers; the function below them does not.
             config = _onnx_config(own_model)
             own_model.config.save_pretrained(output)
-            if hasattr(own_model, "embed_chunks"):
+            if reads_documents(own_model):
                 # Two graphs: windows are batched across documents, and what reads over them takes a document at a time.
                 _export_head(own_model, output / HEAD_FILE, config.DEFAULT_ONNX_OPSET)
                 own_model.forward = own_model.embed_chunks
@@ -106,7 +107,7 @@ def _onnx_config(model: PreTrainedModel) -> Any:
         @property
         def outputs(self) -> dict[str, dict[int, str]]:
             names = ["logits", "rating"] if getattr(model.config, "rating", "none") != "none" else ["logits"]
-            return {name: {0: "batch_size"} for name in (["embedding"] if hasattr(model, "embed_chunks") else names)}
+            return {name: {0: "batch_size"} for name in (["embedding"] if reads_documents(model) else names)}
 
     return HeadsOnnxConfig(model.config, task=TASK)
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from sentiment_hf.aspects import MISSING, AspectTask, cell_value, star_value
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MARK_COLUMN, NAMES
+from sentiment_hf.labels import MARK_COLUMN, MISSING, NAMES
 from sentiment_hf.option_values import LABEL_VALUES
+from sentiment_hf.tasks import LabelColumn, Task
+from sentiment_hf.tasks.aspects import RATING_COLUMNS
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,6 @@ TEXT_COLUMNS = (
     *("文本内容", "微博内容", "微博正文", "微博中文内容", "留言", "留言内容", "反馈", "反馈内容", "新闻内容", "句子"),
     *("query", "title", "标题", "headline", "review_title", "text_b", "sentence2"),
 )
-RATING_COLUMNS = ("star", "stars", "rating", "score", "评分", "星级", "打分", "star_rating")
 LABEL_COLUMNS = (
     *("label", "labels", "sentiment", "category", "target", "标签", "类别", "情感", "class", "polarity", "情感倾向"),
     *("情感极性", "情感标签", "情绪", "分类", "label_name", "label_desc"),
@@ -75,23 +75,23 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class AspectColumns(Columns):
-    """Where a table has its text, its aspects and its stars.
+class CellColumns(Columns):
+    """Where a table has its text and the parts of a label that has several.
 
     Attributes:
-        task: names the columns.
-        rating_required: False where rows without stars will do, as when a file is only evaluated on.
+        task: knows the columns.
+        all_required: False where rows may lack what is only learned from, as when a file is evaluated on.
     """
 
-    task: AspectTask | None = None
-    rating_required: bool = True
+    task: Task | None = None
+    all_required: bool = True
 
     def select(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
-        """`doc_id`, `text` and `label`, a tuple of ids as `AspectTask` describes it.
+        """`doc_id`, `text` and `label`, a tuple of ids as the task describes it.
 
         Raises:
-            InputError: no such column, or a cell that is none of 1, 0, -1, -2 and empty, with its row (counted from 1,
-                header aside) and column; the same for the stars.
+            InputError: no such column, or a cell without a meaning, with its row (counted from 1, header aside) and
+                column.
         """
         assert self.task is not None
         # AI Challenger's rows hold one mapping with all aspects.
@@ -103,25 +103,22 @@ class AspectColumns(Columns):
         if nested is not None:
             frame = frame.drop(columns=nested).join(pd.DataFrame(frame[nested].tolist(), index=frame.index))
         selected = _texts(frame, pick_column(frame, self.text, TEXT_COLUMNS, "text", name))
-        cells = []
-        for aspect, usual in self.task.columns.items():
-            column = pick_column(frame, None, usual, f"{aspect!r}", name, option="aspects")
-            cells.append(_parsed(frame[column], cell_value, "1, 0, -1, -2 or an empty cell", column, name))
-        if self.task.has_rating:
-            cells.append(self._stars(frame, name))
+        cells = [self._cells(frame, column, name) for column in self.task.label_columns()]
         selected["label"] = list(zip(*cells, strict=True))
         _check_documents(frame, selected["label"], name)
         return selected
 
-    def _stars(self, frame: pd.DataFrame, name: str) -> list[int]:
-        assert self.task is not None
-        wanted = self.task.rating_column
-        usual = RATING_COLUMNS if wanted is None else (wanted,)
-        keys = {column_key(column) for column in frame.columns}
-        if not self.rating_required and not keys & {column_key(column) for column in usual}:
-            return [MISSING] * len(frame)
-        column = pick_column(frame, wanted, RATING_COLUMNS, "rating", name)
-        return _parsed(frame[column], star_value, "1 to 5 stars or an empty cell", column, name)
+    def _cells(self, frame: pd.DataFrame, column: LabelColumn, name: str) -> list[int]:
+        if not (self.all_required or column.required):
+            keys = {column_key(each) for each in frame.columns}
+            usual = column.usual if column.wanted is None else (column.wanted,)
+            if not keys & {column_key(each) for each in usual}:
+                return [MISSING] * len(frame)
+        if column.required:
+            found = pick_column(frame, None, column.usual, f"{column.title!r}", name, option="aspects")
+        else:
+            found = pick_column(frame, column.wanted, column.usual, column.title, name)
+        return _parsed(frame[found], column.parse, column.expected, found, name)
 
 
 def _check_documents(frame: pd.DataFrame, labels: pd.Series, name: str) -> None:

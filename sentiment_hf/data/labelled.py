@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import argparse
 import logging
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
 
-from sentiment_hf.aspects import MISSING, RAW_VALUES, VALUES, AspectTask
-from sentiment_hf.data.columns import RATING_COLUMNS, AspectColumns, Columns
+from sentiment_hf.data.columns import CellColumns, Columns
 from sentiment_hf.data.sources import load_file
 from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import AUTO, MARK_COLUMN, NAMES, LabelReading
 from sentiment_hf.option_values import parse_labels
-from sentiment_hf.score_task import ScoreTask
 from sentiment_hf.tasks import Task
 
 logger = logging.getLogger(__name__)
 
-AnyTask = Task | AspectTask
 # Labels that are counted up one by one; sets with a hundred classes have them in audit.json.
 _SHOWN = 30
-# What may predict; one of scores has no labelled rows here.
-PredictedTask = AnyTask | ScoreTask
-_RAW_BY_ID = {index: raw for raw, index in RAW_VALUES.items()}
 
 
 @dataclass(frozen=True)
@@ -57,61 +49,62 @@ class ReadOptions:
         return cls(args.text_column, args.label_column, TableFormat.from_args(args), labels, args.label_values)
 
 
-def task_with_rows(task: PredictedTask) -> AnyTask:
+def task_with_rows(task: Task) -> Task:
     """The task, if labelled rows of it can be read.
 
     Raises:
         InputError: one of scores, whose labels are not read yet.
     """
-    if not isinstance(task, ScoreTask):
+    if task.has_labelled_rows:
         return task
     remedy = "`predict` and `serve` answer with its scores; what learns from labelled rows or is scored on them needs "
     remedy += "one label a text."
     raise InputError("a model that chooses one label", f"one of {task.name}", remedy)
 
 
-def task_of_one_label(task: PredictedTask, remedy: str) -> Task:
+def task_of_one_label(task: Task, remedy: str) -> Task:
     """The task, if each text has one label.
 
     Raises:
-        InputError: another one; `remedy` says what to do with one of aspects.
+        InputError: another one; `remedy` says what to do with one of several labels.
     """
     known = task_with_rows(task)
-    if isinstance(known, AspectTask):
-        raise InputError("a model of one label", "one of aspects", remedy)
+    if not known.is_single_label:
+        raise InputError("a model of one label", f"one of {known.kind}", remedy)
     return known
 
 
 def columns_of(
-    task: AnyTask | None, text: str | None = None, label: str | None = None, rating_required: bool = True
+    task: Task | None, text: str | None = None, label: str | None = None, all_required: bool = True
 ) -> Columns:
     """The columns that a task's rows come in; None for a task that is yet to be read off its labels."""
-    if isinstance(task, AspectTask):
-        return AspectColumns(text, label, True, task, rating_required)
+    if task is not None and task.label_columns():
+        return CellColumns(text, label, True, task, all_required)
     return Columns(text, label)
 
 
-def load_labelled(path: str | Path, task: AnyTask, options: ReadOptions | None = None) -> pd.DataFrame:
+def load_labelled(path: str | Path, task: Task, options: ReadOptions | None = None) -> pd.DataFrame:
     """Load the rows of a file that have a label, with labels as ids; `doc_id` is a row's place in the file.
 
     Raises:
         InputError: see `load_file` and `map_labels`.
     """
     options = options or ReadOptions()
-    columns = columns_of(task, options.text_column, options.label_column, rating_required=False)
+    columns = columns_of(task, options.text_column, options.label_column, all_required=False)
     frame = load_file(path, columns, options.form)
     return map_labels(frame, task, str(path), options.labels, options.label_values)
 
 
 def map_labels(
     frame: pd.DataFrame,
-    task: AnyTask,
+    task: Task,
     name: str,
     labels: Any = None,
     label_values: str = AUTO,
     training: bool = False,
 ) -> pd.DataFrame:
-    """Replace labels by ids and drop the rows without one; labels of aspects are ids from the moment they are read.
+    """Replace labels by ids and drop the rows without one; labels of several cells are ids from the moment that they
+    are read.
 
     Args:
         frame: with raw labels, all of one file.
@@ -126,10 +119,10 @@ def map_labels(
     Raises:
         InputError: see `LabelSpace.read`; or no row has a label.
     """
-    if isinstance(task, AspectTask):
+    if task.space is None:
         if labels is not None or label_values != AUTO:
-            remedy = "Cells hold 1, 0, -1 and -2; name the columns with `aspects:`."
-            raise InputError("no labels and no label_values for aspects", str(labels or label_values), remedy)
+            remedy = f"A cell holds {task.label_columns()[0].expected}; name the columns with `aspects:`."
+            raise InputError(f"no labels and no label_values for {task.kind}", str(labels or label_values), remedy)
         return frame
     space = task.space if labels is None else task.space.with_raw(labels)
     wanted = label_values if label_values != AUTO else frame.attrs.get(MARK_COLUMN, AUTO)
@@ -157,38 +150,3 @@ def _say(reading: LabelReading, name: str, training: bool) -> None:
         logger.info("%s: %s: %s rows", name, meaning, f"{count:,}")
     if len(shown) > _SHOWN:
         logger.info("%s: and %d labels more", name, len(shown) - _SHOWN)
-
-
-def name_labels(ids: Iterable[int], task: Task) -> list[str]:
-    """The names of label ids."""
-    return [task.labels[index] for index in ids]
-
-
-def named_labels(frame: pd.DataFrame, task: AnyTask) -> pd.DataFrame:
-    """Name the labels of rows with ids, as rows that `load_labelled` reads back: they say that they hold names."""
-    if not isinstance(task, AspectTask):
-        return frame.assign(label=name_labels(frame["label"], task), **{MARK_COLUMN: NAMES})
-    cells = pd.DataFrame(frame["label"].tolist(), index=frame.index)
-    named = {aspect: cells[place].map(_RAW_BY_ID.get) for place, aspect in enumerate(task.aspects)}
-    if task.has_rating:
-        stars = cells[len(task.aspects)]
-        named[task.rating_column or RATING_COLUMNS[0]] = stars.where(stars != MISSING)
-    return pd.concat([frame.drop(columns="label"), pd.DataFrame(named, dtype=object)], axis=1)
-
-
-def count_cells(labels: pd.Series, task: AspectTask) -> Counter[str]:
-    """How many rows say what of which aspect, for the audit."""
-    names = [*task.aspects, *(["stars"] if task.has_rating else [])]
-    return Counter(
-        f"{name}: {value if name == 'stars' else VALUES[value]}"
-        for label in labels
-        for name, value in zip(names, label, strict=True)
-        if value != MISSING
-    )
-
-
-def strata(labels: pd.Series, task: AnyTask) -> list[Any]:
-    """What a split made here keeps the shares of: the label, or for aspects the stars where there are any."""
-    if not isinstance(task, AspectTask):
-        return list(labels)
-    return [label[-1] if task.has_rating else 0 for label in labels]

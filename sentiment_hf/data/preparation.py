@@ -9,11 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from sentiment_hf.aspects import MISSING, NOT_MENTIONED, AspectTask
 from sentiment_hf.data.audit import audit_splits, clean_training_rows, is_blank
 from sentiment_hf.data.cleaning import Cleaning, clean
 from sentiment_hf.data.held_out import HeldOutTexts
-from sentiment_hf.data.labelled import AnyTask, count_cells, map_labels, name_labels, strata
+from sentiment_hf.data.labelled import map_labels
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.splits import split_rows
 from sentiment_hf.exceptions import InputError
@@ -38,7 +37,7 @@ class PreparedData:
     """
 
     splits: dict[str, pd.DataFrame]
-    task: AnyTask
+    task: Task
     audit: dict[str, Any]
     left_out: dict[str, int]
     made_splits: tuple[str, ...]
@@ -46,7 +45,7 @@ class PreparedData:
 
 def prepare_splits(
     splits: dict[str, pd.DataFrame],
-    task: AnyTask,
+    task: Task,
     protocol: str = "clean",
     split_method: str = "stratified",
     validation_share: float = 0.1,
@@ -101,25 +100,22 @@ def prepare_splits(
         shares = {"dev": validation_share} if "test" in mapped else {"test": test_share, "dev": validation_share}
         made = tuple(shares)
         rows = mapped["train"]
-        parts = split_rows(rows.assign(label=strata(rows["label"], task)), shares, split_seed, split_method)
+        parts = split_rows(rows.assign(label=task.strata(rows["label"])), shares, split_seed, split_method)
         mapped |= {split: rows.loc[part.index] for split, part in parts.items()}
     if mapped["train"].empty:
         raise InputError("training rows", "none left", "Check the files; `sentiment-hf audit` shows the overlap.")
-    if isinstance(task, AspectTask):
-        check_aspects(mapped["train"], task)
-    else:
-        check_classes(mapped["train"], task)
+    task.check_training(mapped["train"]["label"].tolist())
     ordered: dict[str, pd.DataFrame] = {
         split: mapped[split].reset_index(drop=True) for split in ("train", "dev", "test") if split in mapped
     }
     return PreparedData(ordered, task, audit, left_out, made)
 
 
-def _audit(splits: dict[str, pd.DataFrame], mapped: dict[str, pd.DataFrame], task: AnyTask) -> dict[str, Any]:
+def _audit(splits: dict[str, pd.DataFrame], mapped: dict[str, pd.DataFrame], task: Task) -> dict[str, Any]:
     """The audit of labelled rows by the names of their labels: raw values of one split may be names in another."""
-    if isinstance(task, AspectTask):
-        return audit_splits(splits, count_labels=partial(count_cells, task=task))
-    audit = audit_splits({split: rows.assign(label=name_labels(rows["label"], task)) for split, rows in mapped.items()})
+    if task.label_columns():
+        return audit_splits(splits, count_labels=task.count_values)
+    audit = audit_splits({split: rows.assign(label=task.names_of(rows["label"])) for split, rows in mapped.items()})
     for split, rows in mapped.items():
         audit[split]["unlabelled_rows"] = len(splits[split]) - len(rows)
     return audit
@@ -135,28 +131,6 @@ def _with_text(frame: pd.DataFrame, split: str, cleaning: Cleaning | None) -> pd
     if blank.all():
         raise InputError(f"texts in the {split} split", "only blank ones", "Check the text column.")
     return frame[~blank]
-
-
-def check_classes(train: pd.DataFrame, task: Task) -> None:
-    """Raises InputError where the training rows hold one class only; warns of classes without rows."""
-    present = sorted(train["label"].unique())
-    if len(present) < 2:
-        found = f"only {task.labels[present[0]]!r} in {len(train)} rows"
-        raise InputError("at least two classes in training", found, "Add rows of the other class.")
-    missing = [label for index, label in enumerate(task.labels) if index not in present]
-    if missing:
-        logger.warning("no training rows for %s: the model cannot learn to predict it", ", ".join(missing))
-
-
-def check_aspects(train: pd.DataFrame, task: AspectTask) -> None:
-    """Raises InputError where no aspect has two values to tell apart; warns of aspects that are never mentioned."""
-    cells = pd.DataFrame(train["label"].tolist())
-    values = {aspect: set(cells[place]) - {MISSING} for place, aspect in enumerate(task.aspects)}
-    if all(len(found) < 2 for found in values.values()):
-        raise InputError("an aspect with two values in training", "none", "Check the columns named in `aspects:`.")
-    silent = [aspect for aspect, found in values.items() if not found - {NOT_MENTIONED}]
-    if silent:
-        logger.warning("no training row mentions %s: the model cannot learn what is said of it", ", ".join(silent))
 
 
 def _is_empty(text: Any, cleaning: Cleaning) -> bool:

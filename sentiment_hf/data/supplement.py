@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from sentiment_hf.aspects import AspectTask
 from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.held_out import HeldOutTexts, choose_new
 from sentiment_hf.data.labelled import columns_of, map_labels
@@ -152,8 +151,9 @@ def _load(
     source: str, settings: Mapping[str, Any], data: PreparedData, data_dir: str | None, encoding: str
 ) -> pd.DataFrame:
     label = settings.get("label")
-    if label is not None and isinstance(data.task, AspectTask):
-        raise InputError("a supplement without `label` for aspects", repr(label), "Each row needs all of its aspects.")
+    if label is not None and not data.task.is_single_label:
+        remedy = f"Each row needs all of its {data.task.kind}."
+        raise InputError(f"a supplement without `label` for {data.task.kind}", repr(label), remedy)
     columns = columns_of(data.task, settings.get("text_column"), settings.get("label_column"))
     if label is not None:
         columns = Columns(settings.get("text_column"), labelled=False)

@@ -12,33 +12,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sentiment_hf.aspects import MISSING, STARS, VALUES, AspectTask, stars_of
-from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.enrich.folds import Learner, out_of_fold
 from sentiment_hf.evaluation.calibration import fit_temperature
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import MissingExtraError
+from sentiment_hf.labels import MISSING
+from sentiment_hf.tasks import Cell, Task, softmax
 
 STAR_DISTANCE = 1.5
-STARS_CELL = "stars"
 COLUMNS = ["row", "cell", "given", "proposed", "p_given", "p_proposed", "score", "suspect", "two_labels", "reason"]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One label of every row: that of a task with one label, one aspect's, or the stars.
+class JudgedCell:
+    """A cell of every row, and what a model that did not learn from the row says of it.
 
     Attributes:
-        name: the aspect, `stars`, or "" where a row has one label.
-        names: label names in the order of their ids; for stars "1" to "5".
-        given: `[rows]`, ids (of stars: the stars), `MISSING` where nothing is said.
-        probabilities: `[rows, labels]` out of fold; None for stars.
-        expected: `[rows]`, the expected stars; None but for stars.
+        cell: which it is.
+        given: `[rows]`, ids, `MISSING` where nothing is said.
+        probabilities: `[rows, labels]` out of fold; None on a scale.
+        expected: `[rows]`, the expected step; None but on a scale.
     """
 
-    name: str
-    names: tuple[str, ...]
+    cell: Cell
     given: np.ndarray
     probabilities: np.ndarray | None = None
     expected: np.ndarray | None = None
@@ -46,7 +42,7 @@ class Cell:
 
 def find_suspects(
     frame: pd.DataFrame,
-    task: AnyTask,
+    task: Task,
     folds: np.ndarray,
     learner: Learner,
     rounds: int = 1,
@@ -81,21 +77,16 @@ def find_suspects(
     return ranked.sort_values("score", kind="stable", ignore_index=True)
 
 
-def cells_of(frame: pd.DataFrame, task: AnyTask, logits: np.ndarray) -> list[Cell]:
+def cells_of(frame: pd.DataFrame, task: Task, logits: np.ndarray) -> list[JudgedCell]:
     """The labels of each row beside what a model says of them, with the temperature that fits them best."""
-    if not isinstance(task, AspectTask):
-        given = frame["label"].to_numpy(dtype=int)
-        return [Cell("", tuple(task.labels), given, _calibrated(logits, given))]
-    labels = np.array(frame["label"].tolist(), dtype=int)
-    answers, rating = task.unpack(logits)
-    cells = [
-        Cell(aspect, VALUES, labels[:, place], _calibrated(answers[:, place], labels[:, place]))
-        for place, aspect in enumerate(task.aspects)
-    ]
-    if rating is not None:
-        expected = stars_of(rating)[1]
-        cells.append(Cell(STARS_CELL, tuple(map(str, STARS)), labels[:, -1], expected=expected))
-    return cells
+    ids, judged = task.references(frame["label"]), []
+    for place, cell in enumerate(task.cells):
+        given, answers = ids[:, place], cell.logits(logits)
+        if cell.read_scale is None:
+            judged.append(JudgedCell(cell, given, _calibrated(answers, given)))
+        else:
+            judged.append(JudgedCell(cell, given, expected=cell.read_scale(answers)[1]))
+    return judged
 
 
 def _calibrated(logits: np.ndarray, given: np.ndarray) -> np.ndarray:
@@ -105,29 +96,29 @@ def _calibrated(logits: np.ndarray, given: np.ndarray) -> np.ndarray:
     return softmax(logits.astype(np.float64) / temperature)
 
 
-def rank_cell(cell: Cell, keys: list[str], star_distance: float = STAR_DISTANCE) -> pd.DataFrame:
+def rank_cell(judged: JudgedCell, keys: list[str], star_distance: float = STAR_DISTANCE) -> pd.DataFrame:
     """One label of every row that says something, with the columns of `find_suspects`, in the order of the rows."""
-    rows = np.flatnonzero(cell.given != MISSING)
+    rows = np.flatnonzero(judged.given != MISSING)
     if len(rows) == 0:
         return pd.DataFrame(columns=COLUMNS)
-    given = cell.given[rows]
-    table = _rank_stars(cell, rows, star_distance) if cell.probabilities is None else _rank_labels(cell, rows)
-    disagreements = _two_labels([keys[row] for row in rows], given, cell, rows)
+    given = judged.given[rows]
+    table = _rank_scale(judged, rows, star_distance) if judged.probabilities is None else _rank_labels(judged, rows)
+    disagreements = _two_labels([keys[row] for row in rows], given, judged, rows)
     for place, (proposed, reason) in disagreements.items():
         table.loc[place, ["proposed", "suspect", "two_labels", "reason"]] = [proposed, True, True, reason]
-        if cell.probabilities is not None:
-            table.loc[place, "p_proposed"] = cell.probabilities[rows[place], cell.names.index(proposed)]
+        if judged.probabilities is not None:
+            table.loc[place, "p_proposed"] = judged.probabilities[rows[place], judged.cell.id_of(proposed)]
     return table
 
 
-def _rank_labels(cell: Cell, rows: np.ndarray) -> pd.DataFrame:
-    assert cell.probabilities is not None
+def _rank_labels(judged: JudgedCell, rows: np.ndarray) -> pd.DataFrame:
+    assert judged.probabilities is not None
     try:
         from cleanlab.filter import find_label_issues
         from cleanlab.rank import get_label_quality_scores
     except ImportError:
         raise MissingExtraError("cleanlab", "clean") from None
-    given, probabilities = cell.given[rows], cell.probabilities[rows]
+    given, probabilities = judged.given[rows], judged.probabilities[rows]
     # cleanlab wants every class to have rows.
     present, codes = np.unique(given, return_inverse=True)
     shares = probabilities[:, present] / probabilities[:, present].sum(axis=1, keepdims=True)
@@ -135,59 +126,65 @@ def _rank_labels(cell: Cell, rows: np.ndarray) -> pd.DataFrame:
     scores = get_label_quality_scores(codes, shares, method="normalized_margin") if several else np.ones(len(rows))
     found = find_label_issues(codes, shares, n_jobs=1) if several else np.zeros(len(rows), dtype=bool)
     best = present[shares.argmax(axis=1)]
-    places = np.arange(len(rows))
+    places, value_of = np.arange(len(rows)), judged.cell.value_of
     p_given, p_best = probabilities[places, given], probabilities[places, best]
     reasons = [
-        f"models that did not learn from it give {high:.2f} to {cell.names[other]} and {low:.2f} to {cell.names[label]}"
+        f"models that did not learn from it give {high:.2f} to {value_of(other)} and {low:.2f} to {value_of(label)}"
         for label, other, low, high in zip(given, best, p_given, p_best, strict=True)
     ]
-    proposed = [cell.names[label] for label in best]
-    return _table(cell, rows, proposed, p_given, p_best, scores, found, reasons)
+    proposed = [value_of(label) for label in best]
+    return _table(judged, rows, proposed, p_given, p_best, scores, found, reasons)
 
 
-def _rank_stars(cell: Cell, rows: np.ndarray, star_distance: float) -> pd.DataFrame:
-    assert cell.expected is not None
-    given, expected = cell.given[rows], cell.expected[rows]
+def _rank_scale(judged: JudgedCell, rows: np.ndarray, star_distance: float) -> pd.DataFrame:
+    assert judged.expected is not None
+    given, expected = judged.given[rows], judged.expected[rows]
     distance = np.abs(given - expected)
     found = distance >= star_distance
     reasons = [
-        f"the text reads like {value:.1f} stars, {gap:.1f} away" for value, gap in zip(expected, distance, strict=True)
+        f"the text reads like {value:.1f} {judged.cell.name}, {gap:.1f} away"
+        for value, gap in zip(expected, distance, strict=True)
     ]
     proposed = [str(int(value)) for value in np.rint(expected)]
-    scores = 1 - distance / (STARS[-1] - STARS[0])
-    return _table(cell, rows, proposed, None, None, scores, found, reasons)
+    scores = 1 - distance / (len(judged.cell.values) - 1)
+    return _table(judged, rows, proposed, None, None, scores, found, reasons)
 
 
 def _table(
-    cell: Cell, rows: np.ndarray, proposed: list[str], p_given: Any, p_best: Any, scores: Any, found: Any, reasons: Any
+    judged: JudgedCell,
+    rows: np.ndarray,
+    proposed: list[str],
+    p_given: Any,
+    p_best: Any,
+    scores: Any,
+    found: Any,
+    reasons: Any,
 ) -> pd.DataFrame:
-    offset = STARS[0] if cell.probabilities is None else 0
-    given = [cell.names[label - offset] for label in cell.given[rows]]
-    values = [rows, cell.name, given, proposed, p_given, p_best, scores, found, False, reasons]
+    given = [judged.cell.value_of(label) for label in judged.given[rows]]
+    values = [rows, judged.cell.name, given, proposed, p_given, p_best, scores, found, False, reasons]
     return pd.DataFrame(dict(zip(COLUMNS, values, strict=True)))
 
 
-def _two_labels(keys: list[str], given: np.ndarray, cell: Cell, rows: np.ndarray) -> dict[int, tuple[str, str]]:
+def _two_labels(keys: list[str], given: np.ndarray, judged: JudgedCell, rows: np.ndarray) -> dict[int, tuple[str, str]]:
     """Rows whose text has two labels -> the label that most of its rows have, or else the likelier one, and why."""
     places: dict[str, list[int]] = {}
     for place, key in enumerate(keys):
         places.setdefault(key, []).append(place)
-    offset = STARS[0] if cell.probabilities is None else 0
     found: dict[int, tuple[str, str]] = {}
     for key, same in places.items():
         counts = Counter(int(given[place]) for place in same)
         if not key or len(counts) < 2:
             continue
         most = [label for label, count in counts.items() if count == max(counts.values())]
-        chosen = max(most, key=lambda label: _plausibility(cell, rows[same], label))
-        names = ", ".join(f"{count} x {cell.names[label - offset]}" for label, count in sorted(counts.items()))
+        chosen = max(most, key=lambda label: _plausibility(judged, rows[same], label))
+        names = ", ".join(f"{count} x {judged.cell.value_of(label)}" for label, count in sorted(counts.items()))
         reason = f"the same text stands there with different labels: {names}"
-        found |= dict.fromkeys(same, (cell.names[chosen - offset], reason))
+        found |= dict.fromkeys(same, (judged.cell.value_of(chosen), reason))
     return found
 
 
-def _plausibility(cell: Cell, rows: np.ndarray, label: int) -> float:
-    if cell.probabilities is not None:
-        return float(cell.probabilities[rows, label].mean())
-    assert cell.expected is not None
-    return -float(np.abs(cell.expected[rows] - label).mean())
+def _plausibility(judged: JudgedCell, rows: np.ndarray, label: int) -> float:
+    if judged.probabilities is not None:
+        return float(judged.probabilities[rows, label].mean())
+    assert judged.expected is not None
+    return -float(np.abs(judged.expected[rows] - label).mean())

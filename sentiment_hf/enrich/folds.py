@@ -13,17 +13,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from sentiment_hf.data.labelled import AnyTask, named_labels, strata
 from sentiment_hf.data.matching import matching_key, text_fraction
 from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import move_files, staging_folder, write_text
+from sentiment_hf.tasks import Task
 
 # Rows to learn from, and rows to judge -> logits `[rows, width]` of the latter.
 Learner = Callable[[pd.DataFrame, pd.DataFrame], np.ndarray]
 
 
-def assign_folds(frame: pd.DataFrame, task: AnyTask, folds: int, seed: int) -> np.ndarray:
+def assign_folds(frame: pd.DataFrame, task: Task, folds: int, seed: int) -> np.ndarray:
     """Which fold each row is in, `[rows]` from 0: shares of the labels kept, equal texts always together.
 
     A text whose twin is learned from would be judged by memory.
@@ -34,7 +34,7 @@ def assign_folds(frame: pd.DataFrame, task: AnyTask, folds: int, seed: int) -> n
     if folds < 2:
         raise InputError("at least 2 folds", str(folds), "5 is the default.")
     keys = [matching_key(text) for text in frame["text"]]
-    first = dict(zip(reversed(keys), reversed([str(label) for label in strata(frame["label"], task)]), strict=True))
+    first = dict(zip(reversed(keys), reversed([str(label) for label in task.strata(frame["label"])]), strict=True))
     if len(first) < folds:
         raise InputError(f"at least {folds} different texts for {folds} folds", str(len(first)), "Give more rows.")
     ordered = sorted(first, key=lambda key: (first[key], text_fraction(key, seed)))
@@ -69,7 +69,7 @@ def out_of_fold(
     return logits
 
 
-def floor_learner(task: AnyTask) -> Learner:
+def floor_learner(task: Task) -> Learner:
     """The TF-IDF floor: seconds a fold."""
 
     def judge(rows: pd.DataFrame, judged: pd.DataFrame) -> np.ndarray:
@@ -103,7 +103,7 @@ def remembered(learner: Learner, folder: Path, settings: Sequence[str]) -> Learn
     return judge
 
 
-def recipe_learner(words: Sequence[str], task: AnyTask, folder: Path) -> Learner:
+def recipe_learner(words: Sequence[str], task: Task, folder: Path) -> Learner:
     """A recipe's own training, one whole run a fold; dev rows for its checkpoint are taken from those learned from.
 
     Args:
@@ -115,22 +115,21 @@ def recipe_learner(words: Sequence[str], task: AnyTask, folder: Path) -> Learner
 
 
 def _train_and_judge(
-    words: list[str], task: AnyTask, folder: Path, rows: pd.DataFrame, judged: pd.DataFrame
+    words: list[str], task: Task, folder: Path, rows: pd.DataFrame, judged: pd.DataFrame
 ) -> np.ndarray:
-    from sentiment_hf.tasks import Task
     from sentiment_hf.training.arguments import parse_run_arguments
     from sentiment_hf.training.run import train
 
     run = folder / "fold"
     files = {"train": folder / "learned.jsonl", "test": folder / "judged.jsonl"}
     for name, part in (("train", rows), ("test", judged)):
-        lines = named_labels(part[["text", "label"]], task).to_json(orient="records", lines=True, force_ascii=False)
+        lines = task.name_labels(part[["text", "label"]]).to_json(orient="records", lines=True, force_ascii=False)
         write_text(files[name], lines)
     args = parse_run_arguments([*words, f"--output_dir={run}", "--floor=false", "--protocol=published"])
     data = args.data
     data.train_file, data.test_file, data.validation_file = str(files["train"]), str(files["test"]), None
     data.data_dir = data.text_column = data.label_column = data.supplement = None
-    if isinstance(task, Task):
+    if task.is_single_label:
         # A fold may lack a rare label, and ids have to mean the same in all of them.
         args.task.labels = list(task.labels)  # type: ignore[assignment]
     scorer = train(args).scorer

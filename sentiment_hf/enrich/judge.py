@@ -17,8 +17,8 @@ from sklearn.metrics import cohen_kappa_score
 from sentiment_hf.enrich.llm import LanguageModel
 from sentiment_hf.enrich.prompts import TEMPLATES, delimited, load_template, render
 from sentiment_hf.enrich.questions import Question, Reply, fields_of, object_schema
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.tasks import softmax
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ import pandas as pd
 
 from sentiment_hf.enrich.confident import find_suspects
 from sentiment_hf.enrich.folds import Learner, assign_folds
-from sentiment_hf.evaluation.scores import task_scores
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.tasks import Task
 
@@ -78,7 +77,7 @@ def cleaning_protocol(
     worst, suspects = ranked["row"].to_numpy(dtype=int), ranked.loc[ranked["suspect"], "row"].to_numpy(dtype=int)
 
     def score(rows: pd.DataFrame) -> float:
-        return float(task_scores((scored or learner)(rows, test), test["label"].tolist(), task)[task.metric])
+        return float(task.scores((scored or learner)(rows, test), test["label"].tolist())[task.metric])
 
     scores = {CLEAN: score(train), CORRUPTED: score(corrupted)}
     precision, left = {}, {}

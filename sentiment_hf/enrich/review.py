@@ -8,10 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from sentiment_hf.aspects import MISSING, STARS, AspectTask
-from sentiment_hf.data.labelled import AnyTask
-from sentiment_hf.enrich.confident import STARS_CELL
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.labels import MISSING
+from sentiment_hf.tasks import Task
 
 KEEP, DROP = "keep", "drop"
 # Row (place in the frame), cell, and `drop` or a label name.
@@ -48,7 +47,7 @@ def review_table(suspects: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def read_decisions(review: pd.DataFrame, frame: pd.DataFrame, task: AnyTask, name: str) -> list[Decision]:
+def read_decisions(review: pd.DataFrame, frame: pd.DataFrame, task: Task, name: str) -> list[Decision]:
     """What a person decided, from a review as `review_table` wrote it.
 
     A decision is empty or `keep` (the label stands), `drop`, or a label name. Lines may be deleted; their rows stay as
@@ -88,40 +87,30 @@ def read_decisions(review: pd.DataFrame, frame: pd.DataFrame, task: AnyTask, nam
     return decisions
 
 
-def _names(task: AnyTask, cell: str, name: str, line: int) -> tuple[str, ...]:
-    if not isinstance(task, AspectTask):
-        return tuple(task.labels)
-    if cell == STARS_CELL and task.has_rating:
-        return tuple(map(str, STARS))
-    if cell not in task.aspects:
+def _names(task: Task, cell: str, name: str, line: int) -> tuple[str, ...]:
+    # A row with one label has no cell to choose; what stands in the column is not looked at.
+    names = {each.name: each.values for each in task.cells}
+    wanted = "" if task.is_single_label else cell
+    if wanted not in names:
         raise InputError(f"an aspect of the task in {name}", f"{cell!r} in row {line}", "Leave the column as it is.")
-    return tuple(task.labels)
+    return names[wanted]
 
 
-def apply_decisions(frame: pd.DataFrame, decisions: Iterable[Decision], task: AnyTask) -> pd.DataFrame:
+def apply_decisions(frame: pd.DataFrame, decisions: Iterable[Decision], task: Task) -> pd.DataFrame:
     """The rows after the decisions: relabelled, or without those dropped.
 
     Of a row with several labels, `drop` empties the one label, and a row that has none left goes.
     """
     labels = frame["label"].tolist()
+    places = {cell.name: place for place, cell in enumerate(task.cells)}
     gone: set[int] = set()
     for row, cell, decision in decisions:
-        if not isinstance(task, AspectTask):
-            if decision == DROP:
-                gone.add(row)
-            else:
-                labels[row] = task.label2id[decision]
-            continue
-        values = list(labels[row])
-        place = len(task.aspects) if cell == STARS_CELL else task.aspects.index(cell)
-        values[place] = MISSING if decision == DROP else _value(task, cell, decision)
-        labels[row] = tuple(values)
-        if all(value == MISSING for value in values):
+        place = places["" if task.is_single_label else cell]
+        ids = task.references([labels[row]])[0].tolist()
+        ids[place] = MISSING if decision == DROP else task.cells[place].id_of(decision)
+        labels[row] = task.label_of(ids)
+        if all(value == MISSING for value in ids):
             gone.add(row)
     kept = [row for row in range(len(frame)) if row not in gone]
     mended = frame.assign(label=pd.Series(labels, index=frame.index, dtype=object))
     return mended.iloc[kept].reset_index(drop=True)
-
-
-def _value(task: AspectTask, cell: str, decision: str) -> int:
-    return int(decision) if cell == STARS_CELL else task.label2id[decision]

@@ -13,8 +13,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 from sklearn.svm import LinearSVC
 
-from sentiment_hf.aspects import MISSING, STARS, VALUES, AspectTask
-from sentiment_hf.data.labelled import AnyTask
+from sentiment_hf.labels import MISSING
+from sentiment_hf.tasks import Cell, Task
 
 
 @dataclass(frozen=True)
@@ -23,33 +23,30 @@ class Floor:
 
     Attributes:
         vectorizer: texts -> features.
-        classifiers: one for the label, or one for each aspect.
-        rating: of the stars, or None.
+        models: one for each cell of the task; None for a cell that no row says anything of.
     """
 
     vectorizer: TfidfVectorizer
-    classifiers: tuple[Any, ...]
-    rating: Ridge | None = None
+    models: tuple[Any, ...]
 
 
-def fit_floor(texts: Sequence[str], labels: Sequence[Any], task: AnyTask) -> Floor:
+def fit_floor(texts: Sequence[str], labels: Sequence[Any], task: Task) -> Floor:
     """Fit the floor on raw texts: 1- to 3-grams of characters, sublinear, seen at least twice; `LinearSVC(C=0.5)`.
 
-    For aspects there is one such classifier each, of the four values, and ridge regression for the stars.
+    Of several labels there is one such classifier for each, and of a scale, as stars are, ridge regression.
     """
     # On a handful of rows nothing may occur twice, and then rare n-grams are all there is.
     min_df = 2 if len(texts) >= 100 else 1
     vectorizer = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True, min_df=min_df)
     features = vectorizer.fit_transform(list(texts))
-    if not isinstance(task, AspectTask):
-        return Floor(vectorizer, (_fit(features, np.asarray(labels)),))
-    cells = np.array(list(labels))
-    classifiers = tuple(_fit(features, cells[:, place]) for place in range(len(task.aspects)))
-    rating = None
-    if task.has_rating:
-        rated = cells[:, -1] != MISSING
-        rating = Ridge().fit(features[rated], cells[rated, -1]) if rated.any() else None
-    return Floor(vectorizer, classifiers, rating)
+    ids = task.references(labels)
+    fits = (_fit_scale if cell.is_scale else _fit for cell in task.cells)
+    return Floor(vectorizer, tuple(fit(features, ids[:, place]) for place, fit in enumerate(fits)))
+
+
+def _fit_scale(features: Any, steps: np.ndarray) -> Ridge | None:
+    known = steps != MISSING
+    return Ridge().fit(features[known], steps[known]) if known.any() else None
 
 
 def _fit(features: Any, labels: np.ndarray) -> Any:
@@ -59,19 +56,22 @@ def _fit(features: Any, labels: np.ndarray) -> Any:
     return classifier.fit(features[known], labels[known]) if known.any() else None
 
 
-def floor_logits(floor: Floor, texts: Sequence[str], task: AnyTask) -> np.ndarray:
+def floor_logits(floor: Floor, texts: Sequence[str], task: Task) -> np.ndarray:
     """Answers of the floor, `[texts, width]` as a model of the task would give them, from its decision values."""
     features = floor.vectorizer.transform(list(texts))
-    if not isinstance(task, AspectTask):
-        return _decision(floor.classifiers[0], features, len(task.labels))
-    answers = [_decision(classifier, features, len(VALUES)) for classifier in floor.classifiers]
-    if task.has_rating:
-        middle = np.full(len(answers[0]), np.mean(STARS))
-        stars = middle if floor.rating is None else floor.rating.predict(features)
-        # As an ordinal head's logits: so far apart that each threshold is passed or not.
-        steps = np.array(STARS[:-1]) + 0.5
-        answers.append(stars[:, None] if task.rating == "regression" else (stars[:, None] - steps) * 10)
+    answers = [
+        _scale(model, features, cell) if cell.is_scale else _decision(model, features, len(cell.values))
+        for cell, model in zip(task.cells, floor.models, strict=True)
+    ]
     return np.concatenate(answers, axis=1)
+
+
+def _scale(model: Ridge | None, features: Any, cell: Cell) -> np.ndarray:
+    """Logits `[texts, width]` of a cell on a scale; the middle of it where nothing was learned."""
+    ids = np.arange(len(cell.values)) + cell.first_id
+    steps = np.full(features.shape[0], ids.mean()) if model is None else model.predict(features)
+    # As an ordinal head's logits: so far apart that each threshold is passed or not.
+    return steps[:, None] if cell.width == 1 else (steps[:, None] - (ids[:-1] + 0.5)) * 10
 
 
 def _decision(classifier: Any, features: Any, num_classes: int) -> np.ndarray:
@@ -90,4 +90,4 @@ def _decision(classifier: Any, features: Any, num_classes: int) -> np.ndarray:
 
 def floor_size_mb(floor: Floor) -> float:
     """Size in MB that the fitted floor would take on disk (as scikit-learn models are stored, pickled)."""
-    return len(pickle.dumps((floor.vectorizer, floor.classifiers, floor.rating))) / 1e6
+    return len(pickle.dumps((floor.vectorizer, floor.models))) / 1e6

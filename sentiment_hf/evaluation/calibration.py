@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.tasks import softmax
 
 BINS = 15
 # Between a twentieth and twenty times: further away there is nothing left to scale.

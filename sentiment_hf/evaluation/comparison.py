@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.evaluation.significance import bootstrap_macro_f1, interval, mcnemar, two_sided_p
+from sentiment_hf.tasks import softmax
 
 # What became of a row whose answer changed, by whether the second or the first is right.
 MENDED, BROKEN, OTHER = "mended", "broken", "both wrong"

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from sentiment_hf.aspects import NOT_MENTIONED, AspectTask
-from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.data.passages import Passage, align, move_span
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.tasks import Task
 
 GIVEN, CLEANED = "given", "cleaned"
 
@@ -50,7 +49,7 @@ class Target:
         return 1 / (1 + np.exp(-self.log_odds(answers / temperature)))
 
 
-def choose_targets(task: AnyTask, answers: np.ndarray, label: str | None, aspect: str | None) -> list[Target]:
+def choose_targets(task: Task, answers: np.ndarray, label: str | None, aspect: str | None) -> list[Target]:
     """What to explain of one text.
 
     Args:
@@ -62,25 +61,21 @@ def choose_targets(task: AnyTask, answers: np.ndarray, label: str | None, aspect
     Raises:
         InputError: a label or an aspect that the task does not have.
     """
-    if not isinstance(task, AspectTask):
-        if aspect is not None:
-            raise InputError("a model of aspects, for an aspect", "one of one label", "Leave the aspect out.")
-        index = task.space.id_of(label) if label is not None else int(answers[: len(task.labels)].argmax())
-        if index is None:
-            raise InputError(f"a label among {', '.join(task.labels)}", repr(label), "Name one of these.")
-        return [Target(task.labels[index], index, 0, len(task.labels))]
-    if aspect is not None and aspect not in task.aspects:
-        raise InputError(f"an aspect among {', '.join(task.aspects)}", repr(aspect), "Name one of these.")
-    if label is not None and aspect is None:
+    cells = {cell.name: cell for cell in task.class_cells()}
+    if task.is_single_label and aspect is not None:
+        raise InputError("a model of aspects, for an aspect", "one of one label", "Leave the aspect out.")
+    if aspect is not None and aspect not in cells:
+        raise InputError(f"an aspect among {', '.join(cells)}", repr(aspect), "Name one of these.")
+    if label is not None and aspect is None and not task.is_single_label:
         raise InputError("an aspect that the label is of", f"{label!r} alone", "Name the aspect as well.")
-    if label is not None and label not in task.label2id:
+    asked = None if label is None else task.id_of(label)
+    if label is not None and asked is None:
         raise InputError(f"a label among {', '.join(task.labels)}", repr(label), "Name one of these.")
-    values = task.unpack(answers[None])[0][0].argmax(axis=-1)
     targets = []
-    for place, name in enumerate(task.aspects):
-        value = int(values[place]) if label is None else task.label2id[label]
-        if name == aspect or (aspect is None and value != NOT_MENTIONED):
-            targets.append(Target(task.labels[value], value, place * len(task.labels), len(task.labels), name))
+    for name, cell in cells.items():
+        index = int(cell.ids(answers[None])[0]) if asked is None else asked
+        if name == aspect or (aspect is None and index != task.unsaid):
+            targets.append(Target(task.labels[index], index, cell.first, cell.width, name or None))
     return targets
 
 

@@ -191,9 +191,3 @@ class ScoredDocuments:
         starts = np.cumsum([0, *(len(chunks.texts) for chunks, _, _ in self.parts[:-1])])
         documents = [start + np.array(part[0].documents) for start, part in zip(starts, self.parts, strict=True)]
         return np.concatenate([answers for _, answers, _ in self.parts]), np.concatenate(documents)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis."""
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return exponentials / exponentials.sum(axis=-1, keepdims=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from sentiment_hf.data.labelled import AnyTask, named_labels
 from sentiment_hf.files import move_files, staging_folder
+from sentiment_hf.tasks import Task
 
 PREDICTIONS_FILE = "predictions.npz"
 
@@ -44,14 +44,14 @@ def read_predictions(folder: Path) -> Predictions | None:
         return Predictions(arrays["logits"], arrays["labels"])
 
 
-def rows_fingerprint(rows: pd.DataFrame, task: AnyTask) -> str:
+def rows_fingerprint(rows: pd.DataFrame, task: Task) -> str:
     """A short name of scored rows, by their texts and the names of their labels, in their order.
 
     Args:
         rows: `text`, and `label` as ids.
         task: that names the labels: two readings of one file have two names.
     """
-    named = named_labels(rows[["text", "label"]], task)
+    named = task.name_labels(rows[["text", "label"]])
     digest = hashlib.sha256()
     for cells in named.itertuples(index=False):
         digest.update("\0".join(map(str, cells)).encode("utf-8", "surrogatepass") + b"\n")

@@ -29,7 +29,7 @@ def system_row(scores: dict[str, Any], size_mb: float, ms_per_review: float, tra
     """One system's entry in `metrics.json`: the figures of the table first, then every other score.
 
     Args:
-        scores: from `task_scores`.
+        scores: from `Task.scores`.
         size_mb: of the file that does the work, in 10**6 bytes.
         ms_per_review: strings in, labels out, on this machine.
         train_rows: rows it was trained on, where known.

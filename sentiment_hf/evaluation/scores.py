@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from sentiment_hf.aspects import AspectTask
-from sentiment_hf.data.labelled import AnyTask
-from sentiment_hf.evaluation.aspect_metrics import aspect_scores
-from sentiment_hf.evaluation.metrics import classification_scores
 from sentiment_hf.evaluation.prediction import ScoredDocuments
+from sentiment_hf.tasks import Task
 
 # Those that tables show, in their order, with their titles; each task has some of them.
 TITLES = {
@@ -25,21 +20,7 @@ TITLES = {
 }
 
 
-def task_scores(answers: np.ndarray, labels: Sequence[Any], task: AnyTask) -> dict[str, Any]:
-    """`classification_scores` or `aspect_scores`, whichever the task has.
-
-    Args:
-        answers: `[rows, width]`.
-        labels: of the rows, as ids or as tuples of ids.
-        task: whose they are.
-    """
-    references = np.array([np.asarray(label) for label in labels])
-    if isinstance(task, AspectTask):
-        return aspect_scores(answers, references, task)
-    return classification_scores(answers, references, task.labels)
-
-
-def chunk_scores(documents: ScoredDocuments, labels: Sequence[Any], task: AnyTask) -> dict[str, Any]:
+def chunk_scores(documents: ScoredDocuments, labels: Sequence[Any], task: Task) -> dict[str, Any]:
     """The scores of single chunks, each judged by its document's label, beside which the document's own stand.
 
     Args:
@@ -49,7 +30,7 @@ def chunk_scores(documents: ScoredDocuments, labels: Sequence[Any], task: AnyTas
     """
     given = list(labels)
     answers, places = documents.chunk_logits
-    scores = task_scores(answers, [given[place] for place in places], task)
+    scores = task.scores(answers, [given[place] for place in places])
     shown = {name: scores[name] for name in ("confusion_matrix",) if name in scores}
     return headline(scores) | shown | {"rows": len(answers)}
 
@@ -70,11 +51,11 @@ def many_classes(rows: Sequence[dict[str, Any]]) -> bool:
     return any(len(row.get("per_class", ())) > 2 for row in rows)
 
 
-def metrics_for_trainer(task: AnyTask) -> Callable[[Any], dict[str, float]]:
+def metrics_for_trainer(task: Task) -> Callable[[Any], dict[str, float]]:
     """A `compute_metrics` for `Trainer`: the scores that are plain numbers."""
 
     def compute_metrics(output: Any) -> dict[str, float]:
-        scores = task_scores(output.predictions, output.label_ids, task)
+        scores = task.scores(output.predictions, output.label_ids)
         return {name: value for name, value in scores.items() if isinstance(value, float)}
 
     return compute_metrics

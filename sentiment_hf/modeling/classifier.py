@@ -15,8 +15,6 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from sentiment_hf.aspects import AspectTask
-from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.adapters import adapter_base, is_adapter, with_adapter
 from sentiment_hf.modeling.configuration_bert_heads import (
@@ -34,6 +32,7 @@ from sentiment_hf.modeling.modeling_head_pruned import HeadPrunedBertForSequence
 from sentiment_hf.modeling.modeling_hierarchical import HierarchicalBertForSequenceClassification
 from sentiment_hf.modeling.names import given_name, resolve_model
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
+from sentiment_hf.tasks import Task
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +58,8 @@ _OWN_MODELS: dict[type[PretrainedConfig], type[PreTrainedModel]] = {
     HierarchicalBertConfig: HierarchicalBertForSequenceClassification,
     HeadPrunedBertConfig: HeadPrunedBertForSequenceClassification,
 }
+# By `Task.head`.
+_HEADS: dict[str, type[PretrainedConfig]] = {"aspects": AspectBertConfig}
 for _config, _model in _OWN_MODELS.items():
     AutoModelForSequenceClassification.register(_config, _model, exist_ok=True)
     _model.register_for_auto_class("AutoModelForSequenceClassification")
@@ -76,7 +77,7 @@ def scratch_tokenizer(texts: Iterable[str], config_overrides: dict[str, Any]) ->
 
 def classifier_config(
     model: str,
-    task: AnyTask,
+    task: Task,
     tokenizer: PreTrainedTokenizerBase,
     num_hidden_layers: int | None = None,
     config_overrides: dict[str, Any] | None = None,
@@ -124,8 +125,7 @@ def classifier_config(
     if kind is HierarchicalBertConfig:
         # A chunk's pooler would be one more layer to learn.
         overrides |= {"hierarchical": hierarchical, "pooling": "cls" if pooling == "cls" else "mean"}
-    if isinstance(task, AspectTask):
-        overrides |= {"aspects": list(task.aspects), "rating": task.rating}
+    overrides |= task.config_fields()
     inherited = {name: value for name, value in known.items() if name not in _OF_THE_CLASS}
     try:
         config = kind.from_dict({**inherited, **overrides, **labels})
@@ -143,27 +143,27 @@ def classifier_config(
 
 
 def _config_class(
-    base: PretrainedConfig, task: AnyTask, pooling: str, hierarchical: str, model: str
+    base: PretrainedConfig, task: Task, pooling: str, hierarchical: str, model: str
 ) -> type[PretrainedConfig]:
     """The class of the config: the stock one wherever it will do, so that the saved model is stock as well."""
     is_bert = isinstance(base, BertConfig)
     if isinstance(base, HeadPrunedBertConfig):
         # Its weights have no other class; a stock head on it is fine-tuned further.
-        if isinstance(task, AspectTask) or pooling != "pooler" or hierarchical != "none":
+        if task.head != "stock" or pooling != "pooler" or hierarchical != "none":
             remedy = "Prune after this head was trained on the whole encoder."
             raise InputError("an encoder with all of its heads for a head of our own", model, remedy)
         return HeadPrunedBertConfig
-    if isinstance(task, AspectTask) or pooling != "pooler" or hierarchical != "none":
+    if task.head != "stock" or pooling != "pooler" or hierarchical != "none":
         if not is_bert:
             what = f"pooling: {pooling}" if hierarchical == "none" else f"hierarchical: {hierarchical}"
-            what = "the aspect heads" if isinstance(task, AspectTask) else what
+            what = f"the heads of {task.kind}" if task.head != "stock" else what
             remedy = "Choose a model whose config says model_type: bert, as those of hfl do."
             raise InputError(f"an encoder of BERT's kind for {what}", f"{base.model_type} in {model}", remedy)
-        if isinstance(task, AspectTask):
+        if task.head != "stock":
             if hierarchical != "none":
-                remedy = "Set `hierarchical: none`: windows are aggregated for aspects as well."
-                raise InputError("one label for a hierarchical model", "task: aspects", remedy)
-            return AspectBertConfig
+                remedy = f"Set `hierarchical: none`: windows are aggregated for {task.kind} as well."
+                raise InputError("one label for a hierarchical model", f"task: {task.name}", remedy)
+            return _HEADS[task.head]
         return PooledBertConfig if hierarchical == "none" else HierarchicalBertConfig
     return BertConfig if is_bert else type(base)
 

@@ -10,6 +10,13 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from sentiment_hf.modeling.configuration_bert_heads import HierarchicalBertConfig
+
+
+def reads_documents(model: PreTrainedModel) -> bool:
+    """Whether a model reads over the chunks of a document, so that a chunk alone has no logits."""
+    return bool(model.config.model_type == HierarchicalBertConfig.model_type)
+
 
 def torch_forward(model: PreTrainedModel) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
     """`{input_ids, attention_mask, …}` as integer arrays `[batch, tokens]` -> FP32 answers `[batch, width]`.
@@ -22,7 +29,7 @@ def torch_forward(model: PreTrainedModel) -> Callable[[dict[str, np.ndarray]], n
     device = model.device
     # A tokenizer may make segments that the model does not know.
     known = inspect.signature(model.forward).parameters
-    is_hierarchical = hasattr(model, "embed_chunks")
+    is_hierarchical = reads_documents(model)
 
     @torch.inference_mode()
     def forward(batch: dict[str, np.ndarray]) -> np.ndarray:
@@ -36,7 +43,7 @@ def torch_forward(model: PreTrainedModel) -> Callable[[dict[str, np.ndarray]], n
 
 def torch_document_head(model: PreTrainedModel) -> Callable[[np.ndarray], np.ndarray] | None:
     """Of a hierarchical model: encodings of a document's chunks `[chunks, hidden]` -> FP32 logits `[classes]`."""
-    if not hasattr(model, "embed_chunks"):
+    if not reads_documents(model):
         return None
     model.eval()
 

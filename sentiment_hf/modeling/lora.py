@@ -7,6 +7,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.modeling.forward import reads_documents
 
 KEYS = ("r", "alpha", "dropout", "target_modules")
 
@@ -24,7 +25,7 @@ def add_adapters(model: PreTrainedModel, settings: dict[str, Any]) -> Any:
             hierarchical model.
         MissingExtraError: peft is not installed.
     """
-    if hasattr(model, "embed_chunks"):
+    if reads_documents(model):
         # peft's wrapper would freeze what reads over the windows, and hide the bound on windows from it.
         remedy = "Leave `peft` out, or set freeze_encoder: true, which trains what reads over the windows alone."
         raise InputError("a model that reads one window at a time, for peft", "a hierarchical one", remedy)

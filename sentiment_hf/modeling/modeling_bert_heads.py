@@ -134,7 +134,7 @@ class AspectBertForSequenceClassification(_Encoder):
     ) -> AspectOutput:
         """Logits of aspects and rating; arguments not named are BERT's. The loss is the business of whoever trains."""
         if labels is not None:
-            raise ValueError("the loss of aspects is sentiment_hf's AspectTrainer's; call the model without labels")
+            raise ValueError("the loss of aspects is sentiment_hf's SentimentTrainer's; call the model without labels")
         pooled, outputs = self.pooled(input_ids, attention_mask, {"token_type_ids": token_type_ids, **kwargs})
         if self.config.pooling == "attention":
             # Each aspect's values are read off the vector that is pooled for it, the rating off the last one.

@@ -14,17 +14,13 @@ from typing import Any
 
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
-from sentiment_hf.aspects import AspectTask, aspect_columns
 from sentiment_hf.data.cleaning import Cleaning
-from sentiment_hf.data.labelled import AnyTask, PredictedTask, task_with_rows
+from sentiment_hf.data.labelled import task_with_rows
 from sentiment_hf.data.tokenization import SLIDING, TextSettings
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import LabelSpace
-from sentiment_hf.modeling.configuration_bert_heads import AspectBertConfig
 from sentiment_hf.modeling.loading import check_max_length, max_positions
 from sentiment_hf.modeling.version import check_version, record_version
-from sentiment_hf.score_task import ScoreTask
-from sentiment_hf.tasks import BUILT_IN_TASKS, Task
+from sentiment_hf.tasks import Task, saved_task
 
 logger = logging.getLogger(__name__)
 
@@ -36,19 +32,15 @@ _NO_LIMIT = 1_000_000
 
 
 def record_settings(
-    config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, task: AnyTask, settings: TextSettings
+    config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, task: Task, settings: TextSettings
 ) -> None:
     """Write task and text settings into the config, and the length limit into the tokenizer for stock pipelines."""
     saved: dict[str, Any] = {
         "task": task.name,
         "metric": task.metric,
         "text": settings.to_dict(),
+        **task.to_dict(),
     }
-    if isinstance(task, AspectTask):
-        saved["columns"] = {aspect: list(columns) for aspect, columns in task.columns.items()}
-        saved["rating_column"] = task.rating_column
-    else:
-        saved["labels"] = task.space.to_dict()
     setattr(config, CONFIG_KEY, saved)
     record_version(config)
     tokenizer.model_max_length = settings.max_length
@@ -128,7 +120,7 @@ def recorded_calibration(config: PretrainedConfig) -> tuple[float, float | None]
         return temperature, threshold
 
 
-def task_of(config: PretrainedConfig) -> AnyTask:
+def task_of(config: PretrainedConfig) -> Task:
     """The task of a saved model that labelled rows can be read for.
 
     Raises:
@@ -137,38 +129,15 @@ def task_of(config: PretrainedConfig) -> AnyTask:
     return task_with_rows(predicted_task(config))
 
 
-def predicted_task(config: PretrainedConfig) -> PredictedTask:
+def predicted_task(config: PretrainedConfig) -> Task:
     """The task of a saved model: label names from the config, what stands for them in files as it was saved; of a model
     from elsewhere ids do.
 
     Raises:
         InputError: labels and settings that cannot be read.
     """
-    saved = getattr(config, CONFIG_KEY, None) or {}
     with _readable():
-        if isinstance(config, AspectBertConfig):
-            columns = saved.get("columns") or aspect_columns(config.aspects)
-            by_aspect = {aspect: tuple(columns[aspect]) for aspect in config.aspects}
-            return AspectTask(by_aspect, config.rating, saved.get("rating_column"))
-        names = tuple(str(config.id2label[index]) for index in range(config.num_labels))
-        if len(set(names)) < max(len(names), 1):
-            raise ValueError(f"the labels {', '.join(names) or 'none'}")
-        if ScoreTask.is_meant(config.problem_type, len(names)):
-            return ScoreTask(names, config.problem_type)
-        return Task(str(saved.get("task", "custom")), _space(names, saved), str(saved.get("metric", "macro_f1")))
-
-
-def _space(names: tuple[str, ...], saved: dict[str, Any]) -> LabelSpace:
-    if not saved:
-        return LabelSpace.of_ids(names)
-    if "labels" in saved:
-        return LabelSpace(names, dict(saved["labels"]["raw"]), dict(saved["labels"].get("aliases") or {}))
-    # Models of the first edition saved raw values alone, and none where labels were read off the rows.
-    raw = dict(saved.get("raw_labels") or {name: name for name in names})
-    built_in = BUILT_IN_TASKS.get(str(saved.get("task")))
-    if built_in is not None and built_in.labels == names:
-        raw = {**built_in.space.raw, **raw}
-    return LabelSpace(names, raw)
+        return saved_task(config, getattr(config, CONFIG_KEY, None) or {})
 
 
 @contextmanager

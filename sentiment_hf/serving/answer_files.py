@@ -20,13 +20,12 @@ import pyarrow.parquet as pq
 
 from sentiment_hf.data.arrow_columns import arrow_column
 from sentiment_hf.data.delimited import cell_text
-from sentiment_hf.data.labelled import PredictedTask
 from sentiment_hf.data.row_blocks import RowBlocks
 from sentiment_hf.data.spreadsheets import ENCODING, csv_text
 from sentiment_hf.data.workbooks import WorkbookWriter, check_cell, check_rows, require_writer
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import MARK_COLUMN, NAMES
-from sentiment_hf.serving.answers import Answer, columns_of_answers, no_answer
+from sentiment_hf.tasks import AnyPrediction, Task
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ class AnswerFile(Protocol):
     """Takes blocks of rows with their answers; used in a `with`, at whose end the file is whole, or, after an error,
     ends with a whole row."""
 
-    def write(self, block: pd.DataFrame, answers: list[Answer]) -> None: ...
+    def write(self, block: pd.DataFrame, answers: list[AnyPrediction]) -> None: ...
 
     def __enter__(self) -> Self: ...
 
@@ -77,7 +76,7 @@ def free_names(names: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
     return free
 
 
-def say_renamed(kind: str, columns: Sequence[str], text_column: str, task: PredictedTask) -> None:
+def say_renamed(kind: str, columns: Sequence[str], text_column: str, task: Task) -> None:
     """Log which parts of answers get other names in a file, as the table has columns of their usual ones.
 
     Args:
@@ -86,9 +85,9 @@ def say_renamed(kind: str, columns: Sequence[str], text_column: str, task: Predi
         text_column: of these.
         task: of the classifier.
     """
-    usual = columns_of_answers(task)
+    usual = task.prediction_columns()
     if kind.startswith("jsonl"):
-        usual = tuple(no_answer(task, None, "").to_dict())
+        usual = tuple(task.no_prediction(None, "").to_dict())
         columns = [name for name in columns if name != text_column]
     renamed = [f"{name} is written as {free}" for name, free in free_names(usual, columns).items() if name != free]
     if renamed:
@@ -107,15 +106,15 @@ def check_fits_workbook(source: RowBlocks) -> None:
 
 
 def answer_file(
-    path: Path, kind: str, schema: pa.Schema, task: PredictedTask, text_column: str, for_people: bool = False
+    path: Path, kind: str, schema: pa.Schema, task: Task, text_column: str, for_people: bool = False
 ) -> AnswerFile:
     """Open a file for answers.
 
     Args:
         path: replaced if it is there.
         kind: one of `ANSWER_KINDS`. All have the columns of the input and those of the answers; jsonl has `text` in
-            place of the text column and what `Answer.to_dict()` says. A column of the input is never overwritten: see
-            `free_names`. In csv and tsv a cell that a spreadsheet program would calculate is guarded.
+            place of the text column and what the prediction's `to_dict()` says. A column of the input is never
+            overwritten: see `free_names`. In csv and tsv a cell that a spreadsheet program would calculate is guarded.
         schema: of the input.
         task: of the classifier.
         text_column: of the input.
@@ -126,7 +125,7 @@ def answer_file(
     """
     if kind.startswith("jsonl"):
         return _TextFile(path, _JsonLines(schema.names, text_column), is_zipped=kind.endswith(".gz"))
-    columns = free_names(columns_of_answers(task), schema.names)
+    columns = free_names(task.prediction_columns(), schema.names)
     if kind == "parquet":
         return _ParquetFile(path, schema, columns)
     if kind == "xlsx":
@@ -139,7 +138,7 @@ class _TextFile:
     def __init__(
         self,
         path: Path,
-        formatted: Callable[[pd.DataFrame, list[Answer], bool], str],
+        formatted: Callable[[pd.DataFrame, list[AnyPrediction], bool], str],
         is_zipped: bool,
         encoding: str = "utf-8",
     ) -> None:
@@ -148,7 +147,7 @@ class _TextFile:
         self._whole = 0
         self._is_first = True
 
-    def write(self, block: pd.DataFrame, answers: list[Answer]) -> None:
+    def write(self, block: pd.DataFrame, answers: list[AnyPrediction]) -> None:
         # A byte order mark stands at the beginning of the file alone.
         encoding = self._encoding if self._is_first else "utf-8"
         text = self._formatted(block, answers, self._is_first).encode(encoding, "replace")
@@ -182,7 +181,7 @@ class _ParquetFile:
         self._writer = pq.ParquetWriter(self._file, schema)
         self._waiting: list[pa.Table] = []
 
-    def write(self, block: pd.DataFrame, answers: list[Answer]) -> None:
+    def write(self, block: pd.DataFrame, answers: list[AnyPrediction]) -> None:
         rows = with_answers(block, answers, self._columns)
         arrays = [arrow_column(rows[field.name], field.type) for field in self._schema]
         self._waiting.append(pa.Table.from_arrays(arrays, schema=self._schema))
@@ -216,7 +215,7 @@ class _WorkbookFile:
         self._columns = columns
         self._writer = WorkbookWriter(path, [*schema.names, *columns.values()])
 
-    def write(self, block: pd.DataFrame, answers: list[Answer]) -> None:
+    def write(self, block: pd.DataFrame, answers: list[AnyPrediction]) -> None:
         self._writer.write(with_answers(block, answers, self._columns))
 
     def __enter__(self) -> Self:
@@ -229,7 +228,7 @@ class _WorkbookFile:
         self._writer.close()
 
 
-def with_answers(block: pd.DataFrame, answers: list[Answer], columns: Mapping[str, str]) -> pd.DataFrame:
+def with_answers(block: pd.DataFrame, answers: list[AnyPrediction], columns: Mapping[str, str]) -> pd.DataFrame:
     """Rows with what was answered, in columns under the names of `free_names`."""
     rows = [answer.row() for answer in answers]
     # As objects: a column of ratings keeps its whole numbers where one is missing.
@@ -240,8 +239,8 @@ def with_answers(block: pd.DataFrame, answers: list[Answer], columns: Mapping[st
     return block.assign(**values)
 
 
-def _delimited(separator: str, columns: Mapping[str, str]) -> Callable[[pd.DataFrame, list[Answer], bool], str]:
-    def formatted(block: pd.DataFrame, answers: list[Answer], header: bool) -> str:
+def _delimited(separator: str, columns: Mapping[str, str]) -> Callable[[pd.DataFrame, list[AnyPrediction], bool], str]:
+    def formatted(block: pd.DataFrame, answers: list[AnyPrediction], header: bool) -> str:
         return csv_text(with_answers(block, answers, columns), separator, header)
 
     return formatted
@@ -253,7 +252,7 @@ class _JsonLines:
     def __init__(self, columns: Sequence[str], text_column: str) -> None:
         self._kept = [name for name in columns if name != text_column]
 
-    def __call__(self, block: pd.DataFrame, answers: list[Answer], header: bool) -> str:
+    def __call__(self, block: pd.DataFrame, answers: list[AnyPrediction], header: bool) -> str:
         cells = [block[name].tolist() for name in self._kept]
         lines = []
         for place, answer in enumerate(answers):

@@ -18,12 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
 from sentiment_hf.option_values import check_positive
-from sentiment_hf.serving.answers import TOP_K, Answer
 from sentiment_hf.serving.batching import Batcher, BatchLimits, ClosedError, QueueFullError
 from sentiment_hf.serving.body_limit import BodyLimit
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.serving.traffic import Traffic
 from sentiment_hf.serving.wakeups import Wakeups
+from sentiment_hf.tasks import TOP_K, AnyPrediction
 
 # What the log of a web server calls a request whose client did not wait; nobody reads the answer.
 CLIENT_GONE = 499
@@ -230,8 +230,8 @@ async def _read(request: Request) -> PredictRequest:
 
 
 async def _answers_or_hang_up(
-    request: Request, futures: Sequence[Future[Answer]], wakeups: Wakeups
-) -> list[Answer] | None:
+    request: Request, futures: Sequence[Future[AnyPrediction]], wakeups: Wakeups
+) -> list[AnyPrediction] | None:
     """The answers in order, or None where the client hung up; what was not read by then is cancelled."""
     # Texts are answered in the order of the queue, so that with the last of a request all of them are there.
     answered = wakeups.when_done(futures[-1])

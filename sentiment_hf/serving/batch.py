@@ -12,8 +12,8 @@ import pandas as pd
 from sentiment_hf.data.row_blocks import RowBlocks
 from sentiment_hf.exceptions import deferred_interrupt
 from sentiment_hf.serving.answer_files import AnswerFile, answer_file, texts_of
-from sentiment_hf.serving.answers import TOP_K, Answer
 from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.tasks import TOP_K, AnyPrediction
 
 # As few as make Ctrl-C and the progress bar prompt, as many as fill batches of texts of one length.
 ROWS_PER_BLOCK = 256
@@ -36,7 +36,7 @@ class BatchSettings:
 
 def answered(
     classifier: SentimentClassifier, blocks: Iterable[pd.DataFrame], settings: BatchSettings
-) -> Iterator[tuple[pd.DataFrame, list[Answer]]]:
+) -> Iterator[tuple[pd.DataFrame, list[AnyPrediction]]]:
     """Each block with the answers to its rows."""
     for block in blocks:
         texts = texts_of(block[settings.text_column])
@@ -50,7 +50,7 @@ def write_answers(
     file: AnswerFile,
     progress: Callable[[int], object],
 ) -> int:
-    """Answer blocks into a file; Ctrl-C waits for the block that is under way.
+    """AnyPrediction blocks into a file; Ctrl-C waits for the block that is under way.
 
     Args:
         classifier: answers.

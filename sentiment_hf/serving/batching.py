@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.option_values import check_positive
-from sentiment_hf.serving.answers import Answer, Prediction
+from sentiment_hf.tasks import AnyPrediction, Prediction
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +53,11 @@ class BatchLimits:
 class _Item:
     text: str
     top_k: int
-    answer: Future[Answer]
+    answer: Future[AnyPrediction]
 
 
 # `(texts, top_k)` -> an answer each.
-Classify = Callable[[list[str], int], list[Answer]]
+Classify = Callable[[list[str], int], list[AnyPrediction]]
 # Called after each batch with its number of texts and the seconds it took.
 Observe = Callable[[int, float], None]
 
@@ -93,7 +93,7 @@ class Batcher:
         """Whether texts are taken and read."""
         return not self._closed and self._thread.is_alive()
 
-    def submit(self, texts: Sequence[str], top_k: int) -> list[Future[Answer]]:
+    def submit(self, texts: Sequence[str], top_k: int) -> list[Future[AnyPrediction]]:
         """Queue the texts of one request, all or none.
 
         Args:

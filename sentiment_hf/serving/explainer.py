@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.data.padding import pad_rows
 from sentiment_hf.data.passages import Passage, read_passages
 from sentiment_hf.evaluation.explanation import (
@@ -27,6 +26,7 @@ from sentiment_hf.modeling.names import STARTER_REVIEWS, resolve_model
 from sentiment_hf.modeling.saved import recorded_calibration, recorded_settings, task_of
 from sentiment_hf.option_values import ATTENTION, EXPLANATIONS, GRADIENT, INTEGRATED, OCCLUSION
 from sentiment_hf.serving.backends import open_backend
+from sentiment_hf.tasks import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -49,7 +49,7 @@ class Explainer:
         temperature: of the probabilities.
     """
 
-    task: AnyTask
+    task: Task
     scorer: TextScorer
     backend: str
     model: PreTrainedModel | None = None

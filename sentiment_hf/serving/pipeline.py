@@ -17,9 +17,8 @@ from sentiment_hf.evaluation.prediction import DOCUMENTS_AT_ONCE, TextScorer
 from sentiment_hf.modeling import classifier as _own_classes  # noqa: F401 registers them with the Auto classes
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.saved import predicted_task, recorded_calibration, recorded_settings
-from sentiment_hf.serving.answers import TOP_K
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.tasks import Task
+from sentiment_hf.tasks import TOP_K
 
 TASK = "long-text-classification"
 DEFAULT_BATCH_SIZE = 32
@@ -55,7 +54,7 @@ class LongTextClassificationPipeline(Pipeline):
     def _answers(self, texts: list[str], settings: dict[str, int], batch_size: int) -> list[dict[str, Any]]:
         classifier = copy(self._classifier)
         classifier.scorer = replace(classifier.scorer, batch_size=batch_size)
-        shows_chunks = classifier.scorer.settings.is_sliding and isinstance(classifier.task, Task)
+        shows_chunks = classifier.scorer.settings.is_sliding and classifier.task.is_single_label
         asked = settings if shows_chunks else settings | {"top_chunks": 0}
         with self.device_placement(), torch.inference_mode():
             return [answer.to_dict() for answer in classifier(texts, **asked)]

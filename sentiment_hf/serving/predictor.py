@@ -8,16 +8,15 @@ from typing import Any, overload
 
 from sentiment_hf.data.cleaning import clean
 from sentiment_hf.data.columns import as_text
-from sentiment_hf.data.labelled import PredictedTask
 from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import STARTER_REVIEWS, resolve_model
 from sentiment_hf.modeling.saved import CONFIG_KEY, predicted_task, recorded_calibration, recorded_settings
-from sentiment_hf.serving.answers import TOP_K, Answer, answers_of, no_answer, with_chunks
+from sentiment_hf.serving.answers import with_chunks
 from sentiment_hf.serving.backends import open_backend
-from sentiment_hf.tasks import Task
+from sentiment_hf.tasks import TOP_K, AnyPrediction, Task
 
 
 class SentimentClassifier:
@@ -38,7 +37,7 @@ class SentimentClassifier:
 
     def __init__(
         self,
-        task: PredictedTask,
+        task: Task,
         scorer: TextScorer,
         backend: str,
         providers: tuple[str, ...],
@@ -91,12 +90,14 @@ class SentimentClassifier:
         return cls(predicted_task(config), scorer, opened.name, opened.providers, opened.file, calibration)
 
     @overload
-    def __call__(self, texts: str, top_k: int = TOP_K, top_chunks: int = 0) -> Answer: ...
+    def __call__(self, texts: str, top_k: int = TOP_K, top_chunks: int = 0) -> AnyPrediction: ...
 
     @overload
-    def __call__(self, texts: Iterable[Any], top_k: int = TOP_K, top_chunks: int = 0) -> list[Answer]: ...
+    def __call__(self, texts: Iterable[Any], top_k: int = TOP_K, top_chunks: int = 0) -> list[AnyPrediction]: ...
 
-    def __call__(self, texts: str | Iterable[Any], top_k: int = TOP_K, top_chunks: int = 0) -> Answer | list[Answer]:
+    def __call__(
+        self, texts: str | Iterable[Any], top_k: int = TOP_K, top_chunks: int = 0
+    ) -> AnyPrediction | list[AnyPrediction]:
         """Classify a text, or many.
 
         Args:
@@ -113,26 +114,26 @@ class SentimentClassifier:
             return self._predict([texts], top_k, top_chunks)[0]
         return self._predict(list(texts), top_k, top_chunks)
 
-    def _predict(self, values: list[Any], top_k: int, top_chunks: int) -> list[Answer]:
+    def _predict(self, values: list[Any], top_k: int, top_chunks: int) -> list[AnyPrediction]:
         if top_k < 1:
             raise InputError("top_k of at least 1", str(top_k), "Leave it out for 3.")
         if top_chunks < 0:
             raise InputError("top_chunks of at least 0", str(top_chunks), "0 shows none.")
-        if top_chunks and not (self.scorer.settings.is_sliding and isinstance(self.task, Task)):
+        if top_chunks and not (self.scorer.settings.is_sliding and self.task.is_single_label):
             remedy = "Train with `truncation: sliding`, or leave top_chunks out."
             raise InputError("a model of one label that reads in windows, for top_chunks", "another", remedy)
         texts = [as_text(value) for value in values]
         reasons = [self._reason_against(text) for text in texts]
         judged = [row for row, reason in enumerate(reasons) if reason is None]
-        answers = [no_answer(self.task, text, reason) for text, reason in zip(texts, reasons, strict=True)]
+        answers = [self.task.no_prediction(text, reason) for text, reason in zip(texts, reasons, strict=True)]
         if judged:
             given = [texts[row] or "" for row in judged]
-            if top_chunks and isinstance(self.task, Task):
-                documents = self.scorer.documents(given)
-                scored = answers_of(self.task, given, documents.logits, top_k, self.calibration)
+            documents = self.scorer.documents(given) if top_chunks else None
+            logits = self.scorer.logits(given) if documents is None else documents.logits
+            calibration = self.calibration
+            scored = self.task.predictions(given, logits, top_k, calibration.temperature, calibration.threshold)
+            if documents is not None:
                 scored = with_chunks(self.task, scored, documents, top_chunks)
-            else:
-                scored = answers_of(self.task, given, self.scorer.logits(given), top_k, self.calibration)
             for row, answer in zip(judged, scored, strict=True):
                 answers[row] = answer
         return answers

@@ -13,7 +13,6 @@ import pandas as pd
 
 from sentiment_hf.evaluation.errors import predictions_frame, surest_mistakes, top_confusions
 from sentiment_hf.evaluation.markdown import excerpt, picture, plain, table, to_html
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.evaluation.seeds import spread
 from sentiment_hf.exceptions import MissingExtraError
 from sentiment_hf.files import move_files, staging_folder, write_text
@@ -25,6 +24,7 @@ from sentiment_hf.studies.found_runs import FoundRun, FoundSetting
 from sentiment_hf.studies.grid import Grid
 from sentiment_hf.studies.table import METRIC
 from sentiment_hf.studies.trackers import disagreement
+from sentiment_hf.tasks import softmax
 
 logger = logging.getLogger(__name__)
 

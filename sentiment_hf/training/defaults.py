@@ -24,7 +24,6 @@ from sentiment_hf.files import contents
 from sentiment_hf.modeling.classifier import SCRATCH
 from sentiment_hf.modeling.loading import load_config, load_tokenizer, max_positions
 from sentiment_hf.modeling.names import STARTER
-from sentiment_hf.tasks import Task
 from sentiment_hf.training.arguments import RUN_PARTS, RunArguments, build_parts, parse_values
 
 RUNS = "runs"
@@ -219,7 +218,7 @@ def facts_of(args: RunArguments, data: PreparedData) -> Facts:
         hidden_size=hidden_size,
         rows=len(train) if args.data.max_train_rows is None else min(len(train), args.data.max_train_rows),
         dev_rows=len(data.splits["dev"]),
-        class_counts=tuple(train["label"].value_counts()) if isinstance(data.task, Task) else (),
+        class_counts=tuple(train["label"].value_counts()) if data.task.is_single_label else (),
         length=_usual_length(args, data),
         positions=positions,
         adapters=args.model.peft is not None,

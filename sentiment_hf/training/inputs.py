@@ -7,16 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import pandas as pd
-import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from sentiment_hf.aspects import ASPECTS_TASK, AspectTask, aspect_columns
 from sentiment_hf.data.audit import token_figures
 from sentiment_hf.data.cleaning import clean
 from sentiment_hf.data.dataset import tokenize_frame
 from sentiment_hf.data.held_out import held_out_texts
-from sentiment_hf.data.labelled import AnyTask, columns_of
+from sentiment_hf.data.labelled import columns_of
 from sentiment_hf.data.preparation import PreparedData, prepare_splits
 from sentiment_hf.data.sources import load_splits
 from sentiment_hf.data.supplement import add_supplement, check_supplement
@@ -29,10 +27,10 @@ from sentiment_hf.modeling.loading import load_tokenizer
 from sentiment_hf.modeling.lora import add_adapters
 from sentiment_hf.modeling.new_classifier import new_classifier
 from sentiment_hf.modeling.positions import extend_positions
+from sentiment_hf.option_values import ASPECTS_TASK
 from sentiment_hf.options import TaskArguments
-from sentiment_hf.tasks import resolve_task
+from sentiment_hf.tasks import AspectTask, Task, aspect_columns, resolve_task
 from sentiment_hf.training.arguments import RunArguments
-from sentiment_hf.training.aspect_losses import star_log_odds
 from sentiment_hf.training.output_bias import output_layer
 from sentiment_hf.training.trainer import check_dropout
 
@@ -65,7 +63,7 @@ def load_data(args: RunArguments) -> PreparedData:
     return prepared
 
 
-def read_splits(args: RunArguments) -> tuple[dict[str, pd.DataFrame], AnyTask]:
+def read_splits(args: RunArguments) -> tuple[dict[str, pd.DataFrame], Task]:
     """The rows that a recipe names as they stand there, with raw labels, and the task that they are of."""
     data, task = args.data, args.task
     aspects = aspect_task(task) if task.task == ASPECTS_TASK else None
@@ -132,16 +130,13 @@ def adapt(model: PreTrainedModel, args: RunArguments, data: PreparedData) -> Pre
     if args.model.freeze_encoder:
         for parameter in model.base_model.parameters():
             parameter.requires_grad = False
-    if isinstance(data.task, AspectTask) and data.task.rating == "ordinal":
-        with torch.no_grad():
-            model.thresholds.copy_(-star_log_odds(data.splits["train"]["label"]))
+    data.task.start_head(model, data.splits["train"]["label"])
     frozen_by = "peft" if args.model.peft is not None else "freeze_encoder" if args.model.freeze_encoder else ""
     if frozen_by and args.training.fgm_epsilon > 0:
         found = f"{frozen_by}, which freezes them"
         raise InputError("embeddings that learn, for fgm_epsilon", found, "Use one of the two.")
     if args.training.logit_adjustment > 0 and args.training.logit_adjustment_at == "prediction":
-        width = len(data.task.labels) * (len(data.task.aspects) if isinstance(data.task, AspectTask) else 1)
-        output_layer(model, width)
+        output_layer(model, sum(cell.width for cell in data.task.class_cells()))
     if args.model.peft is not None:
         model = add_adapters(model, args.model.peft)  # type: ignore[arg-type]
     check_dropout(model, args.training.rdrop_alpha)

@@ -14,7 +14,6 @@ import torch
 from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from sentiment_hf.data.cleaning import Cleaning
-from sentiment_hf.data.labelled import AnyTask
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.loading import load_config, load_tokenizer, max_positions
@@ -69,7 +68,7 @@ class Prepared:
     model: Any
     tokenizer: PreTrainedTokenizerBase | None
     datasets: dict[str, Any]
-    task: AnyTask | None
+    task: Task | None
     settings: TextSettings | None
     columns: Columns
     fields: frozenset[str]
@@ -88,7 +87,7 @@ class Prepared:
         """
         if not is_raw(dataset):
             return with_ids(dataset, name, self.task, self.columns, self.fields)
-        if not isinstance(self.task, Task) or self.tokenizer is None or self.settings is None:
+        if self.task is None or not self.task.is_single_label or self.tokenizer is None or self.settings is None:
             remedy = "Tokenize them, with one list of ids a row under `labels`."
             raise InputError(f"one label a text in {name}", "a model of aspects", remedy)
         return tokenized(dataset, name, self.tokenizer, self.settings, self.task, self.columns, to_predict)
@@ -134,7 +133,7 @@ def prepare(
             remedy = "Give a train_dataset with labels, or name them with labels=[…]."
             raise InputError(f"labels for a new head on {name}", "none", remedy)
         model = new_classifier(name, task, tokenizer, settings, args.seed)
-    elif isinstance(config, PretrainedConfig) and isinstance(task, Task):
+    elif isinstance(config, PretrainedConfig) and task is not None and task.is_single_label:
         _name_labels(config, task)
         if not is_recorded and settings is not None and tokenizer is not None:
             record_settings(config, tokenizer, task, settings)
@@ -168,7 +167,7 @@ def _origin(config: Any) -> str:
 
 def _task(
     config: Any, is_model: bool, sets: list[Any], labels: Mapping[Any, Any] | list[Any] | None, columns: Columns
-) -> AnyTask | None:
+) -> Task | None:
     """The task: as the labels are given, as the model has it, or as the first dataset with labels says."""
     dataset = next((each for each in sets if label_column(each, columns) is not None), None)
     known = None
@@ -180,7 +179,7 @@ def _task(
         return known
     task = task_of_dataset(dataset, columns, labels)
     # A classifier that is trained on keeps its ids, which its head was trained for.
-    if isinstance(known, Task) and set(task.labels) <= set(known.labels):
+    if known is not None and known.is_single_label and set(task.labels) <= set(known.labels):
         return known
     return task
 

@@ -12,14 +12,13 @@ import pandas as pd
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from sentiment_hf.aspects import MISSING
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.dataset import tokenize_frame
-from sentiment_hf.data.labelled import AnyTask, map_labels
+from sentiment_hf.data.labelled import map_labels
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MARK_COLUMN, NAMES, LabelSpace
-from sentiment_hf.tasks import Task, resolve_task
+from sentiment_hf.labels import MARK_COLUMN, MISSING, NAMES, LabelSpace
+from sentiment_hf.tasks import SingleLabelTask, Task, resolve_task
 
 logger = logging.getLogger(__name__)
 
@@ -98,11 +97,13 @@ def task_of_dataset(dataset: Any, columns: Columns, labels: Mapping[Any, Any] | 
     """
     values, names = labels_of(dataset, columns)
     if labels is None and names is not None:
-        return Task("custom", LabelSpace(tuple(names), {name: name for name in names}))
+        return SingleLabelTask("custom", LabelSpace(tuple(names), {name: name for name in names}))
     if labels is None and not is_raw(dataset) and label_column(dataset, columns) == LABELS:
         # Ids, whose names nobody told.
         ids = [value for value in values if isinstance(value, int)]
-        return Task("custom", LabelSpace.of_ids(tuple(f"LABEL_{index}" for index in range(max(ids, default=0) + 1))))
+        return SingleLabelTask(
+            "custom", LabelSpace.of_ids(tuple(f"LABEL_{index}" for index in range(max(ids, default=0) + 1)))
+        )
     return resolve_task(None, labels, values, "the dataset")
 
 
@@ -154,7 +155,7 @@ def tokenized(
     return tokenize_frame(map_labels(frame[~blank], task, name, training=True), tokenizer, settings, name)
 
 
-def with_ids(dataset: Any, name: str, task: AnyTask | None, columns: Columns, fields: Collection[str]) -> Any:
+def with_ids(dataset: Any, name: str, task: Task | None, columns: Columns, fields: Collection[str]) -> Any:
     """Take a tokenized dataset as the trainer needs it: ids under `labels`, and no column besides `fields`.
 
     Whole numbers under `labels` are ids already, as everywhere in transformers; what stands under another name is read
@@ -166,7 +167,7 @@ def with_ids(dataset: Any, name: str, task: AnyTask | None, columns: Columns, fi
     if not isinstance(dataset, datasets.Dataset):
         return dataset
     column = label_column(dataset, columns)
-    if column is not None and isinstance(task, Task):
+    if column is not None and task is not None and task.is_single_label:
         values, names = labels_of(dataset, columns)
         if column == LABELS and names is None and all(isinstance(value, int) for value in values):
             wrong = next((value for value in values if not 0 <= value < len(task.labels) and value != MISSING), None)

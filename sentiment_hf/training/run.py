@@ -22,10 +22,8 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedModel, PreTrainedTokenizerBase, TrainerState
 
-from sentiment_hf.aspects import AspectTask
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.collation import ClassificationCollator, DocumentCollator
-from sentiment_hf.data.labelled import AnyTask, named_labels
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.evaluation.baseline import Floor
 from sentiment_hf.evaluation.prediction import TextScorer
@@ -39,12 +37,10 @@ from sentiment_hf.modeling.lora import merge_adapters
 from sentiment_hf.modeling.names import check_there, resolve_model
 from sentiment_hf.modeling.saved import recorded_settings
 from sentiment_hf.processes import end_with_parent
-from sentiment_hf.tasks import Task
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.advice import Training, below_baseline, show_advice
 from sentiment_hf.training.arguments import RunArguments
 from sentiment_hf.training.defaults import parse_command_line, settle, shape_of, usual_learning_rate
-from sentiment_hf.training.imbalance import imbalance
 from sentiment_hf.training.inputs import (
     audit_tokens,
     load_data,
@@ -65,7 +61,7 @@ from sentiment_hf.training.records import (
 )
 from sentiment_hf.training.scoring import score_run
 from sentiment_hf.training.soft_targets import load_teachers, rows_to_learn_from, with_soft_targets
-from sentiment_hf.training.trainer import AspectTrainer, SentimentTrainer
+from sentiment_hf.training.trainer import SentimentTrainer
 
 # Not __name__: started with -m that is __main__, whose log goes nowhere.
 logger = logging.getLogger("sentiment_hf.training.run")
@@ -112,7 +108,7 @@ def train(args: RunArguments) -> FinishedRun:
     tokenizer, model = load_model(args, data)
     data.audit["rows_of_this_run"] = audit_tokens(args, data, tokenizer)
     trainer_rows = sample_training_rows(args, data)
-    corrections = imbalance(args.training, trainer_rows["label"].tolist(), data.task)
+    corrections = data.task.corrections(args.training, trainer_rows["label"].tolist())
     teachers = load_teachers(args, data, model)
     learned_from = rows_to_learn_from(args, data, trainer_rows)
     # Before the training: afterwards the files may be others.
@@ -130,7 +126,7 @@ def train(args: RunArguments) -> FinishedRun:
         logger.info("read: %s", sources)
         # W&B's own choice would be wherever the command was called from.
         os.environ.setdefault("WANDB_DIR", str(folder))
-        trainer = make_trainer(args, data.task, model, tokenizer, tokenized, corrections)
+        trainer = make_trainer(args, model, tokenizer, tokenized, corrections)
         started = time.perf_counter()
         with run_folder.resuming(checkpoint):
             trainer.train(resume_from_checkpoint=checkpoint)
@@ -166,7 +162,6 @@ def train(args: RunArguments) -> FinishedRun:
 
 def make_trainer(
     args: RunArguments,
-    task: AnyTask,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     tokenized: dict[str, Dataset],
@@ -175,8 +170,7 @@ def make_trainer(
     """The trainer of a recipe: its loss, its collator, and what it reports."""
     sliding = args.text_settings.is_sliding
     collator = DocumentCollator if sliding else ClassificationCollator
-    kind = AspectTrainer if isinstance(task, AspectTask) else SentimentTrainer
-    trainer = kind(
+    trainer = SentimentTrainer(
         model=model,
         args=args.training,
         class_weight=corrections["class_weight"],
@@ -228,7 +222,7 @@ def scores_and_advice(
 ) -> tuple[Floor | None, dict[str, Any]]:
     """The floor and the metrics of a run that learned from `rows`, with what to do where it is below the baseline."""
     floor, metrics = score_run(args, data, scorer, len(rows))
-    counts = rows["label"].value_counts() if isinstance(data.task, Task) else {}
+    counts = rows["label"].value_counts() if data.task.is_single_label else {}
     best = state.best_model_checkpoint
     layers, hidden_size, _ = shape_of(args)
     training = Training(
@@ -256,7 +250,7 @@ def save_splits(folder: Path, data: PreparedData, record: dict[str, Any] | None 
     (folder / SPLITS_FOLDER).mkdir(exist_ok=True)
     for split, frame in data.splits.items():
         if split != "train" or data.made_splits:
-            rows = named_labels(frame, data.task).to_json(orient="records", lines=True, force_ascii=False)
+            rows = data.task.name_labels(frame).to_json(orient="records", lines=True, force_ascii=False)
             write_text(folder / SPLITS_FOLDER / f"{split}.jsonl", rows)
 
 

@@ -13,7 +13,7 @@ from sentiment_hf.evaluation.baseline import Floor, fit_floor, floor_logits, flo
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.recorded import rows_fingerprint, write_predictions
 from sentiment_hf.evaluation.report import system_row
-from sentiment_hf.evaluation.scores import chunk_scores, headline, task_scores
+from sentiment_hf.evaluation.scores import chunk_scores, headline
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.files import size_mb
 from sentiment_hf.training.arguments import RunArguments
@@ -35,9 +35,9 @@ def score_floor(
     predict = partial(floor_logits, floor, task=data.task)
     predictors = {"floor": predict, **(beside or {})}
     times = milliseconds_per_review(predictors, held_out["text"])
-    scores = task_scores(predict(held_out["text"]), held_out["label"], data.task)
+    scores = data.task.scores(predict(held_out["text"]), held_out["label"])
     row = system_row(scores, floor_size_mb(floor), times["floor"], len(train_rows))
-    row["dev"] = headline(task_scores(predict(dev["text"]), dev["label"], data.task))
+    row["dev"] = headline(data.task.scores(predict(dev["text"]), dev["label"]))
     return floor, _metrics_head(args, data) | {"floor": row}, times
 
 
@@ -56,10 +56,10 @@ def score_run(
     documents = scorer.documents(list(held_out["text"])) if args.text_settings.is_sliding else None
     answers = scorer.logits(held_out["text"]) if documents is None else documents.logits
     write_predictions(args.training.folder, answers, np.array([np.asarray(label) for label in held_out["label"]]))
-    scores = task_scores(answers, held_out["label"], data.task)
+    scores = data.task.scores(answers, held_out["label"])
     weights = args.training.folder / "model.safetensors"
     metrics["fp32"] = system_row(scores, size_mb(weights), times["fp32"], trained_on)
-    metrics["fp32"]["dev"] = headline(task_scores(scorer.logits(dev["text"]), dev["label"], data.task))
+    metrics["fp32"]["dev"] = headline(data.task.scores(scorer.logits(dev["text"]), dev["label"]))
     if documents is not None:
         metrics["fp32"]["chunk_level"] = chunk_scores(documents, held_out["label"], data.task)
     return floor, metrics

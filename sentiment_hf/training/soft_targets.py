@@ -12,14 +12,14 @@ import pandas as pd
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from sentiment_hf.aspects import MISSING, AspectTask
 from sentiment_hf.data.held_out import HeldOutTexts, choose_new
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.data.sources import load_texts
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.labels import MISSING
 from sentiment_hf.modeling.classifier import load_classifier
-from sentiment_hf.modeling.forward import torch_document_head, torch_forward
+from sentiment_hf.modeling.forward import reads_documents, torch_document_head, torch_forward
 from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.saved import recorded_settings, task_of
@@ -88,8 +88,8 @@ def load_teachers(args: RunArguments, data: PreparedData, student: PreTrainedMod
             where their states are asked for.
     """
     names = teacher_names(args.training.distill_from)
-    if names and isinstance(data.task, AspectTask):
-        raise InputError("one label for distill_from", "task: aspects", "Leave distill_from out.")
+    if names and not data.task.is_single_label:
+        raise InputError("one label for distill_from", f"task: {data.task.name}", "Leave distill_from out.")
     if len(names) > 1 and args.training.distillation_hidden_weight > 0:
         found = f"{len(names)} teachers"
         raise InputError("one teacher for distillation_hidden_weight", found, "Set it to 0, or name one of them.")
@@ -100,8 +100,10 @@ def _load_teacher(name: str, args: RunArguments, data: PreparedData, student: Pr
     folder = resolve_model(name)
     config, tokenizer = load_config_and_tokenizer(folder)
     taught = task_of(config)
-    if isinstance(taught, AspectTask):
-        raise InputError(f"a teacher of one label in {name}", "one of aspects", "Fine-tune one on the same task.")
+    if not taught.is_single_label:
+        raise InputError(
+            f"a teacher of one label in {name}", f"one of {taught.kind}", "Fine-tune one on the same task."
+        )
     labels = taught.labels
     unknown = [label for label in data.task.labels if label not in labels]
     if unknown:
@@ -112,7 +114,7 @@ def _load_teacher(name: str, args: RunArguments, data: PreparedData, student: Pr
     settings = recorded_settings(config, tokenizer, name)
     forward, layers = torch_forward(teacher), []
     if args.training.distillation_hidden_weight > 0:
-        if settings.is_sliding or hasattr(student, "embed_chunks"):
+        if settings.is_sliding or reads_documents(student):
             remedy = "Set it to 0."
             raise InputError("models that read one row a text, for distillation_hidden_weight", "windows", remedy)
         layers = teacher_layers(student, teacher)

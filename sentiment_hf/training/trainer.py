@@ -12,21 +12,18 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.trainer_utils import IntervalStrategy
 
-from sentiment_hf.aspects import MISSING, AspectTask
 from sentiment_hf.data.collation import ClassificationCollator, DocumentCollator
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation.scores import metrics_for_trainer
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.labels import MISSING
+from sentiment_hf.losses.classification import ClassificationLoss, Distilled, RDrop
 from sentiment_hf.modeling.modeling_hierarchical import HierarchicalBertForSequenceClassification
 from sentiment_hf.modeling.tokenizer_files import save_tokenizer
-from sentiment_hf.tasks import Task
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import SentimentTrainingArguments
-from sentiment_hf.training.aspect_losses import AspectLoss, task_weights
 from sentiment_hf.training.bounded import bound_forward
 from sentiment_hf.training.hidden_states import TEACHER_LOGITS, TEACHER_STATES, first_token_states, state_loss
-from sentiment_hf.training.imbalance import imbalance
-from sentiment_hf.training.losses import ClassificationLoss, Distilled, RDrop
 from sentiment_hf.training.mixins import AdversarialEmbeddings, DocumentPooling, LayerwiseLearningRates
 from sentiment_hf.training.order import OrderedTrainer
 from sentiment_hf.training.prepared import ROW_FIELDS, prepare
@@ -68,8 +65,8 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
         text_settings: how texts become tokens, here and wherever the saved model is used; of tokenized datasets, how
             they did. None: cleaned, and 128 tokens, of a longer text the beginning and the end.
         class_weight: `[classes]`; None for what `args.class_weights` says of the training rows, see
-            `sentiment_hf.training.losses.class_weights`.
-        log_prior: `[classes]`, see `sentiment_hf.training.losses.log_prior`; None: of the training rows where
+            `sentiment_hf.losses.classification.class_weights`.
+        log_prior: `[classes]`, see `sentiment_hf.losses.classification.log_prior`; None: of the training rows where
             `args.logit_adjustment` asks for it.
         aggregation: for batches of documents (`sentiment_hf.data.collation.DocumentCollator`), how the logits of their
             chunks become theirs; None for batches of rows. By default as `text_settings` says.
@@ -160,16 +157,18 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
     def _corrections(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Class weights and log priors of the training rows, as the arguments ask for them."""
         known = [label for label in ids_of(self.train_dataset) if label != MISSING]
-        corrections = imbalance(self.args, known, self.task)
+        corrections = self.task.corrections(self.args, known)
         return corrections["class_weight"], corrections["log_prior"]
 
     def compose_loss(self, class_weight: Any, log_prior: Any) -> Any:
         """The training loss of a row, as the arguments compose it: a callable with a `divergence`."""
-        return compose_row_loss(self.args, class_weight, log_prior)
+        if self.task is None:
+            return ClassificationLoss.from_options(self.args, class_weight, log_prior)
+        return self.task.loss(self.args, class_weight, log_prior)
 
     def plain(self) -> Any:
         """The evaluation loss of a row."""
-        return ClassificationLoss()
+        return ClassificationLoss() if self.task is None else self.task.loss()
 
     def compute_loss(
         self,
@@ -273,7 +272,7 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
         self, model: torch.nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
     ) -> tuple[Any, Any, Any]:
         """Loss, logits and labels of a batch; of rows without labels the logits alone."""
-        if "labels" in inputs or not isinstance(self.task, Task):
+        if "labels" in inputs or self.task is None or not self.task.is_single_label:
             return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
         documents = inputs.get("chunk_document")
         rows = len(inputs["input_ids"]) if documents is None else int(documents.max()) + 1
@@ -307,32 +306,6 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
         return loss * self.accelerator.num_processes if self.args.average_tokens_across_devices else loss
 
 
-class AspectTrainer(SentimentTrainer):
-    """A `SentimentTrainer` for `AspectBertForSequenceClassification`: several aspects and a star rating.
-
-    Labels are `[batch, aspects]` or, with stars in the last column, `[batch, aspects + 1]`; `MISSING` cells have no
-    loss.
-
-    Aspects and rating are those of the model's config. Raw datasets are read by `sentiment-hf train`.
-    """
-
-    task: AspectTask
-
-    def compose_loss(self, class_weight: torch.Tensor | None, log_prior: torch.Tensor | None) -> AspectLoss:
-        cells = tuple(
-            compose_row_loss(
-                self.args,
-                None if class_weight is None else class_weight[place],
-                None if log_prior is None else log_prior[place],
-            )
-            for place in range(len(self.task.aspects))
-        )
-        return AspectLoss(self.task, cells, task_weights(self.args.task_weights))  # type: ignore[arg-type]
-
-    def plain(self) -> AspectLoss:
-        return AspectLoss(self.task, (ClassificationLoss(),) * len(self.task.aspects))
-
-
 def _state_losses(outputs: Any, teacher: torch.Tensor) -> torch.Tensor:
     """How far the layers are from the teacher's, `[rows]`; with R-Drop's two halves the mean of both."""
     states = first_token_states(outputs, range(1, len(outputs.hidden_states)))
@@ -354,12 +327,3 @@ def check_dropout(model: torch.nn.Module, rdrop_alpha: float) -> None:
     if rdrop_alpha > 0 and not any(isinstance(part, torch.nn.Dropout) and part.p > 0 for part in model.modules()):
         remedy = "Set hidden_dropout_prob: 0.1 in `config_overrides`, or rdrop_alpha: 0."
         raise InputError("dropout for R-Drop, whose two forwards differ in nothing else", "none", remedy)
-
-
-def compose_row_loss(
-    args: SentimentTrainingArguments, class_weight: torch.Tensor | None, log_prior: torch.Tensor | None
-) -> ClassificationLoss:
-    """The loss of one label: `[classes]` of weights and of log priors, or None."""
-    in_loss = log_prior is not None and args.logit_adjustment_at == "training"
-    adjustment = args.logit_adjustment * log_prior if in_loss and log_prior is not None else None
-    return ClassificationLoss(class_weight, args.label_smoothing_factor, args.focal_gamma, adjustment)

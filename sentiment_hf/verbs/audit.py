@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,17 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from sentiment_hf.aspects import ASPECTS_TASK, AspectTask, aspect_columns
 from sentiment_hf.console import show
 from sentiment_hf.data.audit import audit_splits, clean_training_rows
-from sentiment_hf.data.labelled import columns_of, count_cells, map_labels, name_labels, named_labels
+from sentiment_hf.data.labelled import columns_of, map_labels
 from sentiment_hf.data.shortcuts import find_shortcuts
 from sentiment_hf.data.sources import load_splits
 from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import write_text
 from sentiment_hf.labels import AUTO, MARK_COLUMN, NAMES
-from sentiment_hf.option_values import parse_labels, parse_value
-from sentiment_hf.tasks import resolve_task
+from sentiment_hf.option_values import ASPECTS_TASK, parse_labels, parse_value
+from sentiment_hf.tasks import AspectTask, aspect_columns, resolve_task
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,12 +41,12 @@ def run(args: argparse.Namespace) -> int:
         args.train_file,
         args.validation_file,
         args.test_file,
-        columns_of(task, args.text_column, args.label_column, rating_required=False),
+        columns_of(task, args.text_column, args.label_column, all_required=False),
         TableFormat.from_args(args),
     )
     mapped = _mapped(splits, args)
     counter = _token_counter(args.model) if args.model else None
-    count_labels = partial(count_cells, task=task) if task else None
+    count_labels = task.count_values if task else None
     report = audit_splits(mapped or splits, counter, args.max_length, count_labels)
     if task is None:
         report["shortcuts"] = find_shortcuts((mapped or splits)["train"])
@@ -56,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         mask, _ = clean_training_rows(mapped or splits)
         for split, frame in (mapped or splits).items():
             rows = frame[mask] if split == "train" else frame
-            rows = named_labels(rows, task) if task else rows.assign(**{MARK_COLUMN: NAMES}) if mapped else rows
+            rows = task.name_labels(rows) if task else rows.assign(**{MARK_COLUMN: NAMES}) if mapped else rows
             text = rows.to_json(orient="records", lines=True, force_ascii=False)
             write_text(Path(args.write_clean) / f"{split}.jsonl", text)
     if args.json:
@@ -84,7 +82,7 @@ def _mapped(splits: dict[str, pd.DataFrame], args: argparse.Namespace) -> dict[s
     mapped = {}
     for split, frame in splits.items():
         rows = map_labels(frame, task, f"the {split} rows", label_values=args.label_values, training=True)
-        mapped[split] = rows.assign(label=name_labels(rows["label"], task))
+        mapped[split] = rows.assign(label=task.names_of(rows["label"]))
     return mapped
 
 

@@ -28,13 +28,12 @@ from sentiment_hf.enrich.generation import BUILT_IN, FOR_ANY_TASK, Written, load
 from sentiment_hf.enrich.judge import TEMPLATE, Judge, label_words
 from sentiment_hf.enrich.opening import open_llm
 from sentiment_hf.enrich.rules import RULES
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import move_files, staging_folder, write_json, write_text
 from sentiment_hf.labels import MARK_COLUMN, NAMES
 from sentiment_hf.option_values import parse_value
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.tasks import Task, resolve_task
+from sentiment_hf.tasks import Task, resolve_task, softmax
 
 OUTPUT, REFUSED, REPORT = "augmented.jsonl", "refused.jsonl", "augment.json"
 DISAGREES = "the judge says otherwise"

@@ -22,7 +22,6 @@ from sentiment_hf.evaluation.calibration import (
     too_few_for,
 )
 from sentiment_hf.evaluation.pictures import reliability_plot
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.files import (
     finish_replacing,
@@ -37,7 +36,7 @@ from sentiment_hf.modeling.loading import load_config
 from sentiment_hf.modeling.saved import folded_temperature, record_calibration
 from sentiment_hf.modeling.temperature import CannotFold, fold_temperature
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.tasks import Task
+from sentiment_hf.tasks import Task, softmax
 
 logger = logging.getLogger(__name__)
 

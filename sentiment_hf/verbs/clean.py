@@ -13,7 +13,7 @@ import pandas as pd
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.labelled import AnyTask, map_labels, named_labels
+from sentiment_hf.data.labelled import map_labels
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.spreadsheets import plain, write_csv
 from sentiment_hf.data.tables import read_table
@@ -23,6 +23,7 @@ from sentiment_hf.enrich.folds import assign_folds, floor_learner, recipe_learne
 from sentiment_hf.enrich.review import DROP, Decision, apply_decisions, read_decisions, review_table
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import move_files, staging_folder, write_json, write_text
+from sentiment_hf.tasks import Task
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
 from sentiment_hf.training.inputs import read_splits
 
@@ -79,7 +80,7 @@ def check_options(options: argparse.Namespace) -> None:
         raise InputError("star_distance above 0", str(options.star_distance), "1.5 is the default.")
 
 
-def training_rows(args: RunArguments) -> tuple[pd.DataFrame, AnyTask]:
+def training_rows(args: RunArguments) -> tuple[pd.DataFrame, Task]:
     """The training rows as they stand, blank ones aside, labels as ids.
 
     Raises:
@@ -107,7 +108,7 @@ def write_findings(
     suspects: pd.DataFrame,
     ranked: pd.DataFrame,
     frame: pd.DataFrame,
-    task: AnyTask,
+    task: Task,
     options: argparse.Namespace,
 ) -> None:
     """All files of a cleaning, whole or not at all."""
@@ -135,6 +136,6 @@ def automatic(suspects: pd.DataFrame, action: str) -> list[Decision]:
     return list(zip(suspects["row"].tolist(), suspects["cell"].tolist(), decided, strict=True))
 
 
-def write_rows(folder: Path, frame: pd.DataFrame, task: AnyTask) -> None:
-    lines = named_labels(frame.drop(columns="doc_id"), task).to_json(orient="records", lines=True, force_ascii=False)
+def write_rows(folder: Path, frame: pd.DataFrame, task: Task) -> None:
+    lines = task.name_labels(frame.drop(columns="doc_id")).to_json(orient="records", lines=True, force_ascii=False)
     write_text(folder / TRAIN, lines)

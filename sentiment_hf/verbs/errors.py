@@ -26,11 +26,10 @@ from sentiment_hf.evaluation.errors import (
 )
 from sentiment_hf.evaluation.markdown import excerpt, picture, plain, table
 from sentiment_hf.evaluation.pictures import confusion_plot
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.files import move_files, staging_folder, write_json, write_text
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.tasks import Task
+from sentiment_hf.tasks import Task, softmax
 
 logger = logging.getLogger(__name__)
 

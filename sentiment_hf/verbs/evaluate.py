@@ -13,7 +13,7 @@ from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_with_rows
 from sentiment_hf.evaluation.recorded import rows_fingerprint
 from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, system_row, write_metrics
-from sentiment_hf.evaluation.scores import chunk_scores, task_scores
+from sentiment_hf.evaluation.scores import chunk_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json, size_mb
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"texts in {args.data}", "only blank ones", "Check the text column.")
     scorer = classifier.scorer
     documents = scorer.documents(rows["text"].tolist()) if scorer.settings.is_sliding else None
-    scores = task_scores(scorer.logits(rows["text"]) if documents is None else documents.logits, rows["label"], task)
+    scores = task.scores(scorer.logits(rows["text"]) if documents is None else documents.logits, rows["label"])
     times = milliseconds_per_review({"it": classifier}, rows["text"])
     row = system_row(scores, size_mb(classifier.file) if classifier.file else 0.0, times["it"], None)
     if documents is not None:

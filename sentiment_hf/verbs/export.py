@@ -17,7 +17,6 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.job import export_run, saved_split
 from sentiment_hf.modeling.loading import load_config
 from sentiment_hf.modeling.saved import predicted_task
-from sentiment_hf.score_task import ScoreTask
 
 REFUSED_STATUS = 1
 
@@ -29,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     if args.validation_file:
         dev = load_labelled(args.validation_file, task_with_rows(task), ReadOptions.from_args(args))
         dev = dev[~dev["text"].map(is_blank)]
-    elif not isinstance(task, ScoreTask):
+    elif task.has_labelled_rows:
         dev = saved_split(Path(args.model), "dev", task)
     output = Path(args.output_dir) if args.output_dir else None
     quantization = Quantization(args.quantize, args.arch, args.max_drop, args.calibration, args.sensitivity)
@@ -40,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         # What they are labelled as does not matter.
         columns = Columns(args.text_column, labelled=False)
         rows = load_file(args.calibration_file, columns, TableFormat.from_args(args))
-    elif not isinstance(task, ScoreTask):
+    elif task.has_labelled_rows:
         rows = saved_split(Path(args.model), "train", task)
     if rows is not None:
         rows = rows[~rows["text"].map(is_blank)]

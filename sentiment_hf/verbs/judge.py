@@ -18,13 +18,12 @@ from sentiment_hf.enrich.judge import TEMPLATE, Judge, agreement, label_words, m
 from sentiment_hf.enrich.llm import LanguageModel
 from sentiment_hf.enrich.opening import open_llm
 from sentiment_hf.enrich.review import row_id
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import move_files, staging_folder, write_json
 from sentiment_hf.labels import MARK_COLUMN, NAMES
 from sentiment_hf.option_values import parse_value
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.tasks import Task
+from sentiment_hf.tasks import Task, softmax
 
 VERDICTS, REPORT = "verdicts.csv", "judge.json"
 

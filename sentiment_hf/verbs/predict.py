@@ -19,10 +19,10 @@ from sentiment_hf.data.tables import read_document
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.names import STARTER_REVIEWS
 from sentiment_hf.serving.answer_files import answer_kind, check_fits_workbook, say_renamed
-from sentiment_hf.serving.answers import Answer
 from sentiment_hf.serving.batch import ROWS_PER_BLOCK, BatchSettings, answered, predict_file
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.serving.shards import place_among_processes, take_own_gpu
+from sentiment_hf.tasks import AnyPrediction
 from sentiment_hf.verbs.predict_parts import check_parts, predict_parts
 
 logger = logging.getLogger(__name__)
@@ -88,12 +88,12 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _show(answer: Answer, as_json: bool) -> None:
+def _show(answer: AnyPrediction, as_json: bool) -> None:
     show(json.dumps(answer.to_dict(), ensure_ascii=False) if as_json else str(answer))
 
 
 def _prompt(classifier: SentimentClassifier, args: argparse.Namespace) -> None:
-    """Answer line by line until an empty line or the end of input."""
+    """AnyPrediction line by line until an empty line or the end of input."""
     if sys.stdin.isatty():
         show("Type a text and press Enter; an empty line ends.")
     while True:

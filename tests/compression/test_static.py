@@ -18,7 +18,7 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import LabelSpace
 from sentiment_hf.modeling.onnx_session import onnx_forward, open_session
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.tasks import Task
+from sentiment_hf.tasks import SingleLabelTask
 
 ALLOWED = 100.0
 
@@ -116,7 +116,7 @@ def test_ranges_are_of_all_shards_and_of_a_sample_of_all_rows(model_folder, rows
 def test_the_sweep_finds_a_product_that_costs(model_folder, rows, tmp_path):
     exported = export_model(model_folder, rows)
     scorer = SentimentClassifier.from_pretrained(model_folder, "onnx").scorer
-    judge = Judge(scorer, rows, Task("t", LabelSpace(("a", "b"))), scorer.logits(rows["text"]))
+    judge = Judge(scorer, rows, SingleLabelTask("t", LabelSpace(("a", "b"))), scorer.logits(rows["text"]))
     quantizer = StaticQuantizer(exported.fp32, scorer, rows, Quantization("static", sensitivity=True))
     table = sensitivity(quantizer, judge, tmp_path)
     assert table["node"][0] == "–"

@@ -3,10 +3,12 @@ import json
 import pandas as pd
 import pytest
 
-from sentiment_hf.aspects import ASAP_ASPECTS, MISSING, AspectTask, aspect_columns, cell_value, star_value
-from sentiment_hf.data.labelled import load_labelled, named_labels
+from sentiment_hf.data.labelled import load_labelled
 from sentiment_hf.data.preparation import prepare_splits
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.labels import MISSING
+from sentiment_hf.tasks import AspectTask, aspect_columns
+from sentiment_hf.tasks.aspects import ASAP_ASPECTS, cell_value, star_value
 
 TASK = AspectTask(aspect_columns(["taste", "noise"]), "ordinal")
 
@@ -51,7 +53,7 @@ def test_columns_named_in_a_recipe_come_back_from_what_was_saved(tmp_path):
     ]
     frame = load_labelled(write(tmp_path / "own.csv", rows), task)
     assert frame["label"].tolist() == [(2, MISSING, 5), (0, 1, MISSING)]
-    named_labels(frame, task).to_json(tmp_path / "saved.jsonl", orient="records", lines=True, force_ascii=False)
+    task.name_labels(frame).to_json(tmp_path / "saved.jsonl", orient="records", lines=True, force_ascii=False)
     assert load_labelled(tmp_path / "saved.jsonl", task)["label"].tolist() == frame["label"].tolist()
 
 

@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sentiment_hf.aspects import MISSING, AspectTask, aspect_columns
 from sentiment_hf.cli import main
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.enrich.clean_options import add_clean_options
-from sentiment_hf.enrich.confident import Cell, cells_of, find_suspects, rank_cell
+from sentiment_hf.enrich.confident import JudgedCell, cells_of, find_suspects, rank_cell
 from sentiment_hf.enrich.folds import assign_folds, floor_learner, out_of_fold, remembered
 from sentiment_hf.enrich.protocol import (
     CLEAN,
@@ -25,7 +24,8 @@ from sentiment_hf.enrich.protocol import (
     protocol_table,
 )
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.tasks import BUILT_IN_TASKS
+from sentiment_hf.labels import MISSING
+from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, Cell, aspect_columns
 
 pytest.importorskip("cleanlab", reason="needs the clean extra")
 REVIEWS = BUILT_IN_TASKS["reviews"]
@@ -94,7 +94,7 @@ def test_decision_values_are_calibrated_before_they_are_called_probabilities(row
 def test_a_text_with_two_labels_is_always_suspect():
     given = np.array([0, 1, 1, 0, 1, 0])
     sure = np.array([[0.9, 0.1], [0.1, 0.9], [0.1, 0.9], [0.9, 0.1], [0.2, 0.8], [0.8, 0.2]])
-    table = rank_cell(Cell("", ("a", "b"), given, sure), ["x", "x", "x", "y", "z", "z"])
+    table = rank_cell(JudgedCell(Cell("", ("a", "b"), 0, 2), given, sure), ["x", "x", "x", "y", "z", "z"])
     assert table.loc[table["two_labels"].astype(bool), "row"].tolist() == [0, 1, 2, 4, 5]
     # Most of its rows say b; of z both labels have one row, and the two probabilities for b are 0.8 and 0.2.
     assert table["proposed"].tolist()[:3] == ["b"] * 3
@@ -104,7 +104,8 @@ def test_a_text_with_two_labels_is_always_suspect():
 
 
 def test_ratings_are_suspect_by_their_distance():
-    cell = Cell("stars", ("1", "2", "3", "4", "5"), np.array([5, 5, MISSING, 2]), expected=np.array([4.6, 1.2, 3, 2.4]))
+    stars = AspectTask(aspect_columns(["taste"]), "ordinal").cells[-1]
+    cell = JudgedCell(stars, np.array([5, 5, MISSING, 2]), expected=np.array([4.6, 1.2, 3, 2.4]))
     table = rank_cell(cell, list("wxyz"), star_distance=1.5)
     assert table["row"].tolist() == [0, 1, 3]
     assert table["suspect"].tolist() == [False, True, False]

@@ -27,8 +27,8 @@ from sentiment_hf.enrich.judge import (
 from sentiment_hf.enrich.llm import LanguageModel
 from sentiment_hf.enrich.local_model import LocalModel
 from sentiment_hf.enrich.prompts import delimited, load_template
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.tasks import softmax
 from tests.enrich.llm_server import TEXT, LlmServer
 
 ROOT = Path(__file__).parents[2]

@@ -1,11 +1,11 @@
 import pandas as pd
 import pytest
 
-from sentiment_hf.aspects import MISSING, AspectTask, aspect_columns
 from sentiment_hf.enrich.confident import COLUMNS
 from sentiment_hf.enrich.review import apply_decisions, read_decisions, review_table
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.tasks import BUILT_IN_TASKS
+from sentiment_hf.labels import MISSING
+from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns
 
 TASK = AspectTask(aspect_columns(["taste", "noise"]), "ordinal")
 

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from sentiment_hf.aspects import MISSING, AspectTask, aspect_columns, stars_of
-from sentiment_hf.evaluation.aspect_metrics import aspect_scores
 from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
 from sentiment_hf.evaluation.report import metrics_table, system_row
-from sentiment_hf.evaluation.scores import headline, task_scores
+from sentiment_hf.evaluation.scores import headline
+from sentiment_hf.labels import MISSING
+from sentiment_hf.tasks import AspectTask, aspect_columns
+from sentiment_hf.tasks.aspect_metrics import aspect_scores
+from sentiment_hf.tasks.aspects import stars_of
 
 TASK = AspectTask(aspect_columns(["taste", "noise"]), "ordinal")
 
@@ -101,7 +103,7 @@ def test_the_floor_of_aspects_learns(reviews, rating):
         for label in reviews["label"]
     ]
     floor = fit_floor(reviews["text"][:300], labels[:300], task)
-    scores = task_scores(floor_logits(floor, list(reviews["text"][300:]), task), labels[300:], task)
+    scores = task.scores(floor_logits(floor, list(reviews["text"][300:]), task), labels[300:])
     assert scores["accuracy"] > 0.95
     assert scores.get("rating_mae", 0) < 0.5
     shown = metrics_table([{"name": "x", "split": "test", "floor": system_row(scores, 1.0, 1.0, 300)}])

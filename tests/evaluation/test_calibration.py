@@ -17,9 +17,9 @@ from sentiment_hf.evaluation.calibration import (
     too_few_for,
 )
 from sentiment_hf.evaluation.pictures import reliability_plot
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.tasks import softmax
 
 
 def too_sure(rows=4000, factor=3.0, seed=0):

@@ -7,11 +7,11 @@ import pytest
 from sentiment_hf.cli import main
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation.comparison import changed_rows, compare
-from sentiment_hf.evaluation.metrics import classification_scores
 from sentiment_hf.labels import LabelSpace
 from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.tasks import BUILT_IN_TASKS, Task
+from sentiment_hf.tasks import BUILT_IN_TASKS, SingleLabelTask
+from sentiment_hf.tasks.metrics import classification_scores
 from sentiment_hf.training.folder import save_model
 
 
@@ -59,7 +59,7 @@ def test_changed_rows_say_what_became_of_them():
 def other_folder(tmp_path, make_model, tokenizer):
     """Another tiny model, whose labels stand in the other order."""
     model = make_model(seed=1, labels=("positive", "negative"))
-    task = Task("reviews", LabelSpace(("positive", "negative"), {"0": "negative", "1": "positive"}))
+    task = SingleLabelTask("reviews", LabelSpace(("positive", "negative"), {"0": "negative", "1": "positive"}))
     record_settings(model.config, tokenizer, task, TextSettings(max_length=32))
     save_model(tmp_path / "other", model, tokenizer)
     return tmp_path / "other"

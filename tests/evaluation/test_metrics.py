@@ -8,14 +8,12 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
-from sentiment_hf.evaluation.metrics import METRIC_MODULE, classification_scores
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.evaluation.report import metrics_table, read_metrics, system_row
-from sentiment_hf.evaluation.scores import task_scores
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import LabelSpace
-from sentiment_hf.tasks import BUILT_IN_TASKS, Task
+from sentiment_hf.tasks import BUILT_IN_TASKS, SingleLabelTask, softmax
+from sentiment_hf.tasks.metrics import METRIC_MODULE, classification_scores
 
 NAMES = ("a", "b", "c")
 
@@ -79,8 +77,8 @@ def test_floor_learns_and_handles_missing_classes(reviews):
     labels = (reviews["label"] == "positive").astype(int)
     task = BUILT_IN_TASKS["reviews"]
     floor = fit_floor(reviews["text"][:300], labels[:300], task)
-    assert task_scores(floor_logits(floor, reviews["text"][300:], task), labels[300:], task)["accuracy"] > 0.95
-    three = Task("three", LabelSpace(NAMES))
+    assert task.scores(floor_logits(floor, reviews["text"][300:], task), labels[300:])["accuracy"] > 0.95
+    three = SingleLabelTask("three", LabelSpace(NAMES))
     wide = floor_logits(fit_floor(["好", "坏", "好 好"], [0, 2, 0], three), ["好"], three)
     assert wide.shape == (1, 3)
     assert wide.argmax() == 0
@@ -97,7 +95,7 @@ def test_floor_gives_the_published_figure(shared, protocol, published):
     task = BUILT_IN_TASKS["reviews"]
     splits = prepare_splits(load_splits(None, None, *paths), task, protocol).splits
     floor = fit_floor(splits["train"]["text"], splits["train"]["label"], task)
-    scores = task_scores(floor_logits(floor, splits["test"]["text"], task), splits["test"]["label"], task)
+    scores = task.scores(floor_logits(floor, splits["test"]["text"], task), splits["test"]["label"])
     assert scores["accuracy"] * 100 == pytest.approx(published, abs=0.2)
 
 

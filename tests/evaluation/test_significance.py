@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from sentiment_hf.evaluation.metrics import classification_scores
 from sentiment_hf.evaluation.significance import (
     bootstrap_macro_f1,
     holm,
@@ -10,6 +9,7 @@ from sentiment_hf.evaluation.significance import (
     mean_interval,
     two_sided_p,
 )
+from sentiment_hf.tasks.metrics import classification_scores
 
 
 @pytest.fixture

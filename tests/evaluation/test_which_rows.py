@@ -23,11 +23,10 @@ from safetensors.torch import load_file
 from sentiment_hf.cli import main
 from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
 from sentiment_hf.evaluation.calibration import calibration_report, threshold_for
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.evaluation.recorded import read_predictions
-from sentiment_hf.evaluation.scores import headline, task_scores
+from sentiment_hf.evaluation.scores import headline
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.tasks import BUILT_IN_TASKS
+from sentiment_hf.tasks import BUILT_IN_TASKS, softmax
 from tests.conftest import TINY_MODEL
 
 TASK = BUILT_IN_TASKS["reviews"]
@@ -66,7 +65,7 @@ class Finished(NamedTuple):
         return SentimentClassifier.from_pretrained(self.folder, backend).scorer.logits(texts)
 
     def scores(self, system: str, split: str) -> dict[str, Any]:
-        return task_scores(self.answers(system, split), self.rows[split]["label"], TASK)
+        return TASK.scores(self.answers(system, split), self.rows[split]["label"])
 
 
 @pytest.fixture(scope="module")

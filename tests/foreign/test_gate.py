@@ -17,7 +17,6 @@ pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which t
 import onnx
 from onnx import numpy_helper
 
-from sentiment_hf.aspects import AspectTask
 from sentiment_hf.cli import main
 from sentiment_hf.compression.export import export_model, training_texts
 from sentiment_hf.compression.gate import (
@@ -33,9 +32,9 @@ from sentiment_hf.compression.gate import (
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.labels import LabelSpace
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.tasks import Task
+from sentiment_hf.tasks import AspectTask, SingleLabelTask
 
-THREE = Task("t", LabelSpace(("a", "b", "c")))
+THREE = SingleLabelTask("t", LabelSpace(("a", "b", "c")))
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from transformers import BertConfig
 
 from sentiment_hf.cli import main
-from sentiment_hf.data.labelled import ReadOptions, load_labelled, map_labels, named_labels
+from sentiment_hf.data.labelled import ReadOptions, load_labelled, map_labels
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import LabelSpace, label_text
 from sentiment_hf.modeling.loading import load_config
 from sentiment_hf.modeling.saved import task_of
 from sentiment_hf.recipe import read_recipe
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.tasks import BUILT_IN_TASKS, Task, resolve_task
+from sentiment_hf.tasks import BUILT_IN_TASKS, SingleLabelTask, resolve_task
 from sentiment_hf.training.arguments import parse_run_arguments
 
 
@@ -106,13 +106,11 @@ def test_what_a_space_writes_reads_back(named, data):
 @settings(max_examples=100, deadline=None)
 def test_rows_of_a_file_survive_it(tmp_path_factory, named, places):
     path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
-    task = Task("custom", LabelSpace.from_labels({str(index): name for index, name in enumerate(named)}))
+    task = SingleLabelTask("custom", LabelSpace.from_labels({str(index): name for index, name in enumerate(named)}))
     frame = pd.DataFrame(
         {"text": [f"文{row}" for row in range(len(places))], "label": [p % len(named) for p in places]}
     )
-    path.write_text(
-        named_labels(frame, task).to_json(orient="records", lines=True, force_ascii=False), encoding="utf-8"
-    )
+    path.write_text(task.name_labels(frame).to_json(orient="records", lines=True, force_ascii=False), encoding="utf-8")
     assert load_labelled(path, task)["label"].tolist() == frame["label"].tolist()
 
 
@@ -270,9 +268,9 @@ def test_a_full_width_colon_is_named(tmp_path, text):
 
 
 def test_files_of_names_say_so(tmp_path):
-    task = Task("custom", LabelSpace.from_labels({"1": "2", "2": "1"}))
+    task = SingleLabelTask("custom", LabelSpace.from_labels({"1": "2", "2": "1"}))
     frame = pd.DataFrame({"text": ["a", "b"], "label": [0, 1]})
-    named = named_labels(frame, task)
+    named = task.name_labels(frame)
     named.to_csv(tmp_path / "rows.csv", index=False)
     assert load_labelled(tmp_path / "rows.csv", task)["label"].tolist() == [0, 1]
     named.drop(columns="label_values").to_csv(tmp_path / "bare.csv", index=False)
@@ -302,7 +300,9 @@ def test_audit_takes_labels(tmp_path, capsys):
 
 
 def test_predictions_of_any_kind_are_names(tmp_path, model_folder):
-    task = Task("custom", LabelSpace(("negative", "positive"), {"negative": "positive", "positive": "negative"}))
+    task = SingleLabelTask(
+        "custom", LabelSpace(("negative", "positive"), {"negative": "positive", "positive": "negative"})
+    )
     pd.DataFrame({"text": ["房间很好", "房间很差"]}).to_csv(tmp_path / "texts.csv", index=False)
     for kind, column in (("csv", "predicted_label"), ("jsonl", None), ("parquet", "predicted_label")):
         output = tmp_path / f"answers.{kind}"

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from sentiment_hf.data.columns import AspectColumns, Columns, pick_column
+from sentiment_hf.data.columns import CellColumns, Columns, pick_column
 from sentiment_hf.data.sources import load_file
 from sentiment_hf.data.table_format import TableFormat, parse_column_names
 from sentiment_hf.exceptions import InputError
@@ -94,16 +94,16 @@ def test_names_of_columns_as_people_write_them(value):
 
 
 def test_stars_of_aspects_are_found_in_any_case():
-    from sentiment_hf.aspects import AspectTask
+    from sentiment_hf.tasks import AspectTask
 
     task = AspectTask({"taste": ("taste",)}, "ordinal", None)
     frame = pd.DataFrame({"Text": ["好"], "Taste": ["1"], "Star": ["5"]})
-    labels = AspectColumns(task=task, rating_required=False).select(frame, "rows.csv")["label"]
+    labels = CellColumns(task=task, all_required=False).select(frame, "rows.csv")["label"]
     assert labels[0][-1] == task_star(5)
 
 
 def task_star(stars):
-    from sentiment_hf.aspects import star_value
+    from sentiment_hf.tasks.aspects import star_value
 
     return star_value(stars)
 

@@ -22,7 +22,7 @@ from sentiment_hf.modeling.forward import torch_forward
 from sentiment_hf.publishing.rendering import escaped, fenced
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.studies.plan import _slug
-from sentiment_hf.tasks import Task
+from sentiment_hf.tasks import SingleLabelTask
 
 from .texts import PIECES, characters, texts
 
@@ -116,7 +116,7 @@ def test_pictures_of_any_name_are_found_and_none_outside_the_folder(tmp_path, na
 def classifier(tokenizer, make_model):
     settings = TextSettings(max_length=16, truncation="sliding", max_chunks=3)
     scorer = TextScorer(tokenizer, settings, torch_forward(make_model(labels=LABELS)))
-    return SentimentClassifier(Task("custom", LabelSpace(LABELS)), scorer, "torch", ("cpu",))
+    return SentimentClassifier(SingleLabelTask("custom", LabelSpace(LABELS)), scorer, "torch", ("cpu",))
 
 
 @settings(max_examples=12)

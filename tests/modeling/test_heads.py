@@ -5,7 +5,6 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig
 
-from sentiment_hf.aspects import AspectTask, aspect_columns
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
@@ -14,7 +13,7 @@ from sentiment_hf.modeling.modeling_bert_heads import (
     PooledBertForSequenceClassification,
 )
 from sentiment_hf.modeling.saved import record_settings, task_of
-from sentiment_hf.tasks import BUILT_IN_TASKS
+from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns
 from sentiment_hf.training.folder import save_model
 
 TINY = {

@@ -18,11 +18,10 @@ def page_folders(tmp_path_factory, make_model, tokenizer):
     """Folders of saved tiny models: `sentence`, `article` (windows) and `review` (ASAP's aspects with stars)."""
     import torch
 
-    from sentiment_hf.aspects import AspectTask, aspect_columns
     from sentiment_hf.data.tokenization import TextSettings
     from sentiment_hf.modeling.classifier import classifier_config, load_classifier
     from sentiment_hf.modeling.saved import record_settings
-    from sentiment_hf.tasks import BUILT_IN_TASKS
+    from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns
     from sentiment_hf.training.folder import save_model
 
     folder = tmp_path_factory.mktemp("page")

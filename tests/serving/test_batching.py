@@ -4,8 +4,8 @@ import time
 import pytest
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.serving.answers import Prediction
 from sentiment_hf.serving.batching import Batcher, BatchLimits, ClosedError, QueueFullError
+from sentiment_hf.tasks import Prediction
 
 
 class Reader:

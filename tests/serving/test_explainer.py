@@ -5,13 +5,11 @@ import pandas as pd
 import pytest
 import torch
 
-from sentiment_hf.aspects import AspectTask, aspect_columns
 from sentiment_hf.cli import main
 from sentiment_hf.data.passages import read_passages
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation import gradients
 from sentiment_hf.evaluation.explanation import Target
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json, write_json
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
@@ -19,7 +17,7 @@ from sentiment_hf.modeling.saved import record_calibration, record_settings
 from sentiment_hf.option_values import EXPLANATIONS
 from sentiment_hf.serving.explainer import Explainer
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.tasks import BUILT_IN_TASKS
+from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns, softmax
 from sentiment_hf.training.folder import save_model
 
 TEXT = "房间非常好，早餐让人满意！前台服务一塌糊涂。"

@@ -10,12 +10,11 @@ from sentiment_hf.data.cleaning import clean
 from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.data.windows import window_bounds
 from sentiment_hf.evaluation import prediction
-from sentiment_hf.evaluation.prediction import softmax
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.saved import record_calibration, record_settings
 from sentiment_hf.serving.backends import BATCH_SIZES
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.tasks import BUILT_IN_TASKS
+from sentiment_hf.tasks import BUILT_IN_TASKS, softmax
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.folder import save_model
 from sentiment_hf.training.run import train

@@ -9,12 +9,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from sentiment_hf.aspects import AspectTask, aspect_columns
 from sentiment_hf.cli import main
 from sentiment_hf.evaluation.markdown import plain, table, to_html
 from sentiment_hf.evaluation.recorded import write_predictions
 from sentiment_hf.evaluation.report import write_metrics
-from sentiment_hf.evaluation.scores import headline, task_scores
+from sentiment_hf.evaluation.scores import headline
 from sentiment_hf.evaluation.seeds import spread
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json, write_json, write_text
@@ -24,7 +23,7 @@ from sentiment_hf.studies.findings_page import write_findings
 from sentiment_hf.studies.findings_sentences import sentences
 from sentiment_hf.studies.found_runs import find_runs, group
 from sentiment_hf.studies.grid import find_grid
-from sentiment_hf.tasks import BUILT_IN_TASKS
+from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns
 
 TASK = BUILT_IN_TASKS["reviews"]
 ROWS = 400
@@ -45,7 +44,7 @@ def write_run(folder, recipe, seed, share, rows=ROWS, predictions=True):
     wrong = hard | (generator.random(rows) < (1 - share) / 2)
     answers = np.where(wrong, 1 - labels, labels)
     logits = np.eye(2)[answers] * generator.uniform(0.5, 3, rows)[:, None]
-    scores = task_scores(logits, labels, TASK)
+    scores = TASK.scores(logits, labels)
     on_dev = DEV.get((length, loss), 0.6) + seed / 10_000
     dev = {"accuracy": on_dev + 0.1, "macro_f1": on_dev, "pr_auc": on_dev / 2}
     model = headline(scores) | {"size_mb": 1.0, "ms_per_review": 0.5} | scores | {"dev": dev}
@@ -83,7 +82,7 @@ def test_runs_of_aspects_are_shown_and_not_tested(tmp_path):
         write_run(folder, {"max_length": length}, 42, 0.8, rows=60)
         logits = np.eye(4)[labels].reshape(60, -1) + generator.normal(size=(60, 8))
         write_predictions(folder, logits, labels)
-        scores = task_scores(logits, list(labels), task)
+        scores = task.scores(logits, list(labels))
         metrics = read_json(folder / "metrics.json")
         cost = {"size_mb": 1.0, "ms_per_review": 0.5}
         write_metrics(folder, metrics | {"task": "aspects", "fp32": scores | cost | {"dev": headline(scores)}})

@@ -4,11 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sentiment_hf.aspects import MISSING, AspectTask, aspect_columns
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.labels import MISSING
+from sentiment_hf.losses.classification import ClassificationLoss, RDrop, symmetric_kl
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
-from sentiment_hf.training.arguments import SentimentTrainingArguments
-from sentiment_hf.training.aspect_losses import (
+from sentiment_hf.tasks import AspectTask, aspect_columns
+from sentiment_hf.tasks.aspect_losses import (
     AspectLoss,
     aspect_priors,
     aspect_weights,
@@ -18,8 +19,8 @@ from sentiment_hf.training.aspect_losses import (
     star_log_odds,
     task_weights,
 )
-from sentiment_hf.training.losses import ClassificationLoss, RDrop, symmetric_kl
-from sentiment_hf.training.trainer import AspectTrainer
+from sentiment_hf.training.arguments import SentimentTrainingArguments
+from sentiment_hf.training.trainer import SentimentTrainer
 
 TASK = AspectTask(aspect_columns(["taste", "noise"]), "ordinal")
 EVEN = AspectLoss(TASK, (ClassificationLoss(), ClassificationLoss()))
@@ -70,7 +71,7 @@ def test_a_trainer_weighs_each_aspect_for_itself(tokenizer, tmp_path):
     priors = torch.tensor([[0.1, 0.2, 0.3, 0.4], [0.5, 0.2, 0.2, 0.1]]).log()
     more = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
     more |= {"label_smoothing_factor": 0.1, "logit_adjustment": 1.5, "task_weights": {"rating": 0.5}}
-    trainer = AspectTrainer(
+    trainer = SentimentTrainer(
         model=load_classifier("scratch", classifier_config("scratch", TASK, tokenizer, config_overrides=shape)),
         args=SentimentTrainingArguments(output_dir=str(tmp_path), precision="fp32", **more),
         class_weight=weights,

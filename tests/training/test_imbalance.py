@@ -10,7 +10,6 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.arguments import parse_run_arguments
-from sentiment_hf.training.imbalance import imbalance
 from sentiment_hf.training.run import make_trainer, train
 
 
@@ -27,11 +26,13 @@ def imbalanced(reviews, tmp_path, tiny_arguments):
 def test_weights_and_priors_are_those_that_the_recipe_asks_for(imbalanced):
     rows, task = pd.DataFrame({"label": [0] * 9 + [1]}), BUILT_IN_TASKS["reviews"]
     words = ["--class_weights=effective_number", "--effective_number_beta=0.9"]
-    found = imbalance(parse_run_arguments([*imbalanced, *words]).training, rows["label"].tolist(), task)
+    found = task.corrections(parse_run_arguments([*imbalanced, *words]).training, rows["label"].tolist())
     raw = torch.tensor([1 / (1 - 0.9**9), 1 / (1 - 0.9)])
     torch.testing.assert_close(found["class_weight"], raw / (0.9 * raw[0] + 0.1 * raw[1]))
     assert found["log_prior"] is None
-    found = imbalance(parse_run_arguments([*imbalanced, "--logit_adjustment=2"]).training, rows["label"].tolist(), task)
+    found = task.corrections(
+        parse_run_arguments([*imbalanced, "--logit_adjustment=2"]).training, rows["label"].tolist()
+    )
     torch.testing.assert_close(found["log_prior"], torch.tensor([0.9, 0.1]).log())
     assert found["class_weight"] is None
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.training.losses import (
+from sentiment_hf.losses.classification import (
     ClassificationLoss,
     RDrop,
     class_weights,

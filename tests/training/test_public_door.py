@@ -24,7 +24,7 @@ from sentiment_hf import (
     SlidingWindows,
 )
 from sentiment_hf.data.cleaning import clean
-from sentiment_hf.training.losses import class_weights
+from sentiment_hf.losses.classification import class_weights
 
 ROOT = Path(__file__).parents[2]
 NAMES = {"negative": "差评", "positive": "好评"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from sentiment_hf.aspects import VALUES
 from sentiment_hf.evaluation.explanation import Explanation
-from sentiment_hf.serving.answers import AspectPrediction, ChunkAnswer, Prediction
 from sentiment_hf.serving.page.wording import ASPECTS, Wording
+from sentiment_hf.tasks import AspectPrediction, ChunkAnswer, Prediction
+from sentiment_hf.tasks.aspects import VALUES
 
 # Passages of an article that are shown with their text.
 SHOWN_PASSAGES = 5

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sentiment_hf.aspects import AspectTask
 from sentiment_hf.data.labelled import task_with_rows
 from sentiment_hf.evaluation.explanation import Explanation
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json
 from sentiment_hf.modeling.names import STARTER_REVIEWS
-from sentiment_hf.serving.answers import AspectPrediction, Prediction
 from sentiment_hf.serving.explainer import Explainer
 from sentiment_hf.serving.page.turns import Turns
 from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.tasks import AspectPrediction, Prediction
 
 SPACE_KEYS = ("model", "revision", "topics_model", "topics_revision", "aspects_model", "aspects_revision")
 # More windows than any text that the page takes has.
@@ -62,7 +61,7 @@ class PageModel:
 
     @property
     def has_aspects(self) -> bool:
-        return isinstance(self.classifier.task, AspectTask)
+        return bool(self.classifier.task.label_columns())
 
     @property
     def reads_windows(self) -> bool:

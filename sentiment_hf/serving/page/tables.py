@@ -14,7 +14,6 @@ from sentiment_hf.data.tables import read_table
 from sentiment_hf.data.workbooks import write_workbook
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.answer_files import free_names
-from sentiment_hf.serving.answers import columns_of_answers
 from sentiment_hf.serving.page.models import PageModel
 
 # Endings of files that the page takes.
@@ -60,7 +59,7 @@ def with_answers(
         block = texts[start : start + ROWS_PER_BLOCK]
         answers = model.aspects(block) if model.has_aspects else model.labels(block, top_k=1)
         rows += [answer.row() for answer in answers]
-    names = free_names(columns_of_answers(model.classifier.task), table.columns)
+    names = free_names(model.classifier.task.prediction_columns(), table.columns)
     return table.assign(**{free: [row.get(name) for row in rows] for name, free in names.items()})
 
 

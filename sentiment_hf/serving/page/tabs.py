@@ -10,7 +10,6 @@ from typing import Any
 
 import gradio as gr
 
-from sentiment_hf.aspects import AspectTask
 from sentiment_hf.data.spreadsheets import guarded
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.page.drawing import aspect_answer, coloured_words, label_answer, notice, passages
@@ -52,9 +51,8 @@ def answer_article(model: PageModel, text: str, wording: Wording) -> str:
 
 def answer_review(model: PageModel, text: str, wording: Wording) -> str:
     """Aspects and stars of a review, as HTML."""
-    task = model.classifier.task
-    assert isinstance(task, AspectTask)
-    return aspect_answer(model.aspects([text])[0], task.aspects, wording)
+    aspects = [cell.name for cell in model.classifier.task.class_cells()]
+    return aspect_answer(model.aspects([text])[0], aspects, wording)
 
 
 def checked(

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from sentiment_hf.evaluation.prediction import softmax
+from sentiment_hf.tasks.predictions import softmax
 
-METRIC_MODULE = Path(__file__).parent / "sentiment_metrics"
+METRIC_MODULE = Path(__file__).parents[1] / "evaluation" / "sentiment_metrics"
 
 
 @cache

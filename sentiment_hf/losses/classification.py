@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 import torch.nn.functional as F
 
-from sentiment_hf.aspects import MISSING
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.labels import MISSING
+
+if TYPE_CHECKING:
+    from sentiment_hf.training_options import FineTuningOptions
 
 # The paper's choice for data of this size.
 EFFECTIVE_NUMBER_BETA = 0.999
@@ -85,6 +88,15 @@ class ClassificationLoss:
         if self.focal_gamma > 0:
             return focal_loss(logits, labels, self.focal_gamma, self.weight)
         return weighted_cross_entropy(logits, labels, self.weight, self.label_smoothing)
+
+    @classmethod
+    def from_options(cls, options: FineTuningOptions | None, weight: Any = None, prior: Any = None) -> Self:
+        """Compose the loss that a recipe asks for, with class weights and log priors `[classes]` or None."""
+        if options is None:
+            return cls()
+        in_loss = prior is not None and options.logit_adjustment_at == "training"
+        adjustment = options.logit_adjustment * prior if in_loss else None
+        return cls(weight, options.label_smoothing_factor, options.focal_gamma, adjustment)
 
     def divergence(self, logits_1: torch.Tensor, logits_2: torch.Tensor) -> torch.Tensor:
         """R-Drop's divergence of each row, `[batch]`."""

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import accuracy_score, cohen_kappa_score, f1_score
 
-from sentiment_hf.aspects import MISSING, NOT_MENTIONED, STARS, AspectTask, stars_of
+from sentiment_hf.labels import MISSING
+from sentiment_hf.tasks.aspects import NOT_MENTIONED, STARS, AspectTask, stars_of
 
 logger = logging.getLogger(__name__)
 
