@@ -20,10 +20,9 @@ from sentiment_hf.studies import findings_pictures as pictures
 from sentiment_hf.studies.effects import ALPHA
 from sentiment_hf.studies.findings import Findings
 from sentiment_hf.studies.findings_sentences import points, sentences, spread_of
-from sentiment_hf.studies.found_runs import FoundRun, FoundSetting
+from sentiment_hf.studies.found_runs import FoundSetting
 from sentiment_hf.studies.grid import Grid
 from sentiment_hf.studies.table import METRIC
-from sentiment_hf.studies.trackers import disagreement
 from sentiment_hf.tasks import softmax
 
 logger = logging.getLogger(__name__)
@@ -218,25 +217,4 @@ def _versions(findings: Findings) -> list[str]:
         hardware = ", ".join(f"{name} {value}" for name, value in environment.get("hardware", {}).items())
         said.append(f"- {plain(versions)}; {plain(hardware)}")
     heading = "Versions and hardware:" if len(said) == 1 else "Versions and hardware, which differ between runs:"
-    return [heading, "\n".join(said), *_trackers(runs)]
-
-
-def _trackers(runs: Sequence[FoundRun]) -> list[str]:
-    """Who else was told of the runs, and whether they heard the same."""
-    names = [name for run in runs for name in run.trackers]
-    parts = [f"{names.count(name)} of {len(runs)} runs also logged to {name}." for name in dict.fromkeys(names)]
-    borrowed = [run for run in runs if not run.record.get("history") and run.trackers]
-    if borrowed:
-        parts.append(f"The loss curves of {len(borrowed)} of them come from there.")
-    differing = [
-        f"- {plain(run.folder.name)}: {name} has {difference}"
-        for run in runs
-        if run.record.get("history")
-        for name, logged in run.trackers.items()
-        if (difference := disagreement(run.history, logged))
-    ]
-    if differing:
-        differing.insert(0, "The following disagree with the runs' own records, which count:\n")
-    elif names and not borrowed:
-        parts.append("Their scores on dev are those of the runs' own records.")
-    return [" ".join(parts), "\n".join(differing)] if parts else []
+    return [heading, "\n".join(said)]

@@ -26,8 +26,8 @@ from sentiment_hf.studies.fingerprint import DATA_FILES, LENGTH, UNRELATED_KEYS
 from sentiment_hf.studies.plan import SETTING_FILE
 from sentiment_hf.studies.sweep import as_word
 from sentiment_hf.studies.table import RESULTS_FILE
-from sentiment_hf.studies.trackers import History, last_words, tracked
 from sentiment_hf.training.folder import RECIPE_FILE
+from sentiment_hf.training.metric_log import LINES_FILE
 
 RECORD_FILE, SPLITS_FOLDER = "run.json", "splits"
 # What a report is made of.
@@ -65,15 +65,10 @@ class FoundRun:
         """The scores of the trained model on the held-out split, and under `dev` on dev."""
         return dict(self.metrics["fp32"])
 
-    @cached_property
-    def trackers(self) -> dict[str, History]:
-        """What TensorBoard and W&B were told of it, by their names."""
-        return tracked(self.folder)
-
     @property
-    def history(self) -> History:
-        """Losses and scores by step: its own record of them or, where it has none, a tracker's."""
-        return self.record.get("history") or next(iter(self.trackers.values()), [])
+    def history(self) -> list[dict[str, Any]]:
+        """Losses and scores by step."""
+        return self.record.get("history", [])
 
     @cached_property
     def predictions(self) -> Predictions | None:
@@ -262,3 +257,20 @@ def _varied(recipes: Sequence[dict[str, Any]]) -> list[str]:
     """Keys that do not have the same value everywhere; where data lie is told by what is in them."""
     keys = dict.fromkeys(key for recipe in recipes for key in recipe if key not in DATA_FILES)
     return [key for key in keys if len({json.dumps(recipe.get(key), sort_keys=True) for recipe in recipes}) > 1]
+
+
+def last_words(folder: Path) -> str:
+    """How far a run came that did not finish, by its own log."""
+    file = folder / LINES_FILE
+    records: list[dict[str, Any]] = []
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else ():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            # The line that the run was stopped in.
+            break
+    steps = [record["step"] for record in records if "step" in record]
+    if not steps:
+        return ""
+    scores = [record["eval_macro_f1"] for record in records if "eval_macro_f1" in record]
+    return f"reached step {max(steps):,}" + (f", best macro-F1 on dev {100 * max(scores):.2f}" if scores else "")

@@ -1,6 +1,7 @@
 import argparse
 import itertools
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -14,15 +15,6 @@ from sentiment_hf.data.matching import matching_key
 from sentiment_hf.enrich.clean_options import add_clean_options
 from sentiment_hf.enrich.confident import JudgedCell, cells_of, find_suspects, rank_cell
 from sentiment_hf.enrich.folds import assign_folds, floor_learner, out_of_fold, remembered
-from sentiment_hf.enrich.protocol import (
-    CLEAN,
-    CONFIRMED,
-    CORRUPTED,
-    JUDGED,
-    cleaning_protocol,
-    flip_labels,
-    protocol_table,
-)
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import MISSING
 from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, Cell, aspect_columns
@@ -30,6 +22,11 @@ from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, Cell, aspect_columns
 pytest.importorskip("cleanlab", reason="needs the clean extra")
 REVIEWS = BUILT_IN_TASKS["reviews"]
 ROOT = Path(__file__).parents[2]
+STUDY = runpy.run_path(str(ROOT / "recipes/enrich/cleaning.py"))
+CLEAN, CORRUPTED, JUDGED, CONFIRMED = (STUDY[name] for name in ("CLEAN", "CORRUPTED", "JUDGED", "CONFIRMED"))
+cleaning_protocol, flip_labels, protocol_table = (
+    STUDY[name] for name in ("cleaning_protocol", "flip_labels", "protocol_table")
+)
 
 
 @pytest.fixture

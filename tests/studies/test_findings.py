@@ -242,12 +242,15 @@ def test_the_report_stands_alone_and_shows_what_texts_it_is_told_to(sweep, tmp_p
     half, cut = sweep / "128-plain" / "45", sweep / "256-plain" / "45"
     shutil.copytree(sweep / "128-plain" / "42", half)
     (half / "metrics.json").unlink()
+    # It was stopped in the middle of a line.
+    log = '{"step": 5, "loss": 0.7}\n{"step": 8, "eval_macro_f1": 0.625}\n{"step": 9, "lo'
+    (half / "metrics.jsonl").write_text(log, encoding="utf-8")
     shutil.copytree(sweep / "256-plain" / "42", cut)
     (cut / "run.json").write_text('{"seed": ', encoding="utf-8")
     words = ["findings", str(sweep), "--output", str(output), "--baseline", "max_length=128 loss=plain"]
     assert main([*words, "--title", "Length & loss"]) == 0
     shown = capsys.readouterr().out
-    assert "left out: 128-plain/45: no metrics.json" in shown
+    assert "left out: 128-plain/45: no metrics.json; reached step 8, best macro-F1 on dev 62.50" in shown
     assert "left out: 256-plain/45: not readable" in shown
     page = output.read_text(encoding="utf-8")
     assert "12 runs of 4 settings" in page
