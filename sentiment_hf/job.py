@@ -15,7 +15,7 @@ from sentiment_hf.compression.onnx import check_exportable, check_exporter
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.labelled import load_labelled, task_with_rows
-from sentiment_hf.evaluation.baseline import Floor, floor_logits
+from sentiment_hf.evaluation.baseline import TfidfBaseline, baseline_logits
 from sentiment_hf.evaluation.recorded import rows_fingerprint
 from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, read_metrics, system_row, write_metrics
 from sentiment_hf.evaluation.scores import headline
@@ -48,7 +48,7 @@ def _scored_split(folder: Path, metrics: dict[str, Any], task: Task) -> pd.DataF
     return rows if metrics.get("rows_fingerprint", fingerprint) == fingerprint else None
 
 
-def score_exported(folder: Path, exported: Exported, floor: Floor | None = None) -> dict[str, Any]:
+def score_exported(folder: Path, exported: Exported, floor: TfidfBaseline | None = None) -> dict[str, Any]:
     """Add the exported files to a run's `metrics.json`, all systems timed side by side on the held-out rows.
 
     Args:
@@ -83,7 +83,7 @@ def score_exported(folder: Path, exported: Exported, floor: Floor | None = None)
         "fp32" if backend == "torch" else backend: classifier for backend, classifier in classifiers.items()
     }
     if floor is not None:
-        predictors["floor"] = lambda texts: floor_logits(floor, texts, task)
+        predictors["floor"] = lambda texts: baseline_logits(floor, texts, task)
     logger.info("timing %s side by side", ", ".join(predictors))
     times = milliseconds_per_review(predictors, held_out["text"])
     # Figures of one table are of one timing.
@@ -110,7 +110,7 @@ def export_run(
     quantization: Quantization,
     dev: pd.DataFrame | None = None,
     output: Path | None = None,
-    floor: Floor | None = None,
+    floor: TfidfBaseline | None = None,
     calibration_rows: pd.DataFrame | None = None,
 ) -> tuple[Exported, dict[str, Any] | None]:
     """Export a model and, where it is a run with metrics, score the files into them."""

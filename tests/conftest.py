@@ -114,7 +114,7 @@ def make_model(tokenizer) -> Callable:
 def model_folder(tmp_path: Path, make_model: Callable, tokenizer) -> Path:
     """A saved tiny classifier with text settings."""
     from sentiment_hf.data.tokenization import TextSettings
-    from sentiment_hf.modeling.saved import record_settings
+    from sentiment_hf.modeling.config_io import record_settings
     from sentiment_hf.tasks import BUILT_IN_TASKS
     from sentiment_hf.training.folder import save_model
 

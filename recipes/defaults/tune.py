@@ -27,7 +27,7 @@ from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.labelled import load_labelled, map_labels
 from sentiment_hf.data.preparation import prepare_splits
 from sentiment_hf.data.sources import load_splits
-from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
+from sentiment_hf.evaluation.baseline import baseline_logits, fit_baseline
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.files import read_json, write_text
 from sentiment_hf.modeling.classifier import load_classifier
@@ -91,7 +91,7 @@ def trial(words: list[str], dev: pd.DataFrame, folder: Path) -> dict[str, Any]:
         checkpoint = str(folder / f"checkpoint-{step}")
         model = load_classifier(checkpoint, load_config(checkpoint)).eval()
         answers[f"step {step}"] = TextScorer(finished.scorer.tokenizer, args.text_settings, torch_forward(model)).logits
-    answers["floor"] = lambda texts: floor_logits(finished.floor, texts, finished.data.task)
+    answers["floor"] = lambda texts: baseline_logits(finished.floor, texts, finished.data.task)
     rows = map_labels(dev, finished.data.task, "dev")
     scores = {name: _scores(answer(rows["text"]), rows, finished.data.task) for name, answer in answers.items()}
     others = {name: scores.get(f"step {step}", scores["fp32"]) for name, step in steps.items()}
@@ -129,8 +129,8 @@ def score_test(folder: Path, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
     classifier = SentimentClassifier.from_pretrained(folder, "torch")
     task = classifier.task
     rows, learned = map_labels(rows, task, "test"), load_labelled(folder / SPLITS_FOLDER / "train.jsonl", task)
-    floor = fit_floor(learned["text"], learned["label"], task)
-    answers = {"fp32": classifier.scorer.logits(rows["text"]), "floor": floor_logits(floor, rows["text"], task)}
+    floor = fit_baseline(learned["text"], learned["label"], task)
+    answers = {"fp32": classifier.scorer.logits(rows["text"]), "floor": baseline_logits(floor, rows["text"], task)}
     return {name: _scores(logits, rows, task) for name, logits in answers.items()}
 
 

@@ -34,7 +34,7 @@ from sentiment_hf.files import read_json, staging_folder, write_json, write_text
 from sentiment_hf.option_values import parse_value
 from sentiment_hf.tasks import Task
 from sentiment_hf.training.arguments import parse_run_arguments
-from sentiment_hf.training.inputs import load_data
+from sentiment_hf.training.setup import load_data
 
 REVIEWED = (0.1, 0.2, 0.3)
 CLEAN, CORRUPTED, DROPPED = "clean labels", "corrupted", "suspects dropped"

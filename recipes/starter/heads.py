@@ -26,9 +26,9 @@ from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import write_json, write_text
 from sentiment_hf.hardware import usable_threads
+from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.onnx_session import ONNX_FOLDER
-from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.folder import save_model

@@ -25,10 +25,10 @@ from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import staging_folder
 from sentiment_hf.modeling.adapters import is_adapter
+from sentiment_hf.modeling.config_io import recorded_settings, task_of
 from sentiment_hf.modeling.loading import OWN_CONFIGS, load_config, load_config_and_tokenizer
 from sentiment_hf.modeling.names import given_name, resolve_model
 from sentiment_hf.modeling.onnx_session import FP32_FILE, HEAD_FILE, ONNX_FOLDER
-from sentiment_hf.modeling.saved import recorded_settings, task_of
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from sentiment_hf.data.tokenization import TextSettings, cleaned_texts
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import check_empty, move_files, size_mb, staging_folder, write_json
 from sentiment_hf.modeling.classifier import load_classifier
+from sentiment_hf.modeling.config_io import recorded_settings
 from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.pruned_vocabulary import (
@@ -25,7 +26,6 @@ from sentiment_hf.modeling.pruned_vocabulary import (
     prune_tokenizer,
     whole_texts,
 )
-from sentiment_hf.modeling.saved import recorded_settings
 from sentiment_hf.training.folder import save_model
 
 logger = logging.getLogger(__name__)

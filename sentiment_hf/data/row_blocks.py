@@ -22,7 +22,7 @@ from sentiment_hf.data.file_kinds import DELIMITED, open_bytes, table_kind
 from sentiment_hf.data.json_rows import parsed_line
 from sentiment_hf.data.quoting import find_layout
 from sentiment_hf.data.table_format import TableFormat
-from sentiment_hf.data.tables import read_table, whatever_is_wrong_said
+from sentiment_hf.data.tables import read_table, wrap_read_errors
 from sentiment_hf.exceptions import InputError
 
 # What an unnamed pandas index is called in a parquet file; it numbers the rows and is no column of the table.
@@ -89,9 +89,9 @@ def open_blocks(path: str | Path, form: TableFormat | None = None) -> RowBlocks:
         MissingExtraError: likewise.
     """
     path, form = Path(path), form or TableFormat()
-    with whatever_is_wrong_said("table", path):
+    with wrap_read_errors("table", path):
         kind = table_kind(path, form)
-    with whatever_is_wrong_said(kind, path):
+    with wrap_read_errors(kind, path):
         if kind in DELIMITED:
             blocks: RowBlocks = _DelimitedBlocks(path, kind, form)
         elif kind == "jsonl":

@@ -48,9 +48,9 @@ def read_table(path: str | Path, form: TableFormat | None = None) -> pd.DataFram
         MissingExtraError: of a workbook, where the extra `excel` is not installed.
     """
     path, form = Path(path), form or TableFormat()
-    with whatever_is_wrong_said("table", path):
+    with wrap_read_errors("table", path):
         kind = table_kind(path, form)
-    with whatever_is_wrong_said(kind, path):
+    with wrap_read_errors(kind, path):
         frame = _read(path, kind, form)
     twice = next((str(name) for name in frame.columns[frame.columns.duplicated()]), None)
     if twice is not None:
@@ -93,7 +93,7 @@ def _fasttext_row(line: str) -> tuple[str | list[str] | None, str]:
 
 
 @contextmanager
-def whatever_is_wrong_said(kind: str, path: Path) -> Iterator[None]:
+def wrap_read_errors(kind: str, path: Path) -> Iterator[None]:
     """Let what a reader of tables complains of be an `InputError` that names the file."""
     try:
         yield

@@ -132,7 +132,7 @@ def distill(args: DistillationArguments) -> Path:
     passages = pd.DataFrame({"text": corpus.passages, "label": ""})
     record = compared_rows(checkpoint, {"passages": passages}, ())
     if is_main:
-        run_folder.claim(folder, args.as_recipe(), checkpoint is not None)
+        run_folder.init_run_dir(folder, args.as_recipe(), checkpoint is not None)
         write_json(folder / ROWS_FILE, record)
         facts = {"held_out": corpus.held_out, "passages": len(rows), "sources": corpus.counts}
         write_json(folder / CORPUS_FILE, facts | {"tokens": sum(rows["length"])})

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from sentiment_hf.distillation.batches import IGNORED, TEACHER_PREFIX
 from sentiment_hf.distillation.losses import hidden_cosine, hidden_mse, masked_cross_entropy, mean_pool, sentence_cosine
-from sentiment_hf.training.order import OrderedTrainer
+from sentiment_hf.training.sampler import OrderedTrainer
 
 
 class StudentWithHeads(nn.Module):

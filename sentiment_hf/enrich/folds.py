@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from sentiment_hf.data.matching import matching_key, text_fraction
-from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
+from sentiment_hf.evaluation.baseline import baseline_logits, fit_baseline
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import move_files, staging_folder, write_text
 from sentiment_hf.tasks import Task
@@ -73,8 +73,8 @@ def floor_learner(task: Task) -> Learner:
     """The TF-IDF floor: seconds a fold."""
 
     def judge(rows: pd.DataFrame, judged: pd.DataFrame) -> np.ndarray:
-        floor = fit_floor(rows["text"].tolist(), rows["label"].tolist(), task)
-        return floor_logits(floor, judged["text"].tolist(), task)
+        floor = fit_baseline(rows["text"].tolist(), rows["label"].tolist(), task)
+        return baseline_logits(floor, judged["text"].tolist(), task)
 
     return judge
 

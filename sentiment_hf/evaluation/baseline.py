@@ -18,7 +18,7 @@ from sentiment_hf.tasks import Cell, Task
 
 
 @dataclass(frozen=True)
-class Floor:
+class TfidfBaseline:
     """A fitted floor.
 
     Attributes:
@@ -30,7 +30,7 @@ class Floor:
     models: tuple[Any, ...]
 
 
-def fit_floor(texts: Sequence[str], labels: Sequence[Any], task: Task) -> Floor:
+def fit_baseline(texts: Sequence[str], labels: Sequence[Any], task: Task) -> TfidfBaseline:
     """Fit the floor on raw texts: 1- to 3-grams of characters, sublinear, seen at least twice; `LinearSVC(C=0.5)`.
 
     Of several labels there is one such classifier for each, and of a scale, as stars are, ridge regression.
@@ -41,7 +41,7 @@ def fit_floor(texts: Sequence[str], labels: Sequence[Any], task: Task) -> Floor:
     features = vectorizer.fit_transform(list(texts))
     ids = task.references(labels)
     fits = (_fit_scale if cell.is_scale else _fit for cell in task.cells)
-    return Floor(vectorizer, tuple(fit(features, ids[:, place]) for place, fit in enumerate(fits)))
+    return TfidfBaseline(vectorizer, tuple(fit(features, ids[:, place]) for place, fit in enumerate(fits)))
 
 
 def _fit_scale(features: Any, steps: np.ndarray) -> Ridge | None:
@@ -56,7 +56,7 @@ def _fit(features: Any, labels: np.ndarray) -> Any:
     return classifier.fit(features[known], labels[known]) if known.any() else None
 
 
-def floor_logits(floor: Floor, texts: Sequence[str], task: Task) -> np.ndarray:
+def baseline_logits(floor: TfidfBaseline, texts: Sequence[str], task: Task) -> np.ndarray:
     """Answers of the floor, `[texts, width]` as a model of the task would give them, from its decision values."""
     features = floor.vectorizer.transform(list(texts))
     answers = [
@@ -88,6 +88,6 @@ def _decision(classifier: Any, features: Any, num_classes: int) -> np.ndarray:
     return logits
 
 
-def floor_size_mb(floor: Floor) -> float:
+def baseline_size_mb(floor: TfidfBaseline) -> float:
     """Size in MB that the fitted floor would take on disk (as scikit-learn models are stored, pickled)."""
     return len(pickle.dumps((floor.vectorizer, floor.models))) / 1e6

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from sentiment_hf.data.passages import Passage
 from sentiment_hf.evaluation.explanation import Attribution, Target
 from sentiment_hf.exceptions import MissingExtraError
-from sentiment_hf.modeling.forward import packed, reads_documents
+from sentiment_hf.modeling.forward import concat_heads, reads_documents
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ def _answers(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.T
         # Of a hierarchical model, what it would say of documents that are one chunk each.
         answers: torch.Tensor = model.document(model.embed_chunks(**inputs).embedding.unsqueeze(1))
         return answers
-    return packed(model(**inputs))
+    return concat_heads(model(**inputs))
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def torch_forward(model: PreTrainedModel) -> Callable[[dict[str, np.ndarray]], n
         tensors = {name: torch.from_numpy(array).to(device) for name, array in batch.items() if name in known}
         if is_hierarchical:
             return model.embed_chunks(**tensors).embedding.float().cpu().numpy()
-        return packed(model(**tensors)).float().cpu().numpy()
+        return concat_heads(model(**tensors)).float().cpu().numpy()
 
     return forward
 
@@ -55,7 +55,7 @@ def torch_document_head(model: PreTrainedModel) -> Callable[[np.ndarray], np.nda
     return head
 
 
-def packed(outputs: Any) -> torch.Tensor:
+def concat_heads(outputs: Any) -> torch.Tensor:
     """All that a model says of each text as one row, `[batch, width]`; of a stock classifier the logits as they are."""
     rating = getattr(outputs, "rating", None)
     logits: torch.Tensor = outputs.logits.flatten(1)

@@ -156,13 +156,13 @@ class HierarchicalBertForSequenceClassification(BertPreTrainedModel):
             Logits `[documents, classes]`.
         """
         vectors = self.embed_chunks(input_ids, attention_mask, token_type_ids).embedding
-        padded, mask = lay_out(vectors, chunk_document, chunk_idx)
+        padded, mask = pad_chunks(vectors, chunk_document, chunk_idx)
         logits = self.document(padded, mask)
         loss = None if labels is None else nn.functional.cross_entropy(logits.float(), labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
 
-def lay_out(
+def pad_chunks(
     vectors: torch.Tensor, documents: torch.Tensor | None, chunk_idx: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Chunks in any order, `[chunks, hidden]` -> `[documents, most chunks, hidden]` in order, and which are there."""

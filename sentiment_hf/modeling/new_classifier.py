@@ -10,8 +10,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
+from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.modeling.loading import check_max_length, fit_padding
-from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.tasks import Task
 
 

@@ -12,7 +12,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.publishing.files import PushedFile
-from sentiment_hf.publishing.refusals import one_sentence
+from sentiment_hf.publishing.hub_errors import one_sentence
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ class FinishedFolder:
 
     Attributes:
         folder: of the run.
-        config: of the model, with what `sentiment_hf.modeling.saved` keeps there.
+        config: of the model, with what `sentiment_hf.modeling.config_io` keeps there.
         metrics: `metrics.json`.
         audit: `audit.json`.
         recipe: `recipe.yaml`.

@@ -21,9 +21,9 @@ from sentiment_hf.evaluation.explanation import (
 from sentiment_hf.evaluation.occlusion import occlusion
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.config_io import recorded_calibration, recorded_settings, task_of
 from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import STARTER_REVIEWS, resolve_model
-from sentiment_hf.modeling.saved import recorded_calibration, recorded_settings, task_of
 from sentiment_hf.option_values import ATTENTION, EXPLANATIONS, GRADIENT, INTEGRATED, OCCLUSION
 from sentiment_hf.serving.backends import open_backend
 from sentiment_hf.tasks import Task

@@ -15,8 +15,8 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.evaluation.prediction import DOCUMENTS_AT_ONCE, TextScorer
 from sentiment_hf.modeling import classifier as _own_classes  # noqa: F401 registers them with the Auto classes
+from sentiment_hf.modeling.config_io import predicted_task, recorded_calibration, recorded_settings
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
-from sentiment_hf.modeling.saved import predicted_task, recorded_calibration, recorded_settings
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import TOP_K
 

@@ -11,11 +11,11 @@ from sentiment_hf.data.columns import as_text
 from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.config_io import CONFIG_KEY, predicted_task, recorded_calibration, recorded_settings
 from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import STARTER_REVIEWS, resolve_model
-from sentiment_hf.modeling.saved import CONFIG_KEY, predicted_task, recorded_calibration, recorded_settings
-from sentiment_hf.serving.answers import with_chunks
 from sentiment_hf.serving.backends import open_backend
+from sentiment_hf.serving.top_chunks import with_chunks
 from sentiment_hf.tasks import TOP_K, AnyPrediction, Task
 
 

@@ -64,7 +64,7 @@ class Shards:
         return range(process, self.count, processes)
 
 
-def place_among_processes() -> tuple[int, int]:
+def rank_and_world_size() -> tuple[int, int]:
     """Which of how many processes this one is, as `accelerate launch` and `torchrun` say it; else 0 of 1."""
     return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sentiment_hf.evaluation.significance import RESAMPLES, bootstrap_macro_f1, holm, interval, two_sided_p
-from sentiment_hf.studies.found_runs import FoundRun, FoundSetting
+from sentiment_hf.studies.load_runs import FoundRun, FoundSetting
 from sentiment_hf.studies.sweep import as_word
 from sentiment_hf.studies.table import METRIC
 

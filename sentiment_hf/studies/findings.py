@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.studies.effects import AxisValue, Effect, axis_values, mean_dev, setting_effects
-from sentiment_hf.studies.found_runs import FoundSetting
 from sentiment_hf.studies.grid import Grid, find_grid
+from sentiment_hf.studies.load_runs import FoundSetting
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Findings:
         return list(self.best.runs[0].model_scores.get("per_class", ()))
 
 
-def find_out(
+def analyze_runs(
     title: str, settings: Sequence[FoundSetting], skipped: Sequence[tuple[str, str]], baseline: str | None = None
 ) -> Findings:
     """Compare settings.

@@ -20,8 +20,8 @@ from sentiment_hf.studies import findings_pictures as pictures
 from sentiment_hf.studies.effects import ALPHA
 from sentiment_hf.studies.findings import Findings
 from sentiment_hf.studies.findings_sentences import points, sentences, spread_of
-from sentiment_hf.studies.found_runs import FoundSetting
 from sentiment_hf.studies.grid import Grid
+from sentiment_hf.studies.load_runs import FoundSetting
 from sentiment_hf.studies.table import METRIC
 from sentiment_hf.tasks import softmax
 
@@ -32,7 +32,7 @@ def write_findings(findings: Findings, output: Path, examples: int) -> None:
     """Write the page, its pictures beside it, and one HTML file with the pictures inside.
 
     Args:
-        findings: from `find_out`.
+        findings: from `analyze_runs`.
         output: of the page, ending in .md; the others are named after it.
         examples: texts shown for each confusion and of the surest mistakes; 0 shows none of the texts.
     """

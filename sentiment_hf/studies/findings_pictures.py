@@ -14,8 +14,8 @@ import pandas as pd
 from sentiment_hf.evaluation.pictures import confusion_plot, drawable_names, new_figure
 from sentiment_hf.evaluation.significance import bootstrap_macro_f1, interval
 from sentiment_hf.studies.effects import dev_score, mean_dev, mean_held_out
-from sentiment_hf.studies.found_runs import FoundRun, FoundSetting
 from sentiment_hf.studies.grid import Grid
+from sentiment_hf.studies.load_runs import FoundRun, FoundSetting
 from sentiment_hf.studies.table import METRIC
 
 LENGTH_BINS = 5

@@ -6,7 +6,7 @@ from sentiment_hf.evaluation.markdown import plain
 from sentiment_hf.evaluation.seeds import spread
 from sentiment_hf.studies.effects import Effect
 from sentiment_hf.studies.findings import Findings
-from sentiment_hf.studies.found_runs import FoundSetting
+from sentiment_hf.studies.load_runs import FoundSetting
 from sentiment_hf.studies.sweep import as_word
 from sentiment_hf.studies.table import METRIC
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sentiment_hf.studies.found_runs import FoundSetting
+from sentiment_hf.studies.load_runs import FoundSetting
 from sentiment_hf.studies.sweep import as_word
 
 

@@ -18,7 +18,7 @@ from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.normalization import left_out
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import contents, move_files, staging_folder, write_text
-from sentiment_hf.modeling.saved import CONFIG_KEY, NOT_IN_TOKENIZER, recorded_cleaning
+from sentiment_hf.modeling.config_io import CONFIG_KEY, NOT_IN_TOKENIZER, recorded_cleaning
 from sentiment_hf.modeling.tokenizer_files import save_tokenizer
 from sentiment_hf.modeling.version import record_version
 from sentiment_hf.recipe import read_recipe
@@ -46,7 +46,7 @@ def check_free(folder: Path, overwrite: bool, resume: bool) -> None:
         raise InputError(f"an empty folder at {folder}", "another run", remedy)
 
 
-def claim(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
+def init_run_dir(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
     """Make the folder this run's: emptied unless resumed, with the recipe in it."""
     if folder.exists() and not resume:
         shutil.rmtree(folder)

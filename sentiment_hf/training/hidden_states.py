@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from transformers import PreTrainedModel
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.forward import packed
+from sentiment_hf.modeling.forward import concat_heads
 
 # Columns of the tokenized training rows.
 TEACHER_LOGITS, TEACHER_STATES = "teacher_logits", "teacher_states"
@@ -50,7 +50,7 @@ def answers_and_states(model: PreTrainedModel, layers: Sequence[int]) -> Callabl
         tensors = {name: torch.from_numpy(array).to(model.device) for name, array in batch.items()}
         outputs = model(**tensors, output_hidden_states=True)
         states = first_token_states(outputs, layers).flatten(1)
-        return torch.cat([packed(outputs), states], dim=1).float().cpu().numpy()
+        return torch.cat([concat_heads(outputs), states], dim=1).float().cpu().numpy()
 
     return forward
 

@@ -8,7 +8,7 @@ import torch
 from transformers import Trainer
 
 from sentiment_hf.modeling.aggregation import aggregate
-from sentiment_hf.modeling.forward import packed
+from sentiment_hf.modeling.forward import concat_heads
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.optimization import adversarial_embeddings, layerwise_groups
 
@@ -26,7 +26,7 @@ class DocumentPooling(Trainer):
 
     def pool(self, outputs: Any, inputs: dict[str, Any], copies: int = 1) -> torch.Tensor:
         """Return what the model says of each row or document, `[copies * rows, width]`."""
-        logits, documents = packed(outputs), inputs.get("chunk_document")
+        logits, documents = concat_heads(outputs), inputs.get("chunk_document")
         if documents is None or self.aggregation is None or self.reads_documents:
             return logits
         rows = len(inputs["labels"])

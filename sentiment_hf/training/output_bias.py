@@ -26,7 +26,7 @@ def output_layer(model: PreTrainedModel, width: int) -> torch.nn.Linear:
     return layer
 
 
-def shift_output_bias(model: PreTrainedModel, shift: torch.Tensor) -> None:
+def fold_logit_adjustment(model: PreTrainedModel, shift: torch.Tensor) -> None:
     """Add to the bias of a classifier's last layer, in place.
 
     Args:

@@ -16,9 +16,9 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.config_io import CONFIG_KEY, record_settings, recorded_settings, task_of
 from sentiment_hf.modeling.loading import load_config, load_tokenizer, max_positions
 from sentiment_hf.modeling.new_classifier import new_classifier
-from sentiment_hf.modeling.saved import CONFIG_KEY, record_settings, recorded_settings, task_of
 from sentiment_hf.tasks import Task
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.raw_datasets import (

@@ -25,31 +25,24 @@ from transformers import EarlyStoppingCallback, PreTrainedModel, PreTrainedToken
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.collation import ClassificationCollator, DocumentCollator
 from sentiment_hf.data.preparation import PreparedData
-from sentiment_hf.evaluation.baseline import Floor
+from sentiment_hf.evaluation.baseline import TfidfBaseline
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.report import metrics_table, write_metrics
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import write_json, write_text
 from sentiment_hf.modeling.classifier import SCRATCH, load_classifier
+from sentiment_hf.modeling.config_io import recorded_settings
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.lora import merge_adapters
 from sentiment_hf.modeling.names import check_there, resolve_model
-from sentiment_hf.modeling.saved import recorded_settings
 from sentiment_hf.processes import end_with_parent
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.advice import Training, below_baseline, show_advice
 from sentiment_hf.training.arguments import RunArguments
 from sentiment_hf.training.defaults import parse_command_line, settle, shape_of, usual_learning_rate
-from sentiment_hf.training.inputs import (
-    audit_tokens,
-    load_data,
-    load_model,
-    sample_training_rows,
-    tokenize_splits,
-)
 from sentiment_hf.training.metric_log import peak_memory_mb
-from sentiment_hf.training.output_bias import shift_output_bias
+from sentiment_hf.training.output_bias import fold_logit_adjustment
 from sentiment_hf.training.provenance import run_sources
 from sentiment_hf.training.records import (
     ROWS_FILE,
@@ -60,6 +53,13 @@ from sentiment_hf.training.records import (
     rows_digest,
 )
 from sentiment_hf.training.scoring import score_run
+from sentiment_hf.training.setup import (
+    audit_tokens,
+    load_data,
+    load_model,
+    sample_training_rows,
+    tokenize_splits,
+)
 from sentiment_hf.training.soft_targets import load_teachers, rows_to_learn_from, with_soft_targets
 from sentiment_hf.training.trainer import SentimentTrainer
 
@@ -85,7 +85,7 @@ class FinishedRun:
     folder: Path
     data: PreparedData
     scorer: TextScorer | None
-    floor: Floor | None
+    floor: TfidfBaseline | None
     metrics: dict[str, Any]
 
 
@@ -115,7 +115,7 @@ def train(args: RunArguments) -> FinishedRun:
     sources = run_sources(args, data) if is_main else {}
     record_of_rows = compared_rows(checkpoint, {**data.splits, "train": learned_from}, data.task.labels)
     if is_main:
-        run_folder.claim(folder, args.as_recipe(), checkpoint is not None)
+        run_folder.init_run_dir(folder, args.as_recipe(), checkpoint is not None)
         save_splits(folder, data, record_of_rows)
     with args.training.main_process_first(desc="tokenizing"):
         tokenized = tokenize_splits(args, learned_from, data.splits["dev"], tokenizer)
@@ -142,7 +142,7 @@ def train(args: RunArguments) -> FinishedRun:
         if args.model.peft is not None:
             trained = merge_adapters(trained)
         if trainer.prediction_shift is not None:
-            shift_output_bias(trained, trainer.prediction_shift)
+            fold_logit_adjustment(trained, trainer.prediction_shift)
         run_folder.save_model(folder, trained, tokenizer)
         logger.info("trained in %.0f s; best checkpoint saved in %s", seconds, folder)
         scorer = saved_scorer(folder, args)
@@ -219,7 +219,7 @@ def saved_scorer(folder: Path, args: RunArguments) -> TextScorer:
 
 def scores_and_advice(
     args: RunArguments, data: PreparedData, scorer: TextScorer, rows: pd.DataFrame, state: TrainerState
-) -> tuple[Floor | None, dict[str, Any]]:
+) -> tuple[TfidfBaseline | None, dict[str, Any]]:
     """The floor and the metrics of a run that learned from `rows`, with what to do where it is below the baseline."""
     floor, metrics = score_run(args, data, scorer, len(rows))
     counts = rows["label"].value_counts() if data.task.is_single_label else {}

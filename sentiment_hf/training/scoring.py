@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sentiment_hf.data.preparation import PreparedData
-from sentiment_hf.evaluation.baseline import Floor, fit_floor, floor_logits, floor_size_mb
+from sentiment_hf.evaluation.baseline import TfidfBaseline, baseline_logits, baseline_size_mb, fit_baseline
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.recorded import rows_fingerprint, write_predictions
 from sentiment_hf.evaluation.report import system_row
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 def score_floor(
     args: RunArguments, data: PreparedData, beside: dict[str, Any] | None = None
-) -> tuple[Floor, dict[str, Any], dict[str, float]]:
+) -> tuple[TfidfBaseline, dict[str, Any], dict[str, float]]:
     """Fit the floor on all training rows, score it on dev and test, and time it beside other predictors.
 
     Returns:
@@ -31,19 +31,19 @@ def score_floor(
     """
     train_rows, dev, held_out = data.splits["train"], data.splits["dev"], data.splits[_scored_split(data)]
     logger.info("fitting the floor on %d rows", len(train_rows))
-    floor = fit_floor(train_rows["text"], train_rows["label"], data.task)
-    predict = partial(floor_logits, floor, task=data.task)
+    floor = fit_baseline(train_rows["text"], train_rows["label"], data.task)
+    predict = partial(baseline_logits, floor, task=data.task)
     predictors = {"floor": predict, **(beside or {})}
     times = milliseconds_per_review(predictors, held_out["text"])
     scores = data.task.scores(predict(held_out["text"]), held_out["label"])
-    row = system_row(scores, floor_size_mb(floor), times["floor"], len(train_rows))
+    row = system_row(scores, baseline_size_mb(floor), times["floor"], len(train_rows))
     row["dev"] = headline(data.task.scores(predict(dev["text"]), dev["label"]))
     return floor, _metrics_head(args, data) | {"floor": row}, times
 
 
 def score_run(
     args: RunArguments, data: PreparedData, scorer: TextScorer, trained_on: int
-) -> tuple[Floor | None, dict[str, Any]]:
+) -> tuple[TfidfBaseline | None, dict[str, Any]]:
     """Score the model and the floor on dev and test, and time both side by side."""
     dev, held_out = data.splits["dev"], data.splits[_scored_split(data)]
     predictors = {"fp32": scorer.logits}

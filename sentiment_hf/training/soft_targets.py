@@ -19,10 +19,10 @@ from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import MISSING
 from sentiment_hf.modeling.classifier import load_classifier
+from sentiment_hf.modeling.config_io import recorded_settings, task_of
 from sentiment_hf.modeling.forward import reads_documents, torch_document_head, torch_forward
 from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import resolve_model
-from sentiment_hf.modeling.saved import recorded_settings, task_of
 from sentiment_hf.training.arguments import RunArguments
 from sentiment_hf.training.hidden_states import TEACHER_LOGITS, TEACHER_STATES, answers_and_states, teacher_layers
 from sentiment_hf.training_options import teacher_names

@@ -22,12 +22,12 @@ from sentiment_hf.modeling.modeling_hierarchical import HierarchicalBertForSeque
 from sentiment_hf.modeling.tokenizer_files import save_tokenizer
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import SentimentTrainingArguments
-from sentiment_hf.training.bounded import bound_forward
+from sentiment_hf.training.chunked_forward import chunk_forward
 from sentiment_hf.training.hidden_states import TEACHER_LOGITS, TEACHER_STATES, first_token_states, state_loss
 from sentiment_hf.training.mixins import AdversarialEmbeddings, DocumentPooling, LayerwiseLearningRates
-from sentiment_hf.training.order import OrderedTrainer
 from sentiment_hf.training.prepared import ROW_FIELDS, prepare
 from sentiment_hf.training.raw_datasets import Columns, check_dataset, ids_of
+from sentiment_hf.training.sampler import OrderedTrainer
 
 
 class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearningRates, OrderedTrainer):
@@ -119,7 +119,7 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
             if isinstance(model, str | Path):
                 check_dropout(parts.model, args.rdrop_alpha)
             if aggregation is not None and args.max_chunks_per_batch is not None:
-                bound_forward(parts.model, args.max_chunks_per_batch)
+                chunk_forward(parts.model, args.max_chunks_per_batch)
         super().__init__(
             parts.model,
             args,

@@ -8,10 +8,10 @@ from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.evaluation.report import metrics_table, write_metrics
 from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.training.defaults import parse_command_line
-from sentiment_hf.training.folder import check_free, claim
-from sentiment_hf.training.inputs import load_data
+from sentiment_hf.training.folder import check_free, init_run_dir
 from sentiment_hf.training.run import save_splits
 from sentiment_hf.training.scoring import score_floor
+from sentiment_hf.training.setup import load_data
 
 DEFAULT_FOLDER = "runs/baseline"
 
@@ -24,7 +24,7 @@ def main(words: Sequence[str]) -> int:
     check_free(folder, args.training.overwrite_output_dir, resume=False)
     data = load_data(args)
     _, metrics, _ = score_floor(args, data)
-    claim(folder, args.as_recipe(), resume=False)
+    init_run_dir(folder, args.as_recipe(), resume=False)
     save_splits(folder, data)
     write_metrics(folder, metrics)
     show(metrics_table([metrics]))

@@ -32,8 +32,8 @@ from sentiment_hf.files import (
     write_json,
 )
 from sentiment_hf.job import saved_split
+from sentiment_hf.modeling.config_io import folded_temperature, record_calibration
 from sentiment_hf.modeling.loading import load_config
-from sentiment_hf.modeling.saved import folded_temperature, record_calibration
 from sentiment_hf.modeling.temperature import CannotFold, fold_temperature
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import Task, softmax

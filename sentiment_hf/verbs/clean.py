@@ -25,7 +25,7 @@ from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import move_files, staging_folder, write_json, write_text
 from sentiment_hf.tasks import Task
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
-from sentiment_hf.training.inputs import read_splits
+from sentiment_hf.training.setup import read_splits
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.evaluation.report import metrics_table
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.job import export_run, saved_split
+from sentiment_hf.modeling.config_io import predicted_task
 from sentiment_hf.modeling.loading import load_config
-from sentiment_hf.modeling.saved import predicted_task
 
 REFUSED_STATUS = 1
 

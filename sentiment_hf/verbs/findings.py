@@ -7,9 +7,9 @@ from pathlib import Path
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.studies.findings import find_out
+from sentiment_hf.studies.findings import analyze_runs
 from sentiment_hf.studies.findings_page import write_findings
-from sentiment_hf.studies.found_runs import find_runs, group
+from sentiment_hf.studies.load_runs import find_runs, group
 
 
 def run(args: argparse.Namespace) -> int:
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     runs, skipped = find_runs([Path(path) for path in args.runs])
     named = ", ".join(Path(path).name for path in args.runs)
     title = args.title or f"Findings of {named if len(args.runs) <= 3 else f'{len(runs)} runs'}"
-    findings = find_out(title, group(runs), skipped, args.baseline)
+    findings = analyze_runs(title, group(runs), skipped, args.baseline)
     write_findings(findings, output, args.examples)
     for name, reason in skipped:
         show(f"left out: {name}: {reason}")

@@ -21,7 +21,7 @@ from sentiment_hf.modeling.names import STARTER_REVIEWS
 from sentiment_hf.serving.answer_files import answer_kind, check_fits_workbook, say_renamed
 from sentiment_hf.serving.batch import ROWS_PER_BLOCK, BatchSettings, answered, predict_file
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.serving.shards import place_among_processes, take_own_gpu
+from sentiment_hf.serving.shards import rank_and_world_size, take_own_gpu
 from sentiment_hf.tasks import AnyPrediction
 from sentiment_hf.verbs.predict_parts import check_parts, predict_parts
 
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
         # The command has its first answer without a model of one's own; which one answers is said.
         logger.warning("no --model: %s, the classifier of reviews that comes with the package", STARTER_REVIEWS)
         args.model = STARTER_REVIEWS
-    if args.provider != "cpu" and place_among_processes()[1] > 1:
+    if args.provider != "cpu" and rank_and_world_size()[1] > 1:
         take_own_gpu()
     classifier = SentimentClassifier.from_pretrained(args.model, args.backend, args.provider)
     classifier.scorer.bar_from_batches = BAR_FROM_BATCHES

@@ -16,7 +16,7 @@ from sentiment_hf.serving.answer_files import ANSWER_KINDS
 from sentiment_hf.serving.batch import BatchSettings
 from sentiment_hf.serving.fingerprint import fingerprint_of
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.serving.shards import Shards, ShardWriter, check_manifest, place_among_processes
+from sentiment_hf.serving.shards import Shards, ShardWriter, check_manifest, rank_and_world_size
 
 PART_OPTIONS = ("shard_index", "num_actors")
 
@@ -28,7 +28,7 @@ def check_parts(args: argparse.Namespace) -> None:
         InputError: they do not.
         MissingExtraError: Ray is asked for and not installed.
     """
-    _, processes = place_among_processes()
+    _, processes = rank_and_world_size()
     if args.num_shards is None:
         given = [f"--{name}" for name in PART_OPTIONS if getattr(args, name) is not None]
         given += ["--engine ray"] if args.engine == "ray" else []
@@ -61,7 +61,7 @@ def predict_parts(
     classifier: SentimentClassifier, source: RowBlocks, settings: BatchSettings, args: argparse.Namespace
 ) -> None:
     """Write the parts that are this process's and not there yet."""
-    process, processes = place_among_processes()
+    process, processes = rank_and_world_size()
     shards = Shards(Path(args.output), args.part_kind, args.num_shards, source.rows)
     asked = {"text_column": settings.text_column, "top_k": settings.top_k, "top_chunks": settings.top_chunks}
     form = TableFormat.from_args(args)

@@ -13,8 +13,8 @@ from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.labelled import ReadOptions, load_labelled
 from sentiment_hf.data.sources import load_texts
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.modeling.config_io import task_of
 from sentiment_hf.modeling.loading import load_config
-from sentiment_hf.modeling.saved import task_of
 
 
 def run(args: argparse.Namespace) -> int:

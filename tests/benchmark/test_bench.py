@@ -28,7 +28,7 @@ from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.data.tokenization import encode
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json, write_json
-from sentiment_hf.modeling.saved import record_calibration
+from sentiment_hf.modeling.config_io import record_calibration
 from sentiment_hf.serving.predictor import SentimentClassifier
 
 

@@ -10,8 +10,8 @@ from sentiment_hf.compression.vocabulary import kept_pieces, prune_vocabulary
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
+from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
-from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.folder import save_model

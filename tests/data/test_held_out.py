@@ -9,7 +9,7 @@ from sentiment_hf.data.splits import split_rows
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.options import HeldOutArguments
 from sentiment_hf.training.arguments import parse_run_arguments
-from sentiment_hf.training.inputs import load_data
+from sentiment_hf.training.setup import load_data
 
 REVIEW = "房间在18楼,窗外是一条安静的小河,早餐品种不多但是新鲜"
 

@@ -16,7 +16,7 @@ from sentiment_hf.enrich.rules import RULES
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.training.arguments import parse_run_arguments
-from sentiment_hf.training.inputs import load_data
+from sentiment_hf.training.setup import load_data
 from tests.conftest import ROOT
 from tests.enrich.llm_server import TEXT, LlmServer, verdict_of
 

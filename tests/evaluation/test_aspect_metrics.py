@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
+from sentiment_hf.evaluation.baseline import baseline_logits, fit_baseline
 from sentiment_hf.evaluation.report import metrics_table, system_row
 from sentiment_hf.evaluation.scores import headline
 from sentiment_hf.labels import MISSING
@@ -65,7 +65,7 @@ def test_the_floor_answers_the_stars_that_are_nearest(reviews):
     answered = []
     for rating in ("ordinal", "regression"):
         task = AspectTask(TASK.columns, rating)
-        answers = floor_logits(fit_floor(reviews["text"][:200], labels, task), list(reviews["text"][200:]), task)
+        answers = baseline_logits(fit_baseline(reviews["text"][:200], labels, task), list(reviews["text"][200:]), task)
         answered.append(stars_of(task.unpack(answers)[1])[0].tolist())
     assert answered[0] == answered[1]
     assert len(set(answered[0])) > 2
@@ -102,8 +102,8 @@ def test_the_floor_of_aspects_learns(reviews, rating):
         (2 if label == "positive" else 0, 3, *([5 if label == "positive" else 1] if task.has_rating else []))
         for label in reviews["label"]
     ]
-    floor = fit_floor(reviews["text"][:300], labels[:300], task)
-    scores = task.scores(floor_logits(floor, list(reviews["text"][300:]), task), labels[300:])
+    floor = fit_baseline(reviews["text"][:300], labels[:300], task)
+    scores = task.scores(baseline_logits(floor, list(reviews["text"][300:]), task), labels[300:])
     assert scores["accuracy"] > 0.95
     assert scores.get("rating_mae", 0) < 0.5
     shown = metrics_table([{"name": "x", "split": "test", "floor": system_row(scores, 1.0, 1.0, 300)}])

@@ -8,7 +8,7 @@ from sentiment_hf.cli import main
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation.comparison import changed_rows, compare
 from sentiment_hf.labels import LabelSpace
-from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS, SingleLabelTask
 from sentiment_hf.tasks.metrics import classification_scores

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
-from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
+from sentiment_hf.evaluation.baseline import baseline_logits, fit_baseline
 from sentiment_hf.evaluation.report import metrics_table, read_metrics, system_row
 from sentiment_hf.evaluation.timing import milliseconds_per_review
 from sentiment_hf.exceptions import InputError
@@ -76,10 +76,10 @@ def test_the_module_loads_by_path_offline_and_alone():
 def test_floor_learns_and_handles_missing_classes(reviews):
     labels = (reviews["label"] == "positive").astype(int)
     task = BUILT_IN_TASKS["reviews"]
-    floor = fit_floor(reviews["text"][:300], labels[:300], task)
-    assert task.scores(floor_logits(floor, reviews["text"][300:], task), labels[300:])["accuracy"] > 0.95
+    floor = fit_baseline(reviews["text"][:300], labels[:300], task)
+    assert task.scores(baseline_logits(floor, reviews["text"][300:], task), labels[300:])["accuracy"] > 0.95
     three = SingleLabelTask("three", LabelSpace(NAMES))
-    wide = floor_logits(fit_floor(["好", "坏", "好 好"], [0, 2, 0], three), ["好"], three)
+    wide = baseline_logits(fit_baseline(["好", "坏", "好 好"], [0, 2, 0], three), ["好"], three)
     assert wide.shape == (1, 3)
     assert wide.argmax() == 0
     assert wide.argmin() == 1
@@ -94,8 +94,8 @@ def test_floor_gives_the_published_figure(shared, protocol, published):
     paths = [str(shared / "data/chnsenticorp" / f"{split}.tsv") for split in ("train", "dev", "test")]
     task = BUILT_IN_TASKS["reviews"]
     splits = prepare_splits(load_splits(None, None, *paths), task, protocol).splits
-    floor = fit_floor(splits["train"]["text"], splits["train"]["label"], task)
-    scores = task.scores(floor_logits(floor, splits["test"]["text"], task), splits["test"]["label"])
+    floor = fit_baseline(splits["train"]["text"], splits["train"]["label"], task)
+    scores = task.scores(baseline_logits(floor, splits["test"]["text"], task), splits["test"]["label"])
     assert scores["accuracy"] * 100 == pytest.approx(published, abs=0.2)
 
 

@@ -21,7 +21,7 @@ pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which t
 from safetensors.torch import load_file
 
 from sentiment_hf.cli import main
-from sentiment_hf.evaluation.baseline import fit_floor, floor_logits
+from sentiment_hf.evaluation.baseline import baseline_logits, fit_baseline
 from sentiment_hf.evaluation.calibration import calibration_report, threshold_for
 from sentiment_hf.evaluation.recorded import read_predictions
 from sentiment_hf.evaluation.scores import headline
@@ -60,7 +60,7 @@ class Finished(NamedTuple):
         texts = self.rows[split]["text"].tolist()
         if system == "floor":
             train = self.rows["train"]
-            return floor_logits(fit_floor(train["text"], train["label"], TASK), texts, TASK)
+            return baseline_logits(fit_baseline(train["text"], train["label"], TASK), texts, TASK)
         backend = "torch" if system == "fp32" else system
         return SentimentClassifier.from_pretrained(self.folder, backend).scorer.logits(texts)
 

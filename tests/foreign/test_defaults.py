@@ -16,7 +16,7 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.advice import BELOW, Training, advice, below_baseline
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.defaults import RULED, Facts, choose, facts_of, parse_command_line, run_folder
-from sentiment_hf.training.inputs import load_data
+from sentiment_hf.training.setup import load_data
 
 ROOT = Path(__file__).parents[2]
 STARTER = Facts(layers=4, hidden_size=384, rows=320, dev_rows=40, class_counts=(150, 170), length=100, positions=512)

@@ -10,8 +10,8 @@ import transformers
 
 from sentiment_hf.cli import main
 from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.modeling.config_io import task_of
 from sentiment_hf.modeling.loading import load_config
-from sentiment_hf.modeling.saved import task_of
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.verbs import bench, calibrate, judge
 

@@ -14,8 +14,8 @@ from sentiment_hf.cli import main
 from sentiment_hf.data.labelled import ReadOptions, load_labelled, map_labels
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import LabelSpace, label_text
+from sentiment_hf.modeling.config_io import task_of
 from sentiment_hf.modeling.loading import load_config
-from sentiment_hf.modeling.saved import task_of
 from sentiment_hf.recipe import read_recipe
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS, SingleLabelTask, resolve_task

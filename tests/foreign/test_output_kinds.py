@@ -12,7 +12,7 @@ from transformers import BertConfig, BertForSequenceClassification, pipeline
 
 from sentiment_hf.cli import main
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.saved import task_of
+from sentiment_hf.modeling.config_io import task_of
 from sentiment_hf.serving.predictor import SentimentClassifier
 
 TEXTS = ["房间非常好。", "早餐非常差，下次还会考虑。", "电池又脏又旧！朋友也这么说。"]

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from sentiment_hf.cli import main
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation.calibration import Calibration
+from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
-from sentiment_hf.modeling.saved import record_settings
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS, softmax
 from sentiment_hf.training.folder import save_model

@@ -17,7 +17,7 @@ TEXTS = ["房间很吵，再也不来了", "干净又舒服。" * 30]
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory, make_model, tokenizer):
     from sentiment_hf.data.tokenization import TextSettings
-    from sentiment_hf.modeling.saved import record_settings
+    from sentiment_hf.modeling.config_io import record_settings
     from sentiment_hf.tasks import BUILT_IN_TASKS
     from sentiment_hf.training.folder import save_model
 

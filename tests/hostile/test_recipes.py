@@ -15,7 +15,7 @@ from sentiment_hf.strict_yaml import MAX_CHARACTERS, MAX_DEPTH, load_yaml
 from sentiment_hf.studies.sweep import read_sweep, recipe_keys
 from sentiment_hf.tasks import resolve_task
 from sentiment_hf.training.arguments import parse_run_arguments
-from sentiment_hf.training.inputs import aspect_task
+from sentiment_hf.training.setup import aspect_task
 from sentiment_hf.training_options import FINE_TUNING_PARTS
 
 from .texts import characters

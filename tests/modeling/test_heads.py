@@ -8,11 +8,11 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, BertCon
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
+from sentiment_hf.modeling.config_io import record_settings, task_of
 from sentiment_hf.modeling.modeling_bert_heads import (
     AspectBertForSequenceClassification,
     PooledBertForSequenceClassification,
 )
-from sentiment_hf.modeling.saved import record_settings, task_of
 from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns
 from sentiment_hf.training.folder import save_model
 

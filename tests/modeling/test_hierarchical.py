@@ -14,7 +14,7 @@ from sentiment_hf.modeling.modeling_hierarchical import HierarchicalBertForSeque
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.arguments import parse_run_arguments
-from sentiment_hf.training.bounded import bound_forward
+from sentiment_hf.training.chunked_forward import chunk_forward
 from sentiment_hf.training.folder import save_model
 from sentiment_hf.training.run import train
 
@@ -101,7 +101,7 @@ def test_the_encoder_is_bounded_with_the_same_gradient(make, kind):
     for limit in (None, 2):
         model = make(kind).train()
         if limit:
-            bound_forward(model, limit)
+            chunk_forward(model, limit)
         loss = model(**batch(), labels=torch.tensor([0, 1, 0])).loss
         loss.backward()
         gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})

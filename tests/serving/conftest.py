@@ -20,7 +20,7 @@ def page_folders(tmp_path_factory, make_model, tokenizer):
 
     from sentiment_hf.data.tokenization import TextSettings
     from sentiment_hf.modeling.classifier import classifier_config, load_classifier
-    from sentiment_hf.modeling.saved import record_settings
+    from sentiment_hf.modeling.config_io import record_settings
     from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns
     from sentiment_hf.training.folder import save_model
 

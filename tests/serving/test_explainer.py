@@ -13,7 +13,7 @@ from sentiment_hf.evaluation.explanation import Target
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json, write_json
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
-from sentiment_hf.modeling.saved import record_calibration, record_settings
+from sentiment_hf.modeling.config_io import record_calibration, record_settings
 from sentiment_hf.option_values import EXPLANATIONS
 from sentiment_hf.serving.explainer import Explainer
 from sentiment_hf.serving.predictor import SentimentClassifier

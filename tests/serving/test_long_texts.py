@@ -11,7 +11,7 @@ from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.data.windows import window_bounds
 from sentiment_hf.evaluation import prediction
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.saved import record_calibration, record_settings
+from sentiment_hf.modeling.config_io import record_calibration, record_settings
 from sentiment_hf.serving.backends import BATCH_SIZES
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS, softmax

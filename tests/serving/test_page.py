@@ -23,6 +23,7 @@ from sentiment_hf.cli import main
 from sentiment_hf.data.spreadsheets import write_csv
 from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.exceptions import InputError
+from sentiment_hf.serving.page.fair_lock import FairLock
 from sentiment_hf.serving.page.models import PageModel, PageModels
 from sentiment_hf.serving.page.tables import read_texts, with_answers
 from sentiment_hf.serving.page.tabs import (
@@ -33,7 +34,6 @@ from sentiment_hf.serving.page.tabs import (
     answer_sentence,
     checked,
 )
-from sentiment_hf.serving.page.turns import Turns
 from sentiment_hf.serving.page.wording import CHINESE, ENGLISH
 from sentiment_hf.serving.predictor import SentimentClassifier
 
@@ -270,7 +270,7 @@ def test_a_file_lets_sentences_in_between(page_models):
 
 
 def test_who_waits_comes_before_who_comes_again():
-    turns, order = Turns(), []
+    turns, order = FairLock(), []
 
     def visit():
         with turns:

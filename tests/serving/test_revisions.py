@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
 from sentiment_hf.serving.explainer import Explainer
 from sentiment_hf.serving.predictor import SentimentClassifier

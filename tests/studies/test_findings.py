@@ -18,11 +18,11 @@ from sentiment_hf.evaluation.seeds import spread
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json, write_json, write_text
 from sentiment_hf.studies.effects import Effect, axis_values, mean_held_out, setting_effects
-from sentiment_hf.studies.findings import find_out
+from sentiment_hf.studies.findings import analyze_runs
 from sentiment_hf.studies.findings_page import write_findings
 from sentiment_hf.studies.findings_sentences import sentences
-from sentiment_hf.studies.found_runs import find_runs, group
 from sentiment_hf.studies.grid import find_grid
+from sentiment_hf.studies.load_runs import find_runs, group
 from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns
 
 TASK = BUILT_IN_TASKS["reviews"]
@@ -86,7 +86,7 @@ def test_runs_of_aspects_are_shown_and_not_tested(tmp_path):
         metrics = read_json(folder / "metrics.json")
         cost = {"size_mb": 1.0, "ms_per_review": 0.5}
         write_metrics(folder, metrics | {"task": "aspects", "fp32": scores | cost | {"dev": headline(scores)}})
-    write_findings(find_out("x", *read(tmp_path / "runs")), tmp_path / "f.md", examples=3)
+    write_findings(analyze_runs("x", *read(tmp_path / "runs")), tmp_path / "f.md", examples=3)
     page = (tmp_path / "f.md").read_text(encoding="utf-8")
     assert "| aspect | F1 |" in page
     assert "not tested" in page
@@ -113,7 +113,7 @@ def test_what_helps_is_told_from_what_does_not(sweep):
     assert skipped == []
     assert [setting.seeds for setting in settings] == [[42, 43, 44]] * 4
     baseline = next(setting for setting in settings if setting.axes == {"max_length": 128, "loss": "plain"})
-    found = find_out("x", settings, [], baseline.name)
+    found = analyze_runs("x", settings, [], baseline.name)
     effects = found.effects
     longer, focal = effects["max_length=256 loss=plain"], effects["max_length=128 loss=focal"]
     assert (longer.verdict, focal.verdict) == ("better", "not significant")
@@ -168,7 +168,7 @@ def test_the_best_is_chosen_by_dev_and_told_by_test(tmp_path):
             metrics["fp32"]["dev"] |= {"macro_f1": on_dev, "accuracy": on_dev}
             write_metrics(folder, metrics)
     settings, _ = read(tmp_path / "runs")
-    findings = find_out("x", settings, [])
+    findings = analyze_runs("x", settings, [])
     assert findings.best.axes == findings.baseline.axes == {"max_length": 128}
     assert [(value.value, value.dev, value.is_best) for value in findings.axes] == [
         ("128", 0.9, True),
@@ -193,7 +193,7 @@ def test_a_key_that_only_came_along_with_another_is_named_and_not_judged(tmp_pat
             write_run(tmp_path / "runs" / f"{truncation}-{length}" / str(seed), keys, seed, 0.8)
     settings, _ = read(tmp_path / "runs")
     assert {value.key for value in axis_values(settings, settings[0])} == {"max_length"}
-    write_findings(find_out("x", settings, []), tmp_path / "f.md", examples=0)
+    write_findings(analyze_runs("x", settings, []), tmp_path / "f.md", examples=0)
     page = (tmp_path / "f.md").read_text(encoding="utf-8")
     together = next(line for line in page.splitlines() if line.startswith("Changed along with other keys only"))
     assert "max_length" not in together
@@ -209,7 +209,7 @@ def test_settings_that_cross_are_shown_as_a_grid(sweep, tmp_path):
     assert grid.rows == ["max_length=128", "max_length=256"]
     for row, line in zip(grid.rows, grid.cells, strict=True):
         assert [setting.name for setting in line] == [f"{row} loss={value}" for value in grid.values]
-    write_findings(find_out("x", settings, []), tmp_path / "f.md", examples=0)
+    write_findings(analyze_runs("x", settings, []), tmp_path / "f.md", examples=0)
     page = (tmp_path / "f.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| max_length=256 |")]
     runs = grid.cells[1][0].runs
@@ -279,7 +279,7 @@ def test_han_names_are_drawn_or_numbered_but_never_boxes(sweep, tmp_path, monkey
     for number, setting in enumerate(settings):
         setting.name = f"第{number}种设置" + "很长" * 40
     monkeypatch.setattr("sentiment_hf.evaluation.pictures.han_font", lambda: None)
-    write_findings(find_out("x", settings, []), tmp_path / "f.md", examples=0)
+    write_findings(analyze_runs("x", settings, []), tmp_path / "f.md", examples=0)
     assert "no font with Han glyphs is installed" in caplog.text
     assert "0 = 第0种设置" in caplog.text
     assert len(list(tmp_path.glob("*.png"))) == 5
@@ -291,7 +291,7 @@ def test_settings_with_other_held_out_rows_are_shown_each_for_itself(tmp_path):
         for seed in (42, 43):
             write_run(tmp_path / "runs" / protocol / str(seed), {"protocol": protocol}, seed, 0.8, rows=rows)
     settings, _ = read(tmp_path / "runs")
-    found = find_out("x", settings, [])
+    found = analyze_runs("x", settings, [])
     assert found.effects == {}
     write_findings(found, tmp_path / "f.md", examples=0)
     assert (tmp_path / "f-lengths.png").is_file()
@@ -321,7 +321,7 @@ def test_seconds_of_a_resumed_run_are_not_those_of_training(sweep, tmp_path):
     for seed in (42, 43, 44):
         file = sweep / "128-plain" / str(seed) / "run.json"
         write_json(file, read_json(file) | {"training_seconds": 1.0, "resumed_from": "checkpoint-5"})
-    write_findings(find_out("x", *read(sweep)), tmp_path / "f.md", examples=0)
+    write_findings(analyze_runs("x", *read(sweep)), tmp_path / "f.md", examples=0)
     page = (tmp_path / "f.md").read_text(encoding="utf-8")
     assert "| max_length=128 loss=plain | – |" in page
     assert "| max_length=256 loss=plain | 12 |" in page
@@ -331,7 +331,7 @@ def test_runs_that_kept_no_answers_are_shown_and_not_tested(tmp_path):
     for length in (128, 256):
         write_run(tmp_path / "runs" / str(length), {"max_length": length}, 42, 0.8, predictions=length == 128)
     settings, _ = read(tmp_path / "runs")
-    assert find_out("x", settings, []).effects == {}
+    assert analyze_runs("x", settings, []).effects == {}
 
 
 def test_what_cannot_be_reported_is_refused(sweep, tmp_path, capsys):

@@ -27,12 +27,12 @@ from run_keys import (
 )
 
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.folder import save_model
-from sentiment_hf.training.inputs import load_data
 from sentiment_hf.training.run import train
+from sentiment_hf.training.setup import load_data
 from sentiment_hf.training.trainer import SentimentTrainer
 from sentiment_hf.training_options import FINE_TUNING_PARTS
 

@@ -9,15 +9,15 @@ from transformers import AutoModelForSequenceClassification
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.losses.classification import distillation_loss
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
-from sentiment_hf.modeling.saved import record_settings
+from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.studies.fingerprint import fingerprints
 from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.folder import save_model
 from sentiment_hf.training.hidden_states import TEACHER_LOGITS, answers_and_states, state_loss, teacher_layers
-from sentiment_hf.training.inputs import load_data, load_model, tokenize_splits
 from sentiment_hf.training.run import train
+from sentiment_hf.training.setup import load_data, load_model, tokenize_splits
 from sentiment_hf.training.soft_targets import load_teachers, with_soft_targets
 
 

@@ -13,7 +13,7 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json
 from sentiment_hf.modeling.names import STARTER_REVIEWS
 from sentiment_hf.serving.explainer import Explainer
-from sentiment_hf.serving.page.turns import Turns
+from sentiment_hf.serving.page.fair_lock import FairLock
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import AspectPrediction, Prediction
 
@@ -33,7 +33,7 @@ class PageModel:
 
     name: str
     classifier: SentimentClassifier
-    _turns: Turns = field(default_factory=Turns)
+    _turns: FairLock = field(default_factory=FairLock)
 
     def labels(self, texts: Sequence[str], top_k: int, windows: bool = False) -> list[Prediction]:
         """Answers of a model of one label, with all windows where asked for."""

@@ -6,7 +6,7 @@ import threading
 from types import TracebackType
 
 
-class Turns:
+class FairLock:
     """A lock for threads of which some come again and again, and some once.
 
     A plain lock goes to whichever thread is quickest, which is the one that has just released it: a file of many blocks

@@ -9,11 +9,11 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from sentiment_hf.modeling.forward import packed
+from sentiment_hf.modeling.forward import concat_heads
 from sentiment_hf.modeling.modeling_hierarchical import ChunkOutput, HierarchicalBertForSequenceClassification
 
 
-def bound_forward(model: PreTrainedModel, max_rows: int) -> None:
+def chunk_forward(model: PreTrainedModel, max_rows: int) -> None:
     """Let a model's forward take a batch of any size, in groups of at most `max_rows` rows.
 
     In training a group keeps its inputs alone and is computed again when its gradient is due, with the same dropout,
@@ -33,7 +33,7 @@ def bound_forward(model: PreTrainedModel, max_rows: int) -> None:
 
     def answers(args: tuple[Any, ...], features: dict[str, Any]) -> torch.Tensor:
         outputs = whole(*args, **features)
-        return packed(outputs) if name == "forward" else outputs.embedding
+        return concat_heads(outputs) if name == "forward" else outputs.embedding
 
     def forward(*args: torch.Tensor | None, **features: torch.Tensor | None) -> Any:
         given = next(value for value in (*args, *features.values()) if value is not None)
