@@ -101,7 +101,7 @@ _BY_WORDS = {
 
 
 def storage_error(error: BaseException) -> InputError | None:
-    """An error that a disk or a path is the reason of, directly or behind others, as the sentence that says so.
+    """Turn an error that a disk or a path is the reason of, directly or behind others, into the sentence that says so.
 
     Returns:
         None where the reason is another one.

@@ -46,7 +46,7 @@ def read_json(path: Path) -> Any:
 
 @contextmanager
 def staging_folder(target: Path) -> Iterator[Path]:
-    """A folder beside the files of `target`, gone at the end whatever happens; move out of it what is to stay.
+    """Yield a folder beside the files of `target`, gone at the end whatever happens; move out of it what is to stay.
 
     A process that is killed leaves its folder behind; the next one on this machine removes it.
     """
@@ -78,8 +78,8 @@ def _is_running(process: int) -> bool:
 
 
 def contents(folder: Path) -> list[Path]:
-    """What a folder holds, sorted, but for what processes that were killed left of their work; nothing where there is
-    no folder."""
+    """List what a folder holds, sorted, but for what processes that were killed left of their work; nothing where there
+    is no folder."""
     if not folder.is_dir():
         return []
     items = sorted(folder.iterdir())
@@ -87,7 +87,7 @@ def contents(folder: Path) -> list[Path]:
 
 
 def check_empty(folder: Path) -> None:
-    """Raises InputError where a folder that is to be filled holds something."""
+    """Raise InputError where a folder that is to be filled holds something, or is a file."""
     found = ", ".join(item.name for item in contents(folder)[:5])
     if found or folder.is_file():
         remedy = "Choose another --output_dir, or remove this one."

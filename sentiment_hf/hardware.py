@@ -22,7 +22,7 @@ def cpu_flags() -> frozenset[str]:
 
 @cache
 def cpu_name() -> str:
-    """The processor's name, for records of measurements."""
+    """Read the processor's name, for records of measurements."""
     for key, value in _cpuinfo_lines():
         if key == "model name":
             return value
@@ -35,7 +35,7 @@ def cpu_runs_bf16_fast() -> bool:
 
 
 def native_int8_arch() -> str:
-    """The INT8 target of this processor: `avx512_vnni`, `avx2` or `arm64`."""
+    """Choose the INT8 target of this processor: `avx512_vnni`, `avx2` or `arm64`."""
     if platform.machine().lower() in ("arm64", "aarch64"):
         return "arm64"
     return "avx512_vnni" if "avx512_vnni" in cpu_flags() else "avx2"
@@ -51,7 +51,7 @@ def usable_threads() -> int:
 
 
 def peak_memory_mb() -> float | None:
-    """The most memory that this process has held, in 10^6 bytes; None where the system does not say."""
+    """Return the most memory that this process has held, in 10^6 bytes; None where the system does not say."""
     status = Path("/proc/self/status")
     if status.is_file():
         # Linux's getrusage hands the peak down from the process that started this one.

@@ -36,13 +36,13 @@ logger = logging.getLogger(__name__)
 
 
 def saved_split(folder: Path, split: str, task: Task) -> pd.DataFrame | None:
-    """A split that a run saved beside its model, labels as ids; None where it saved none."""
+    """Read a split that a run saved beside its model, labels as ids; return None where it saved none."""
     path = folder / SPLITS_FOLDER / f"{split}.jsonl"
     return load_labelled(path, task) if path.is_file() else None
 
 
 def _scored_split(folder: Path, metrics: dict[str, Any], task: Task) -> pd.DataFrame | None:
-    """The rows that a run's figures are of; None where they are gone or others by now."""
+    """Read the rows that a run's figures are of; return None where they are gone or others by now."""
     rows = saved_split(folder, metrics["split"], task)
     fingerprint = None if rows is None else rows_fingerprint(rows, task)
     return rows if metrics.get("rows_fingerprint", fingerprint) == fingerprint else None

@@ -41,7 +41,7 @@ _MANY, _MANY_FRACTIONS = 20, 5
 
 
 def label_text(value: Any) -> str | None:
-    """A label as text, so that one label has one spelling: a csv's `1`, a JSON 1, `1.0` and `１` are the same.
+    """Convert a label to text, so that one label has one spelling: a csv's `1`, a JSON 1, `1.0` and `１` are the same.
 
     Outer white space, zero-width characters and the fraction of whole numbers go, full-width digits become ASCII,
     truth values `true` and `false`, and a list of one its only value.
@@ -88,7 +88,7 @@ def label_text(value: Any) -> str | None:
 
 
 def _structured(text: str) -> Any:
-    """What a csv cell holds that once was a list or an object, as JSON or as Python writes it; else the cell."""
+    """Parse a csv cell that once was a list or an object, as JSON or as Python writes it; return any other as it is."""
     if not text.strip().startswith(('["', "['", '{"', "{'", "[]")):
         return text
     for parse in (json.loads, ast.literal_eval):
@@ -233,7 +233,8 @@ class LabelSpace:
         return type(self)(self.names, raw, self.aliases)
 
     def id_of(self, label: Any) -> int | None:
-        """The id of one label that somebody names, as a name before a raw value; None where there is no such label."""
+        """Find the id of one label that somebody names, as a name before a raw value; return None where there is no
+        such label."""
         key = label_text(label)
         for entries in (self._by_name(), self.raw):
             name = None if key is None else _look_up(entries, {key})[0].get(key)
@@ -292,7 +293,7 @@ class LabelSpace:
         return {"raw": dict(self.raw), "aliases": dict(self.aliases)}
 
     def describe(self) -> str:
-        """The labels and what stands for each in a file, for a message: `negative (0, neg), positive (1, pos)`."""
+        """Name the labels and what stands for each in a file, for a message: `negative (0, neg), positive (1, pos)`."""
         parts = []
         for name in self.names:
             own = [value for value, meant in (*self.raw.items(), *self.aliases.items()) if meant == name != value]
@@ -354,7 +355,8 @@ def _texts(values: Iterable[Any], where: str) -> list[str | None]:
 
 
 def _look_up(entries: Mapping[str, str | None], keys: Iterable[str]) -> tuple[dict[str, str | None], set[str]]:
-    """What the keys stand for, and those that stand for nothing; case counts only where entries differ by it alone."""
+    """Find what the keys stand for, and those that stand for nothing; case counts only where entries differ by it
+    alone."""
     folded = Counter(key.casefold() for key in entries)
     by_case = {key.casefold(): name for key, name in entries.items() if folded[key.casefold()] == 1}
     known, unknown = {}, set()

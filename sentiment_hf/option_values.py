@@ -15,12 +15,12 @@ RATINGS = ("none", "ordinal", "regression")
 
 
 def option(default: Any, help: str) -> Any:
-    """A field with a default and its line of help."""
+    """Declare a field with a default and its line of help."""
     return field(default=default, metadata={"help": help})
 
 
 def parse_value(value: Any, name: str, kinds: tuple[type, ...]) -> Any:
-    """A structured key, which a command line gives as text (`{negative: 2}`) and a recipe as it is."""
+    """Parse a structured key, which a command line gives as text (`{negative: 2}`) and a recipe as it is."""
     if isinstance(value, str):
         try:
             value = load_yaml(value)
@@ -47,7 +47,7 @@ def parse_labels(value: Any, kinds: tuple[type, ...] = (dict, list)) -> Any:
 
 
 def parse_names(value: Any, name: str) -> Any:
-    """A name or, in brackets, a list of them -> the name, or the list."""
+    """Parse a name or, in brackets, a list of them; return the name, or the list."""
     if not isinstance(value, str) or not value.lstrip().startswith("["):
         return value
     names = parse_value(value, name, (list,))
@@ -57,14 +57,14 @@ def parse_names(value: Any, name: str) -> Any:
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
-    """Raises InputError unless `value` is one of `choices`."""
+    """Raise InputError unless `value` is one of `choices`."""
     choices = tuple(choices)
     if value not in choices:
         raise InputError(f"{name} {' | '.join(choices)}", repr(value), "Use one of these.")
 
 
 def check_positive(name: str, value: int | None) -> None:
-    """Raises InputError for a number below 1; None passes."""
+    """Raise InputError for a number below 1; None passes."""
     if value is not None and value < 1:
         raise InputError(f"{name} of at least 1", str(value), "Leave the key out for the default.")
 

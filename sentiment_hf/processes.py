@@ -12,7 +12,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def environment_of_child() -> dict[str, str]:
-    """The environment for a process that calls `end_with_parent`."""
+    """Build the environment for a process that calls `end_with_parent`."""
     return {**os.environ, _PARENT: str(os.getpid())}
 
 

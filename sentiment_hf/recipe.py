@@ -16,7 +16,7 @@ from sentiment_hf.training_options import FINE_TUNING_PARTS
 
 
 def read_recipe(path: str | Path, known: Iterable[str] | None) -> dict[str, Any]:
-    """The keys of a recipe file; `known` are those that it may have, None for any.
+    """Read the keys of a recipe file; `known` are those that it may have, None for any.
 
     Raises:
         InputError: no such file, not a YAML mapping, or a key that is not in `known`.
@@ -38,7 +38,7 @@ def read_recipe(path: str | Path, known: Iterable[str] | None) -> dict[str, Any]
 
 
 def check_known(keys: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Raises InputError for the first key that is not in `known`, naming the nearest that is."""
+    """Raise InputError for the first key that is not in `known`, naming the nearest that is."""
     known = sorted(known)
     for key in keys:
         if key not in known:

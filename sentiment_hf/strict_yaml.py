@@ -36,7 +36,7 @@ _Loader.yaml_constructors = {
 
 
 def load_yaml(text: str, all_text: bool = False) -> Any:
-    """The value that a text describes; keys of mappings stay text (`yes`, `1`), and so does all of `TEXT_KEYS`.
+    """Parse the value that a text describes; keys of mappings stay text (`yes`, `1`), and so does all of `TEXT_KEYS`.
 
     Args:
         text: YAML, of which JSON is a part.
@@ -68,7 +68,8 @@ def load_yaml(text: str, all_text: bool = False) -> Any:
 
 
 def wide_colon(text: str) -> str:
-    """A hint, to be appended to a message, where a text has a full-width colon in the place of YAML's; else nothing."""
+    """Return a hint, to be appended to a message, where a text has a full-width colon in the place of YAML's; else
+    nothing."""
     found = _WIDE_KEY.search(text)
     if found is None:
         return ""
@@ -117,7 +118,8 @@ def _check_keys(node: yaml.MappingNode) -> None:
 
 
 def _check_colons(node: yaml.MappingNode) -> None:
-    """A key that swallowed its value, as `{0：bad}` and `{0:bad}` make one, is no key with a null."""
+    """Raise ValueError for a key that swallowed its value, as `{0：bad}` and `{0:bad}` make one: it is no key with a
+    null."""
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode) or key.style is not None:
             continue

@@ -147,7 +147,7 @@ class FineTuningOptions(TrainingOptions):
 
 
 def teacher_names(distill_from: str | list[str] | None) -> list[str]:
-    """The teachers that `distill_from` names, none or more."""
+    """List the teachers that `distill_from` names, none or more."""
     if distill_from is None:
         return []
     return distill_from if isinstance(distill_from, list) else [distill_from]

@@ -33,7 +33,7 @@ WAYS = (
 
 
 def make_model(encoder: str, attention: str, in_attention: float, elsewhere: float) -> PreTrainedModel:
-    """A classifier of an encoder's shape with random weights, ready to learn."""
+    """Build a classifier of an encoder's shape with random weights, ready to learn."""
     config = load_config(encoder)
     config.attention_probs_dropout_prob, config.hidden_dropout_prob = in_attention, elsewhere
     config._attn_implementation = attention

@@ -64,7 +64,7 @@ def clean_splits(name: str, data_dir: Path) -> dict[str, pd.DataFrame]:
 
 
 def file_of(rows: pd.DataFrame, size: int | None, seed: int, path: Path) -> Path:
-    """A csv with a seeded sample of the rows, or with all of them."""
+    """Write a csv with a seeded sample of the rows, or with all of them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     chosen = rows if size is None or size >= len(rows) else rows.sample(size, random_state=seed)
     chosen.to_csv(path, index=False)
@@ -125,7 +125,7 @@ def _history(run: dict[str, Any]) -> list[list[float]]:
 
 
 def score_test(folder: Path, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """The model of a trial and the floor on its rows, both on the published test rows."""
+    """Score the model of a trial, and the floor learned from its rows, on the published test rows."""
     classifier = SentimentClassifier.from_pretrained(folder, "torch")
     task = classifier.task
     rows, learned = map_labels(rows, task, "test"), load_labelled(folder / SPLITS_FOLDER / "train.jsonl", task)

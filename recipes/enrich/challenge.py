@@ -40,7 +40,7 @@ def score(model: str, rows: pd.DataFrame) -> dict[str, float]:
 
 
 def check_apart(sentences: list[str], written: list[str], file: str) -> None:
-    """Raises InputError for a written text that shares eight characters in a row with one of the sentences."""
+    """Raise InputError for a written text that shares eight characters in a row with one of the sentences."""
     held_out = HeldOutTexts(sentences, SHARED)
     shared = [text for text in written if held_out.match(matching_key(text)) is not None]
     if shared:

@@ -158,7 +158,7 @@ def protocol_table(results: Sequence[dict[str, Any]], metric: str) -> str:
 def second_opinion(
     options: argparse.Namespace, task: Task, dev: pd.DataFrame, seed: int
 ) -> Iterator[SecondOpinion | None]:
-    """A judge as the options name it, with examples from the dev rows; None without `--llm`."""
+    """Open a judge as the options name it, with examples from the dev rows; yield None without `--llm`."""
     if not options.llm:
         yield None
         return

@@ -104,7 +104,7 @@ class Bench:
         return "cpu" if self.dry or self.on_cpu else "cuda"
 
     def sample(self, name: str, rows: int) -> Path:
-        """Some rows of a file of the data folder, always the same, as a file of their own."""
+        """Write some rows of a file of the data folder, always the same, to a file of their own."""
         rows = max(16, rows // 12) if self.dry else rows
         target = self.folder / "data" / f"{rows}-{name.replace('/', '-').partition('.')[0]}.jsonl"
         if not target.is_file():
@@ -115,7 +115,7 @@ class Bench:
         return target
 
     def classifier(self) -> str:
-        """The model that predicts: the one given, else one of this measurement's own."""
+        """Choose the model that predicts: the one given, else one of this measurement's own."""
         name = self.model or str(self.folder / "runs" / "alone")
         if not Path(name).is_dir():
             raise InputError("a trained model", "none", "Give --model, or run the part `processes` first.")
@@ -226,7 +226,7 @@ def training(bench: Bench) -> Iterator[Row]:
 
 
 def trained(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """A row of several seeds."""
+    """Summarize the runs of several seeds in one row."""
     losses = [run["losses"] for run in runs if run["losses"]]
     row: dict[str, Any] = {"seeds": len(runs)}
     if losses:
@@ -246,7 +246,7 @@ def _spread(values: list[float]) -> str:
 
 
 def memory(bench: Bench) -> Iterator[Row]:
-    """The recipes for 4 GB, in a process that is given no more than that."""
+    """Train by the recipes for 4 GB, each in a process that is given no more than that."""
     for task, recipe in SMALL.items():
         kind = Kind(recipe, KINDS[task].files, 2000 if task == "reviews" else 400)
         keys = {"num_train_epochs": 1} | ({"rating": "none"} if task == "aspects" else {})
@@ -281,7 +281,7 @@ def within_4gb(figures: Path, words: list[str]) -> int:
 
 
 def resume(bench: Bench) -> Iterator[Row]:
-    """A run that goes on from its first checkpoint, and one that never stopped: the same weights, bit for bit?"""
+    """Compare a run that goes on from its first checkpoint with one that never stopped: same weights, bit for bit?"""
     kind = Kind("reviews/rdrop.yaml", CHN, 512)
     for precision in ("fp32", "bf16", "fp16"):
         if bench.dry and precision != "fp32":
@@ -305,7 +305,7 @@ def resume(bench: Bench) -> Iterator[Row]:
 
 
 def furthest_weight(one: Path, other: Path) -> float:
-    """The largest difference of two models' weights; 0 only where all are equal bit for bit."""
+    """Find the largest difference of two models' weights; 0 only where all are equal bit for bit."""
     from safetensors.torch import load_file
 
     first, second = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
@@ -368,7 +368,7 @@ def latency(bench: Bench) -> Iterator[Row]:
 
 
 def torch_ways(bench: Bench) -> dict[str, Forward]:
-    """The classifier in torch, in every way to run it."""
+    """Load the classifier in torch, in every way to run it."""
     name = bench.classifier()
     config = load_config(name)
     ways: dict[str, Forward] = {}
@@ -392,7 +392,7 @@ def torch_ways(bench: Bench) -> dict[str, Forward]:
 
 
 def with_cuda_graphs(model: Any) -> Forward:
-    """A forward whose kernels are recorded once a shape and launched together from then on."""
+    """Build a forward whose kernels are recorded once a shape and launched together from then on."""
     model.eval()
     recorded: dict[tuple[int, ...], Any] = {}
 
@@ -553,7 +553,7 @@ PARTS = {
 
 
 def card() -> dict[str, Any]:
-    """The card and what drives it."""
+    """Describe the card and what drives it."""
     import accelerate
     import transformers
 

@@ -38,7 +38,7 @@ REVIEWS = BUILT_IN_TASKS["reviews"]
 
 
 def make_model(encoder: str, heads: int, rows: pd.DataFrame, folder: Path) -> None:
-    """A classifier of the encoder's shape with random weights and so many heads, with its ONNX files."""
+    """Save a classifier of the encoder's shape with random weights and so many heads, with its ONNX files."""
     config, tokenizer = load_config(encoder), load_tokenizer(encoder)
     if config.hidden_size % heads:
         raise InputError(f"heads that divide the hidden size, {config.hidden_size}", str(heads), "Choose others.")

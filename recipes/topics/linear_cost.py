@@ -44,7 +44,7 @@ from sentiment_hf.training.folder import save_model
 
 
 def make_model(encoder: str, folder: Path, max_length: int, stride: int) -> None:
-    """A classifier of topics of the encoder's shape, with random weights, that reads in windows."""
+    """Save a classifier of topics of the encoder's shape, with random weights, that reads in windows."""
     config, tokenizer, task = load_config(encoder), load_tokenizer(encoder), BUILT_IN_TASKS["topics"]
     config.id2label = dict(enumerate(task.labels))
     record_settings(config, tokenizer, task, TextSettings(max_length=max_length, truncation="sliding", stride=stride))
@@ -142,7 +142,7 @@ def tokens_in_windows(scorer: Any, texts: list[str]) -> list[int]:
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
-    """The figures as Markdown."""
+    """Format the figures as a Markdown table."""
     header = ["documents", "number", "longest, characters", "windows", "tokens/window"]
     lines = [[*header, "ms/window", "ratio", "expected", "peak MB"]]
     lines.append(["---"] * len(lines[0]))

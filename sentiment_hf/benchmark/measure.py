@@ -92,7 +92,7 @@ def latency(predictors: Mapping[str, Predict], texts: Sequence[str]) -> dict[str
 
 
 def peak_megabytes(system: System, texts: Sequence[str]) -> float | None:
-    """The most memory that a fresh process held that loaded the system and read the texts, Python and libraries too."""
+    """Measure the peak MB of a fresh process that loads the system and reads the texts, Python and libraries too."""
     # forked, it would count what this process holds.
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_peak_of_process, system, list(texts)).result()

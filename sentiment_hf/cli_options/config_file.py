@@ -19,7 +19,7 @@ def add_config_option(parser: argparse.ArgumentParser) -> None:
 
 
 def with_config(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """A verb's words with those of its file before them, and what the file says.
+    """Put the words of a verb's file before its own; return all of them and what the file says.
 
     Raises:
         InputError: no such file, or no mapping in it.
@@ -33,7 +33,7 @@ def with_config(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def check_config(keys: dict[str, Any], args: argparse.Namespace) -> None:
-    """Raises InputError for a key of the file that is no option of the verb."""
+    """Raise InputError for a key of the file that is no option of the verb."""
     if keys:
         known = set(vars(args)) - {"verb", OPTION.strip("-")}
         check_known(keys, known, str(Path(args.config)))

@@ -173,7 +173,7 @@ class Judge:
         return points
 
     def resolution(self) -> float:
-        """The most that one row's other answer moves the metric: with macro-F1, mostly one of the rarest class."""
+        """Find the most that one row's other answer moves the metric: with macro-F1, mostly one of the rarest class."""
         before, moved = self.points(self.reference), [100 / len(self.dev)]
         if not self.task.is_single_label:
             return moved[0]
@@ -187,13 +187,13 @@ class Judge:
         return max(moved)
 
     def with_texts(self, texts: Sequence[str], fp32: Path) -> Judge:
-        """The same judge, which also asks how many labels of these texts stay: FP32 is asked once."""
+        """Return the same judge, which also asks how many labels of these texts stay: FP32 is asked once."""
         if not len(texts):
             return self
         return replace(self, texts=texts, texts_reference=onnx_scorer_like(self.scorer, fp32).logits(texts))
 
     def verdict(self, file: Path, max_drop: float, resolution: float = 0.0) -> GateResult:
-        """What the gate says of a file."""
+        """Return what the gate says of a file."""
         scorer = onnx_scorer_like(self.scorer, file)
         answers = scorer.logits(self.dev["text"])
         result = GateResult(
@@ -215,7 +215,7 @@ def labels_of(answers: np.ndarray, task: Task) -> np.ndarray:
 
 
 def costs_of(before: np.ndarray, after: np.ndarray, task: Task) -> np.ndarray:
-    """What each label that changed costs, in the shape of `labels_of`; NaN where it did not change.
+    """Compute the cost of each label that changed, in the shape of `labels_of`; NaN where it did not change.
 
     Args:
         before: FP32's answers.
@@ -265,7 +265,7 @@ def agreement_of(dev: np.ndarray, texts: np.ndarray, labels: np.ndarray, task: T
 
 
 def _worse(before: np.ndarray, after: np.ndarray, labels: pd.Series) -> bool:
-    """The one-sided sign test on dev: whether more answers become wrong than become right, beyond chance."""
+    """Tell by a one-sided sign test on dev whether more answers become wrong than become right, beyond chance."""
     truth = np.array([np.atleast_1d(label) for label in labels])[:, : before.shape[1]]
     known = truth != MISSING
     lost = int((known & (before == truth) & (after != truth)).sum())

@@ -36,14 +36,14 @@ LOGITS_TOLERANCE = 1e-4
 
 
 def check_exporter() -> None:
-    """Raises MissingExtraError where export is going to fail for want of it, to be told before hours of training."""
+    """Raise MissingExtraError where export is going to fail for want of it, to be told before hours of training."""
     for package, module in (("optimum-onnx", "optimum"), ("onnxruntime", "onnxruntime")):
         if find_spec(module) is None:
             raise MissingExtraError(package, "onnx")
 
 
 def check_exportable(config: PretrainedConfig, name: str) -> None:
-    """Raises InputError for a model of a type that Optimum has no export for, or one that reads more than tokens, to be
+    """Raise InputError for a model of a type that Optimum has no export for, or one that reads more than tokens, to be
     told before hours of training."""
     if isinstance(config, OWN_CONFIGS):
         return
@@ -129,14 +129,14 @@ def _export_head(model: PreTrainedModel, file: Path, opset: int) -> None:
 
 
 def onnx_scorer_like(scorer: TextScorer, onnx_file: Path) -> TextScorer:
-    """The scorer with an ONNX file in the place of torch, and with the head that lies beside it where there is one."""
+    """Return the scorer with an ONNX file in the place of torch, and with the head beside it where there is one."""
     head = onnx_file.with_name(HEAD_FILE)
     document_head = onnx_document_head(open_session(head)) if head.is_file() else None
     return scorer.with_forward(onnx_forward(open_session(onnx_file, threads=1)), document_head, usable_threads())
 
 
 def check_against_torch(onnx_file: Path, torch_scorer: TextScorer, texts: Sequence[str]) -> float:
-    """The largest difference between the file's logits and torch's on some texts.
+    """Compare the file's logits with torch's on some texts, and return the largest difference.
 
     Raises:
         InputError: it is beyond `LOGITS_TOLERANCE`.

@@ -53,7 +53,7 @@ def split_outliers(fp32_file: Path, batches: Sequence[dict[str, np.ndarray]], ou
 
 
 def outliers_of(reach: np.ndarray) -> np.ndarray:
-    """The neurons whose largest answers stand out, the largest first.
+    """Find the neurons whose largest answers stand out, the largest first.
 
     Args:
         reach: the largest answer of each neuron, `[neurons]`.
@@ -63,7 +63,7 @@ def outliers_of(reach: np.ndarray) -> np.ndarray:
 
 
 def _reach(model: Any, names: Sequence[str], batches: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The largest absolute value of each neuron over all tokens that are no padding."""
+    """Measure the largest absolute value of each neuron over all tokens that are no padding."""
     import onnx
     import onnxruntime
 
@@ -94,7 +94,8 @@ def _split(graph: Any, part: FeedForward, outliers: np.ndarray) -> None:
     renamed: dict[str, str] = {part.first.output[0]: part.first.output[0] + OUTLIERS}
 
     def taken_out(name: str, axis: int) -> str:
-        """The outliers' part of a weight under a new name; zeros take its place in the old one."""
+        """Store the outliers' part of a weight under a new name, and return that; zeros take its place in the old one,
+        unless that is shared."""
         weight = numpy_helper.to_array(tensors[name]).copy()
         # The exporter keeps equal weights, such as biases of zeros, once for all layers.
         own = f"{part.first.name}/{name}{OUTLIERS}"

@@ -20,7 +20,7 @@ MAX_EXCLUDED = 8
 
 
 def sensitivity(quantizer: StaticQuantizer, judge: Judge, folder: Path) -> pd.DataFrame:
-    """What each product with weights costs, the costliest first.
+    """Measure what each product with weights costs, the costliest first.
 
     Args:
         quantizer: with its ranges.
@@ -46,7 +46,7 @@ def sensitivity(quantizer: StaticQuantizer, judge: Judge, folder: Path) -> pd.Da
 def quantize_until(
     quantizer: StaticQuantizer, judge: Judge, max_drop: float, folder: Path, resolution: float = 0.0
 ) -> tuple[Path, pd.DataFrame]:
-    """The INT8 file with as few products in FP32 as the gate asks for, and the table they were chosen by.
+    """Make the INT8 file with as few products in FP32 as the gate asks for, and the table they were chosen by.
 
     At most `MAX_EXCLUDED` are kept; whether that was enough is for the gate to say.
     """

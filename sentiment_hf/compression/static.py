@@ -56,7 +56,7 @@ def calibration_shards(scorer: TextScorer, texts: Sequence[str]) -> list[dict[st
 
 
 def check_calibration(rows: pd.DataFrame | None, method: str) -> pd.DataFrame:
-    """The rows, if they are enough for the method.
+    """Check that the rows are enough for the method, and return them.
 
     Raises:
         InputError: none, or too few.

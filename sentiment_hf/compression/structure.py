@@ -42,7 +42,7 @@ class Importance:
 def first_order_importance(
     model: PreTrainedModel, batches: Sequence[dict[str, torch.Tensor]], show_progress: bool = False
 ) -> Importance:
-    """What the loss would change by if a part were silenced, to first order: `|Σ activation · gradient|` of each text.
+    """Estimate to first order how silencing a part would change the loss: `|Σ activation · gradient|` of each text.
 
     Michel et al. 2019, "Are Sixteen Heads Really Better than One?", and Molchanov et al. 2019, "Importance Estimation
     for Neural Network Pruning". Importance is divided by the norm of its layer, since gradients of layers differ in
@@ -147,7 +147,7 @@ def prune_neurons(model: PreTrainedModel, importance: np.ndarray, share: float) 
 
 
 def prune_heads(model: PreTrainedModel, importance: np.ndarray, share: float) -> PreTrainedModel:
-    """A model with the same number of heads in every layer, the most important ones.
+    """Build a model with the same number of heads in every layer, the most important ones.
 
     BERT ties a head's size to the number of heads, so the class is ours unless all of them stay.
     """
@@ -193,7 +193,7 @@ def prune_layers(model: PreTrainedModel, kept: Sequence[int]) -> None:
 
 
 def prune_width(model: PreTrainedModel, importance: Importance, share: float) -> PreTrainedModel:
-    """A stock BERT with fewer hidden dimensions and, in the same measure, fewer heads of the size they had.
+    """Build a stock BERT with fewer hidden dimensions and, in the same measure, fewer heads of the size they had.
 
     BERT ties the three together, hidden = heads x size of a head, so the share is rounded to whole heads.
 
@@ -240,7 +240,7 @@ def _best(scores: np.ndarray, count: int) -> torch.Tensor:
 
 
 def _columns(heads: torch.Tensor, size: int) -> torch.Tensor:
-    """The columns of these heads where all stand side by side."""
+    """Return the columns of these heads where all stand side by side."""
     return (heads[:, None] * size + torch.arange(size)).flatten()
 
 

@@ -31,7 +31,7 @@ class ColumnTypes:
 
 
 def arrow_column(column: pd.Series, kind: pa.DataType) -> pa.Array | pa.ChunkedArray:
-    """A column with a type of `ColumnTypes`, or one that came out of a parquet file.
+    """Convert a column to Arrow, with a type of `ColumnTypes` or one that came out of a parquet file.
 
     A lone surrogate, which no file can hold, becomes a question mark.
     """

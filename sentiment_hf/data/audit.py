@@ -58,7 +58,7 @@ def audit_splits(
 
 
 def clean_training_rows(splits: dict[str, pd.DataFrame]) -> tuple[np.ndarray, dict[str, int]]:
-    """The clean protocol: training rows that are not in dev or test, contradict no other and repeat none.
+    """Choose the training rows of the clean protocol: not in dev or test, contradicting no other and repeating none.
 
     Dev and test stay as published, so that scores keep their denominators.
 
@@ -127,7 +127,7 @@ def _split_figures(
 
 
 def _key(label: Any) -> str | None:
-    """A row's label as text; that of aspects is a tuple of ids."""
+    """Convert a row's label to text; that of aspects is a tuple of ids."""
     return str(label) if isinstance(label, tuple) else label_text(label)
 
 

@@ -66,7 +66,7 @@ def encode_chunks(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], sett
 
 
 def kept_windows(special_tokens_mask: list[int], settings: TextSettings) -> tuple[int, list[tuple[int, list[int]]]]:
-    """The windows over a row of tokens.
+    """Find the windows over a row of tokens and choose those that are kept.
 
     Returns:
         How many there are, and of each that is kept its place among them and the positions of its tokens, special ones

@@ -74,7 +74,7 @@ def _ids(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
 
 
 def _row_extras(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-    """A teacher's logits `[rows, classes]` and states `[rows, layers * hidden]`, and weights `[rows]`, where the rows
-    have some."""
+    """Stack a teacher's logits `[rows, classes]` and states `[rows, layers * hidden]`, and weights `[rows]`, where the
+    rows have some."""
     names = [name for name in ("teacher_logits", "teacher_states", "weight") if name in rows[0]]
     return {name: torch.tensor([row[name] for row in rows], dtype=torch.float32) for name in names}

@@ -122,7 +122,7 @@ class CellColumns(Columns):
 
 
 def _check_documents(frame: pd.DataFrame, labels: pd.Series, name: str) -> None:
-    """Raises InputError where a file's own `doc_id` says that one document has two labels."""
+    """Raise InputError where a file's own `doc_id` says that one document has two labels."""
     if "doc_id" not in frame.columns:
         return
     first: dict[Any, tuple[int, str]] = {}
@@ -180,7 +180,7 @@ def _parsed(cells: pd.Series, parse: Callable[[Any], int | None], expected: str,
 def pick_column(
     frame: pd.DataFrame, wanted: str | None, usual: tuple[str, ...], what: str, name: str, option: str = ""
 ) -> str:
-    """The column that holds `what` ("text", "label"): the one asked for, else the first with a usual name.
+    """Find the column that holds `what` ("text", "label"): the one asked for, else the first with a usual name.
 
     Names are compared without case, white space, hyphens and underscores; of several candidates, the one that was taken
     is said.
@@ -217,7 +217,7 @@ def pick_column(
 
 
 def column_key(name: Any) -> str:
-    """What names of columns are compared by."""
+    """Reduce a column's name to what names are compared by."""
     return _IGNORED.sub("", unicodedata.normalize("NFKC", str(name)).casefold())
 
 
@@ -227,7 +227,7 @@ def _looks_like_a_cell(name: Any) -> bool:
 
 
 def as_text(value: Any) -> str | None:
-    """A cell as text; None for a missing one (None, NaN, pandas' NA and NaT)."""
+    """Convert a cell to text; None for a missing one (None, NaN, pandas' NA and NaT)."""
     if isinstance(value, str):
         return value
     is_nan = isinstance(value, float) and math.isnan(value)

@@ -92,7 +92,7 @@ class Layout:
 
 
 def file_lines(open_bytes: OpenBytes, codec: str, line_end: str) -> Iterator[Line]:
-    """The lines of a file, in constant memory."""
+    """Yield the lines of a file, in constant memory."""
     with io.TextIOWrapper(open_bytes(), encoding=codec, newline=line_end) as text:
         for number, line in enumerate(text, start=1):
             marked = BYTE_ORDER_MARK if number == 1 and line.startswith(BYTE_ORDER_MARK) else ""
@@ -101,7 +101,7 @@ def file_lines(open_bytes: OpenBytes, codec: str, line_end: str) -> Iterator[Lin
 
 
 def literal_records(lines: Iterable[Line], separator: str) -> Iterator[Record]:
-    """A row a line; lines without a character are passed over."""
+    """Split each line into a row at every separator; lines without a character are passed over."""
     return (Record(line.number, line.body.split(separator)) for line in lines if line.body)
 
 
@@ -191,7 +191,7 @@ def is_blank_row(record: Record, width: int) -> bool:
 
 
 def rows_of(open_bytes: OpenBytes, layout: Layout) -> Iterator[list[str | None]]:
-    """The rows below the header, as long as it; cells that a row lacks at its end are None."""
+    """Yield the rows below the header, as long as it; cells that a row lacks at its end are None."""
     lines = file_lines(open_bytes, layout.codec, layout.line_end)
     parse = quoted_records if layout.is_quoted else literal_records
     width = len(layout.names)
@@ -203,7 +203,7 @@ def rows_of(open_bytes: OpenBytes, layout: Layout) -> Iterator[list[str | None]]
 
 
 def delimited_text(table: pd.DataFrame, separator: str = ",", header: bool = True) -> str:
-    """A table as text of this dialect; `read_table` gives back the same cells, missing ones as empty text.
+    """Write a table as text of this dialect; `read_table` gives back the same cells, missing ones as empty text.
 
     A row with a line end in it has all cells quoted, so that none of its lines looks like a row of its own.
 
@@ -221,7 +221,7 @@ def delimited_text(table: pd.DataFrame, separator: str = ",", header: bool = Tru
 
 
 def cell_text(value: Any) -> str:
-    """A cell as text: missing values are empty, lists and mappings JSON."""
+    """Write a cell as text: missing values are empty, lists and mappings JSON."""
     if isinstance(value, str):
         return value
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):

@@ -63,7 +63,7 @@ def _is_first_level(character: str, codec: str) -> bool:
 
 
 def codec_of(open_bytes: Callable[[], BinaryIO], encoding: str, name: str) -> str:
-    """The codec that decodes all of a file.
+    """Find the codec that decodes all of a file.
 
     Args:
         open_bytes: opens the content at its beginning; called once for each encoding that has to be tried.
@@ -128,7 +128,7 @@ def _undecodable(encoding: str, name: str, wrong: tuple[int, int], remedy: str) 
 
 
 def _marked(open_bytes: Callable[[], BinaryIO]) -> str | None:
-    """The encoding that a byte order mark tells; utf-8's is left to the check of the whole file."""
+    """Tell the encoding by a byte order mark; utf-8's is left to the check of the whole file."""
     with open_bytes() as file:
         first = file.read(4)
     return next((codec for mark, codec in _MARKS.items() if first.startswith(mark)), None)

@@ -25,14 +25,14 @@ _LONGEST_FIRST_LINE = 1 << 24
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """The content, unzipped if it is zipped, whatever the file's name says."""
+    """Open the content of a file, unzipped if it is zipped, whatever the file's name says."""
     with path.open("rb") as file:
         is_zipped = file.read(2) == _GZIP
     return cast(BinaryIO, gzip.open(path)) if is_zipped else path.open("rb")
 
 
 def file_kind(path: Path) -> str:
-    """The kind of a file by its ending, `.gz` aside.
+    """Tell the kind of a file by its ending, `.gz` aside.
 
     Raises:
         InputError: an ending that no reader knows.
@@ -51,7 +51,7 @@ def file_kind(path: Path) -> str:
 
 
 def table_kind(path: Path, form: TableFormat) -> str:
-    """The kind of a table by its content: `FILE_KINDS`, with `xlsx` for every workbook, or `fasttext`.
+    """Tell the kind of a table by its content: `FILE_KINDS`, with `xlsx` for every workbook, or `fasttext`.
 
     Raises:
         InputError: no file, a kind that no reader knows, nothing in it, or a text without columns.

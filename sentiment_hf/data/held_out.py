@@ -101,7 +101,7 @@ def choose_new(
 
 
 def held_out_texts(args: HeldOutArguments, data_dir: str | None, cleaning: Cleaning) -> HeldOutTexts:
-    """What a recipe holds out: whole evaluation files, and the rows of a package that its own recipe holds out.
+    """Load what a recipe holds out: whole evaluation files, and the rows of a package that its own recipe holds out.
 
     Texts are held out as they are and as cleaning leaves them, since what is learned from is cleaned.
 

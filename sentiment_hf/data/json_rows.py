@@ -15,8 +15,8 @@ _BETWEEN_VALUES = re.compile(r"[\s,]*")
 
 
 def json_rows(text: str, name: str) -> list[dict[str, Any]]:
-    """The rows of a JSON file: of a list of objects (also under `data`), of objects that follow one another, or of
-    columns as pandas writes them (`{"text": {"0": …}}` or `{"text": […]}`).
+    """Parse the rows of a JSON file: a list of objects (also under `data`), objects that follow one another, or columns
+    as pandas writes them (`{"text": {"0": …}}` or `{"text": […]}`).
 
     Raises:
         InputError: there are none.
@@ -36,7 +36,7 @@ def json_rows(text: str, name: str) -> list[dict[str, Any]]:
 
 
 def parsed_line(line: str, number: int, name: str) -> dict[str, Any]:
-    """A row of a jsonl file.
+    """Parse a line of a jsonl file as a row.
 
     Raises:
         InputError: it is no JSON object; the message has the number of the line.
@@ -97,7 +97,7 @@ def _is_label_studio(row: Mapping[str, Any]) -> bool:
 
 
 def _of_label_studio(task: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A task of Label Studio's export: its data, and as `label` what its annotators chose, None where nobody did.
+    """Read a task of Label Studio's export: its data, and as `label` what its annotators chose, None where nobody did.
 
     Raises:
         InputError: they chose differently.

@@ -50,7 +50,7 @@ class ReadOptions:
 
 
 def task_with_rows(task: Task) -> Task:
-    """The task, if labelled rows of it can be read.
+    """Return the task if labelled rows of it can be read.
 
     Raises:
         InputError: one of scores, whose labels are not read yet.
@@ -63,7 +63,7 @@ def task_with_rows(task: Task) -> Task:
 
 
 def task_of_one_label(task: Task, remedy: str) -> Task:
-    """The task, if each text has one label.
+    """Return the task if each text has one label.
 
     Raises:
         InputError: another one; `remedy` says what to do with one of several labels.
@@ -77,7 +77,7 @@ def task_of_one_label(task: Task, remedy: str) -> Task:
 def columns_of(
     task: Task | None, text: str | None = None, label: str | None = None, all_required: bool = True
 ) -> Columns:
-    """The columns that a task's rows come in; None for a task that is yet to be read off its labels."""
+    """Choose the columns that a task's rows come in; `task` is None where it is yet to be read off the labels."""
     if task is not None and task.label_columns():
         return CellColumns(text, label, True, task, all_required)
     return Columns(text, label)

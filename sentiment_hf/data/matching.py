@@ -20,6 +20,6 @@ def matching_key(text: Any) -> str:
 
 
 def text_fraction(key: str, seed: int) -> float:
-    """A number in [0, 1) that depends on the key and the seed alone, evenly spread over keys."""
+    """Map a key to a number in [0, 1) that depends on the key and the seed alone, evenly spread over keys."""
     digest = hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

@@ -35,7 +35,7 @@ _ENTITIES = {
 
 
 def cleaning_steps(cleaning: Cleaning) -> list[Step]:
-    """Normalizers that clean as `clean` does, as `tokenizer.json` spells them, in the order in which `clean` works."""
+    """Build normalizers that clean as `clean` does, as `tokenizer.json` spells them, in the order of `clean`."""
     steps: list[Step] = []
     if cleaning.nfkc:
         steps.append({"type": "NFKC"})
@@ -85,7 +85,7 @@ def _replace(pattern: str, content: str) -> Step:
 
 
 def left_out(cleaning: Cleaning) -> list[str]:
-    """What of `clean` no normalizer can do, in words for a card; empty where it does all."""
+    """List what of `clean` no normalizer can do, in words for a card; empty where they do all."""
     parts = {
         "rare HTML entities": cleaning.html,
         "traditional characters to simplified ones (OpenCC)": cleaning.simplified,

@@ -50,7 +50,7 @@ class Passage:
 def read_passages(
     tokenizer: PreTrainedTokenizerBase, text: str, settings: TextSettings
 ) -> tuple[str, list[Passage], int]:
-    """A text as training and prediction cut it.
+    """Cut a text as training and prediction cut it.
 
     Returns:
         The cleaned text, its passages (without windows a single one), and the number of windows before any was left
@@ -103,7 +103,7 @@ def align(given: str, cleaned: str) -> list[int | None] | None:
 
 
 def move_span(span: tuple[int, int], cleaned: str, places: list[int | None]) -> tuple[int, int] | None:
-    """A span of the cleaned text in the text as given; None where one of its characters is not there.
+    """Map a span of the cleaned text to the text as given; None where one of its characters is not there.
 
     White space that cleaning put in, which some tokenizers count to the piece behind it, is passed over.
     """

@@ -112,7 +112,7 @@ def prepare_splits(
 
 
 def _audit(splits: dict[str, pd.DataFrame], mapped: dict[str, pd.DataFrame], task: Task) -> dict[str, Any]:
-    """The audit of labelled rows by the names of their labels: raw values of one split may be names in another."""
+    """Audit labelled rows by the names of their labels: raw values of one split may be names in another."""
     if task.label_columns():
         return audit_splits(splits, count_labels=task.count_values)
     audit = audit_splits({split: rows.assign(label=task.names_of(rows["label"])) for split, rows in mapped.items()})

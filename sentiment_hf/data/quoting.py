@@ -169,7 +169,7 @@ def _line_end(open_bytes: OpenBytes, codec: str) -> str:
 
 
 def _find_separator(sample: list[Line], kind: str, names: tuple[str, ...] | None) -> str:
-    """What stands between the cells: the ending's separator, unless another fits the lines and that one does not."""
+    """Find what separates the cells: the ending's separator, unless another fits the lines and that one does not."""
     bare = [_QUOTED_CELL.sub(r"\1", line.body) for line in sample]
     usual = _OF_ENDING[kind]
     if not bare or (names is not None and len(names) == 1):

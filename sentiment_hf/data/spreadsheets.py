@@ -20,32 +20,33 @@ ENCODING = "utf-8-sig"
 
 
 def guarded_cell(value: Any) -> Any:
-    """A cell as a spreadsheet shows it unchanged: an apostrophe before a text that it would calculate, and before one
-    that has apostrophes there already, so that `plain_cell` gives back what was guarded. Numbers stay numbers."""
+    """Guard a cell so that a spreadsheet shows it unchanged: put an apostrophe before a text that it would calculate,
+    and before one that has apostrophes there already, so that `plain_cell` gives back what was guarded. Numbers stay
+    numbers."""
     if not isinstance(value, str) or not value.lstrip(_MARK).startswith(FORMULA_STARTS):
         return value
     return value if _NUMBER.fullmatch(value) else _MARK + value
 
 
 def plain_cell(value: Any) -> Any:
-    """A cell as it was before `guarded_cell`; one that was never guarded stays as it is."""
+    """Restore a cell as it was before `guarded_cell`; one without its apostrophe stays as it is."""
     if not isinstance(value, str) or not value.startswith(_MARK):
         return value
     return value[1:] if value.lstrip(_MARK).startswith(FORMULA_STARTS) else value
 
 
 def guarded(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with an apostrophe before every text, and every column's name, that a spreadsheet would calculate."""
+    """Put an apostrophe before every text and every column's name that a spreadsheet would calculate, in a copy."""
     return _each_cell(table, guarded_cell)
 
 
 def plain(table: pd.DataFrame) -> pd.DataFrame:
-    """The table that `guarded` was given."""
+    """Restore the table that `guarded` was given."""
     return _each_cell(table, plain_cell)
 
 
 def csv_text(table: pd.DataFrame, separator: str = ",", header: bool = True) -> str:
-    """A guarded table as csv, or with a tab as tsv; see `delimited_text`."""
+    """Guard a table and write it as csv, or with a tab as tsv; see `delimited_text`."""
     return delimited_text(guarded(table), separator, header)
 
 

@@ -47,7 +47,7 @@ class RowsWhere(Columns):
         return selected.assign(**{EXPLANATION: rows[EXPLANATION]}) if EXPLANATION in rows.columns else selected
 
     def rows_of(self, frame: pd.DataFrame, name: str) -> pd.DataFrame:
-        """The rows asked for.
+        """Select the rows asked for.
 
         Raises:
             InputError: no such column, or no such row.
@@ -66,7 +66,7 @@ class RowsWhere(Columns):
 
 
 def check_supplement(settings: Mapping[str, Any] | None) -> None:
-    """Raises InputError where a recipe's `supplement:` cannot be meant."""
+    """Raise InputError where a recipe's `supplement:` cannot be meant."""
     if settings is None:
         return
     unknown = [key for key in settings if key not in KEYS]
@@ -139,7 +139,7 @@ def add_supplement(
 
 
 def _weights(cells: pd.Series, name: str) -> list[float]:
-    """The weights of rows; raises InputError for what is no number from 0 to 1."""
+    """Read the weights of rows; raise InputError for what is no number from 0 to 1."""
     weights: list[float] = pd.to_numeric(cells, errors="coerce").tolist()
     for row, (weight, cell) in enumerate(zip(weights, cells, strict=True), start=1):
         if not 0 <= weight <= 1:

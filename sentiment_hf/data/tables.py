@@ -83,7 +83,7 @@ def _read(path: Path, kind: str, form: TableFormat) -> pd.DataFrame:
 
 
 def _fasttext_row(line: str) -> tuple[str | list[str] | None, str]:
-    """The labels at the beginning of a line of fastText's, and its text."""
+    """Split a line of fastText's into the labels at its beginning and its text."""
     labels, text = [], line.strip()
     while text.startswith(FASTTEXT_MARK):
         label, _, text = text.partition(" ")
@@ -108,7 +108,7 @@ def wrap_read_errors(kind: str, path: Path) -> Iterator[None]:
 
 
 def read_document(path: str | Path, encoding: str = "auto") -> str:
-    """A text file as one document.
+    """Read a text file as one document.
 
     Raises:
         InputError: the file is missing, empty or undecodable.

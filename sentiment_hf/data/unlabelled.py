@@ -36,7 +36,7 @@ class Corpus:
     held_out: int = 0
 
     def total(self, name: str) -> int:
-        """A count over all sources."""
+        """Sum a count over all sources."""
         return sum(counts[name] for counts in self.counts.values())
 
 

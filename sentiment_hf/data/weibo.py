@@ -18,7 +18,7 @@ EMOJI = ("keep", "words", "remove")
 
 
 def unchain(text: str, how: str) -> str:
-    """A retweet chain as one text.
+    """Reduce a retweet chain to one text.
 
     Args:
         text: a post.

@@ -31,7 +31,7 @@ _NO_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0d\x0e-\x1f\ufffe\uffff]|_(?=x[0-9A-F
 
 
 def read_workbook(data: bytes, name: str, column_names: tuple[str, ...] | None = None) -> pd.DataFrame:
-    """The table of a workbook (xlsx, xlsm, xlsb, xls or ods): whole numbers without .0, dates as ISO 8601.
+    """Read the table of a workbook (xlsx, xlsm, xlsb, xls or ods): whole numbers without .0, dates as ISO 8601.
 
     Args:
         data: the file.
@@ -104,7 +104,7 @@ def _table(rows: list[tuple[int, list[Any]]], name: str, column_names: tuple[str
 
 
 def require_writer() -> None:
-    """Raises MissingExtraError where workbooks cannot be written."""
+    """Raise MissingExtraError where workbooks cannot be written."""
     try:
         import openpyxl  # noqa: F401
     except ImportError as error:
@@ -171,7 +171,7 @@ class WorkbookWriter:
 
 
 def check_cell(text: str) -> None:
-    """Raises InputError for a text that no cell of a workbook holds."""
+    """Raise InputError for a text that no cell of a workbook holds."""
     if len(text) > MAX_CHARACTERS:
         found = f"a text of {len(text):,} characters"
         raise InputError(f"at most {MAX_CHARACTERS:,} characters a cell of xlsx", found, "Write csv or jsonl.")
@@ -195,6 +195,6 @@ def write_workbook(table: pd.DataFrame, path: Path) -> Path:
 
 
 def check_rows(rows: int) -> None:
-    """Raises InputError for more rows than a sheet holds."""
+    """Raise InputError for more rows than a sheet holds."""
     if rows >= MAX_ROWS:
         raise InputError(f"fewer than {MAX_ROWS:,} rows for xlsx", f"{rows:,}", "Write csv, jsonl or parquet.")

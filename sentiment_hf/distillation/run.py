@@ -64,7 +64,7 @@ class DistillationArguments:
     training: RecipeTrainingArguments
 
     def as_recipe(self) -> dict[str, Any]:
-        """The keys of this run, as a recipe that would repeat it."""
+        """Collect the keys of this run, as a recipe that would repeat it."""
         return recorded_keys((self.texts, self.held_out, self.student, self.losses), self.training, TrainingOptions)
 
 
@@ -79,7 +79,7 @@ def parse_distillation_arguments(argv: Sequence[str]) -> DistillationArguments:
 
 
 def load_corpus(args: TextArguments, held_out_args: HeldOutArguments, seed: int) -> Corpus:
-    """The passages of a run, without what is held out."""
+    """Load the passages of a run, without what is held out."""
     held_out = held_out_texts(held_out_args, args.data_dir, Cleaning())
     logger.info("%d different texts are held out", len(held_out))
     corpus = build_corpus(args.texts or [], held_out, args.data_dir, Cleaning(), args.passage_length, args.max_passages)
@@ -89,7 +89,7 @@ def load_corpus(args: TextArguments, held_out_args: HeldOutArguments, seed: int)
 
 
 def corpus_table(corpus: Corpus) -> Table:
-    """What was read and what was left out, a line a source."""
+    """Tabulate what was read and what was left out, a line a source."""
     table = Table(title=f"Text to learn from; {corpus.held_out:,} different texts held out")
     table.add_column("source")
     names = list(next(iter(corpus.counts.values())))
@@ -177,7 +177,7 @@ def distill(args: DistillationArguments) -> Path:
 
 
 def whole_student(trainer: DistillationTrainer, student: PreTrainedModel) -> PreTrainedModel:
-    """The student as it was trained; where processes share its weights (FSDP), a new one that holds them whole."""
+    """Return the student as trained; where processes share its weights (FSDP), a new one that holds them whole."""
     gathered = trainer.gathered_weights()
     # Only the first process has them, and only it saves.
     if not gathered:

@@ -107,7 +107,7 @@ def load_pair(args: StudentArguments, losses: LossArguments, texts: Sequence[str
 
 
 def _check_parts(student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, losses: LossArguments) -> None:
-    """Raises InputError where a loss needs a part that the student does not have."""
+    """Raise InputError where a loss needs a part that the student does not have."""
     if losses.pooler_cosine > 0 and not any(name.startswith("pooler") for name, _ in student.named_parameters()):
         raise InputError("a student with a pooler for pooler_cosine", "none", "Set pooler_cosine: 0.")
     if losses.mlm > 0 and tokenizer.mask_token_id is None:
@@ -131,13 +131,14 @@ def _without_dropout(config: PretrainedConfig, dropout: float) -> PretrainedConf
 
 
 def _way_of_cutting(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """A fast tokenizer's parts, without the padding and truncation that some call before it was saved left in it."""
+    """Return a fast tokenizer's parts, without the padding and truncation that some call before it was saved left in
+    it."""
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     return {name: part for name, part in state.items() if name not in ("padding", "truncation")}
 
 
 def _other_tokenizer(args: StudentArguments, losses: LossArguments) -> PreTrainedTokenizerBase | None:
-    """The student's own tokenizer where it cuts text in another way than the teacher's, else None."""
+    """Load the student's own tokenizer where it cuts text in another way than the teacher's; else return None."""
     own, teacher = load_tokenizer(args.student), load_tokenizer(str(args.teacher))
     if _way_of_cutting(own) == _way_of_cutting(teacher):
         return None

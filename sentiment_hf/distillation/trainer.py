@@ -84,7 +84,7 @@ class DistillationTrainer(OrderedTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The loss of a batch, a mean over its pieces and sentences."""
+        """Compute the loss of a batch, a mean over its pieces and sentences."""
         heads: StudentWithHeads = self.accelerator.unwrap_model(model)
         mask = inputs["attention_mask"]
         outputs = model(input_ids=inputs["input_ids"], attention_mask=mask)
@@ -136,7 +136,7 @@ class DistillationTrainer(OrderedTrainer):
         self.all_tokens += tokens
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Adds each loss, as a mean since the last line, and this process's tokens a second."""
+        """Add each loss, as a mean since the last line, and this process's tokens a second."""
         if "loss" in logs and self._batches:
             seconds = time.perf_counter() - self._since
             logs |= {name: round(float(value) / self._batches, 4) for name, value in self._sums.items()}

@@ -6,7 +6,7 @@ import argparse
 
 
 def add_clean_options(parser: argparse.ArgumentParser) -> None:
-    """The options that `clean` has besides the keys of a recipe."""
+    """Add the options that `clean` has besides the keys of a recipe."""
     group = parser.add_argument_group("cleaning")
     group.add_argument("--output_dir", metavar="FOLDER", help="for suspects.csv, clean.json and what the action writes")
     group.add_argument("--fast", action="store_true", help="judge by the TF-IDF floor: seconds, no training")

@@ -78,7 +78,7 @@ def find_suspects(
 
 
 def cells_of(frame: pd.DataFrame, task: Task, logits: np.ndarray) -> list[JudgedCell]:
-    """The labels of each row beside what a model says of them, with the temperature that fits them best."""
+    """Put the labels of each row beside what a model says of them, with the temperature that fits them best."""
     ids, judged = task.references(frame["label"]), []
     for place, cell in enumerate(task.cells):
         given, answers = ids[:, place], cell.logits(logits)

@@ -64,7 +64,7 @@ class Endpoint:
         self._client = httpx.Client(headers=headers, timeout=timeout, limits=httpx.Limits(max_connections=None))
 
     def _check_address(self) -> None:
-        """What is refused is never shown: a password or a key may stand in it."""
+        """Check the address; one that is refused is never shown: a password or a key may stand in it."""
         import httpx
 
         remedy = "http://localhost:8000/v1 is one."
@@ -123,7 +123,7 @@ class Endpoint:
         return body
 
     def _reply(self, response: httpx.Response) -> Reply | None:
-        """What was answered; None where asking again may help."""
+        """Read what was answered; None where asking again may help."""
         status = response.status_code
         if status in _NOT_ALLOWED:
             # What the endpoint says may repeat the key.
@@ -148,13 +148,13 @@ class Endpoint:
         return Reply(str(text), (), _tokens(usage, "prompt_tokens"), _tokens(usage, "completion_tokens"))
 
     def _safe(self, text: str) -> str:
-        """The beginning of what was said, on one line, without the key."""
+        """Cut what was said to its beginning, on one line, without the key."""
         flat = " ".join(text.split())
         return (flat.replace(self._key, "…") if self._key else flat)[:200]
 
 
 def _key_in(variable: str) -> str:
-    """The key in an environment variable, or ""; neither a wrong name nor a wrong key is ever shown.
+    """Read the key from an environment variable, "" if it has none; neither a wrong name nor a wrong key is ever shown.
 
     Raises:
         InputError: no name of a variable, where somebody may have put the key itself; or a key that is none.
@@ -170,7 +170,7 @@ def _key_in(variable: str) -> str:
 
 
 def _tokens(usage: Any, name: str) -> int:
-    """A count of an endpoint's own, 0 where it says something else."""
+    """Read a token count of an endpoint's own; 0 where it says something else."""
     count = usage.get(name) if isinstance(usage, dict) else None
     return count if isinstance(count, int) else 0
 

@@ -70,7 +70,7 @@ def out_of_fold(
 
 
 def floor_learner(task: Task) -> Learner:
-    """The TF-IDF floor: seconds a fold."""
+    """Build a learner of the TF-IDF floor: seconds a fold."""
 
     def judge(rows: pd.DataFrame, judged: pd.DataFrame) -> np.ndarray:
         floor = fit_baseline(rows["text"].tolist(), rows["label"].tolist(), task)
@@ -80,7 +80,7 @@ def floor_learner(task: Task) -> Learner:
 
 
 def remembered(learner: Learner, folder: Path, settings: Sequence[str]) -> Learner:
-    """The learner, which keeps its answers and so learns nothing twice: a study of many trainings can be stopped.
+    """Wrap a learner so that it keeps its answers and learns nothing twice: a study of many trainings can be stopped.
 
     Args:
         learner: learns and judges.
@@ -104,7 +104,8 @@ def remembered(learner: Learner, folder: Path, settings: Sequence[str]) -> Learn
 
 
 def recipe_learner(words: Sequence[str], task: Task, folder: Path) -> Learner:
-    """A recipe's own training, one whole run a fold; dev rows for its checkpoint are taken from those learned from.
+    """Build a learner of a recipe's own training, one whole run a fold; dev rows for its checkpoint come from those
+    learned from.
 
     Args:
         words: `--config recipe.yaml --key value …`; keys that say which rows to load are overridden.

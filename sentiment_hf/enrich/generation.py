@@ -81,7 +81,7 @@ class Written:
 
 
 def load_recast(name: str, labels: Sequence[str]) -> Recast:
-    """A template that comes with the package, by its name, or one of a file.
+    """Load a template that comes with the package, by its name, or one of a file.
 
     A template begins with a Jinja comment in YAML: `labels` (`same`, or {label of the row: label of the result}),
     `rows` (`any` or `ambiguous`) and, where reasons are to come with the text, `reasons: true`.
@@ -126,7 +126,7 @@ def load_recast(name: str, labels: Sequence[str]) -> Recast:
 def write_texts(
     llm: LanguageModel, rows: pd.DataFrame, recasts: Sequence[Recast], words: Mapping[str, str], seed: int
 ) -> list[Written]:
-    """What the model writes for each row and each template whose rule takes it.
+    """Ask the model for a text for each row and each template whose rule takes it.
 
     Args:
         llm: who writes.

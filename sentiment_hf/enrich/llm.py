@@ -45,7 +45,7 @@ class Usage:
     completion_tokens: int = 0
 
     def report(self, prices: Sequence[float] | None) -> dict[str, Any]:
-        """The figures and, with prices of a million tokens read and written, the cost."""
+        """Report the figures and, with prices of a million tokens read and written, the cost."""
         report = asdict(self)
         if prices is not None:
             tokens = (self.prompt_tokens, self.completion_tokens)
@@ -180,5 +180,5 @@ class LanguageModel:
 
 
 def questions_by_key(questions: Sequence[Question], model: str) -> dict[str, Question]:
-    """The different questions by their keys, in their order."""
+    """Map keys to the different questions, in their order."""
     return {question.key(model): question for question in questions}

@@ -145,7 +145,7 @@ class LocalModel:
 
     @torch.no_grad()
     def score(self, prompt: Sequence[int], words: Sequence[str]) -> list[float]:
-        """The log-likelihood of each word after the prompt, the sum over its tokens."""
+        """Compute the log-likelihood of each word after the prompt, the sum over its tokens."""
         endings = [self.tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
         longest = max(map(len, endings))
         # What stands at a place is said by the logits of the place before; the last token is only ever said.
@@ -204,7 +204,7 @@ class LocalModel:
 
 
 def _four_bits(path: Path) -> dict[str, Any]:
-    """What transformers has to be told to quantize the weights on their way in."""
+    """Build the options that make transformers quantize the weights to 4 bits on their way in."""
     if path.suffix == GGUF:
         raise InputError("weights that are not quantized for 4 bits", "a GGUF file", "Leave --load_in_4bit out.")
     try:
@@ -228,7 +228,7 @@ def _check_gguf() -> None:
 
 
 def _identity(model: str) -> str:
-    """The name, of files on disk with a digest, so that answers of other weights are not taken for these."""
+    """Name the model, files on disk with a digest, so that answers of other weights are not taken for its own."""
     path = Path(model)
     files = [path] if path.is_file() else sorted([*path.glob("*.safetensors"), *path.glob("*.bin")])
     digest = hashlib.sha256()

@@ -27,7 +27,7 @@ class PrefixCache:
         self._states: Any = None
 
     def states(self, prompt: Sequence[int], rows: int) -> tuple[Any, int]:
-        """A copy of the states of the prompt's beginning for so many rows, and how many tokens that is.
+        """Copy the states of the prompt's beginning for so many rows, and tell how many tokens that is.
 
         None and 0 where nothing long enough was seen before. At least one token of the prompt is left to be read.
         """

@@ -19,13 +19,13 @@ _MARK = re.compile(r"<\s*(/?)\s*text\s*>", re.IGNORECASE)
 
 
 def delimited(text: str) -> str:
-    """A text of the data between `<text>` and `</text>`; such marks within it are made harmless."""
+    """Put a text of the data between `<text>` and `</text>`; such marks within it are made harmless."""
     harmless = _MARK.sub(r"＜\1text＞", text)
     return f"{OPEN}{harmless}{CLOSE}"
 
 
 def load_template(path: Path, variables: tuple[str, ...], required: tuple[str, ...] = ()) -> tuple[str, Template]:
-    """A template's source, and the template.
+    """Read a template; return its source and the template.
 
     Args:
         path: of the file.
@@ -65,7 +65,7 @@ def load_template(path: Path, variables: tuple[str, ...], required: tuple[str, .
 
 
 def render(template: Template, values: Mapping[str, Any]) -> str:
-    """The prompt, without white space around it.
+    """Render the prompt, without white space around it.
 
     Raises:
         InputError: what the template does cannot be done: an attribute that is not there, another file's content.

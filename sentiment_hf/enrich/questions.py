@@ -38,7 +38,7 @@ class Question:
     seed: int = 0
 
     def key(self, model: str) -> str:
-        """A digest of the question and of the model that it is put to."""
+        """Compute a digest of the question and of the model that it is put to."""
         parts = json.dumps([model, asdict(self)], ensure_ascii=False, sort_keys=True, default=dict)
         return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -87,7 +87,7 @@ class BatchAnswerer(Answerer, Protocol):
 
 
 def fields_of(text: str, schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The fields of an answer in JSON, or None where it does not follow the schema."""
+    """Parse the fields of an answer in JSON; None where it does not follow the schema."""
     try:
         answer = json.loads(text)
     except ValueError:
@@ -106,7 +106,7 @@ def _fits(value: Any, rule: Mapping[str, Any]) -> bool:
 
 
 def object_schema(properties: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The schema of an object with exactly these properties."""
+    """Build the schema of an object with exactly these properties."""
     return {
         "type": "object",
         "properties": dict(properties),

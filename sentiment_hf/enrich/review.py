@@ -18,7 +18,7 @@ Decision = tuple[int, str, str]
 
 
 def row_id(row: int, text: Any, label: Any) -> str:
-    """A row's name in a review: its number counted from 1, and a digest by which a changed file is noticed."""
+    """Name a row in a review: its number counted from 1, and a digest by which a changed file is noticed."""
     digest = hashlib.sha256(f"{text}\n{label}".encode("utf-8", "surrogatepass")).hexdigest()
     return f"{row + 1}-{digest[:8]}"
 
@@ -48,7 +48,7 @@ def review_table(suspects: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_decisions(review: pd.DataFrame, frame: pd.DataFrame, task: Task, name: str) -> list[Decision]:
-    """What a person decided, from a review as `review_table` wrote it.
+    """Read what a person decided, from a review as `review_table` wrote it.
 
     A decision is empty or `keep` (the label stands), `drop`, or a label name. Lines may be deleted; their rows stay as
     they are.
@@ -97,7 +97,7 @@ def _names(task: Task, cell: str, name: str, line: int) -> tuple[str, ...]:
 
 
 def apply_decisions(frame: pd.DataFrame, decisions: Iterable[Decision], task: Task) -> pd.DataFrame:
-    """The rows after the decisions: relabelled, or without those dropped.
+    """Apply the decisions to the rows: relabel them, or leave out those dropped.
 
     Of a row with several labels, `drop` empties the one label, and a row that has none left goes.
     """

@@ -68,14 +68,14 @@ def synonym(text: str, generator: random.Random) -> str:
 
 
 def delete(text: str, generator: random.Random) -> str:
-    """Some characters left out, negations never."""
+    """Leave out some characters, never negations."""
     places = _free_places(text)
     gone = set(generator.sample(places, _count(places))) if len(places) > 1 else set()
     return "".join(char for place, char in enumerate(text) if place not in gone)
 
 
 def swap(text: str, generator: random.Random) -> str:
-    """Some neighbouring characters exchanged, negations never."""
+    """Exchange some neighbouring characters, never negations."""
     chars = list(text)
     free = set(_free_places(text))
     pairs = [place for place in sorted(free) if place + 1 in free and chars[place] != chars[place + 1]]
@@ -85,7 +85,7 @@ def swap(text: str, generator: random.Random) -> str:
 
 
 def homophone(text: str, generator: random.Random) -> str:
-    """Some characters in their place by common ones of the same sound and tone, negations never.
+    """Replace some characters by common ones of the same sound and tone, never negations.
 
     Raises:
         MissingExtraError: pypinyin is not installed.

@@ -40,7 +40,7 @@ def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature under which the labels are likeliest.
+    """Fit the temperature under which the labels are likeliest.
 
     Guo et al. 2017, "On Calibration of Modern Neural Networks". It changes no answer, only how sure it is.
 
@@ -169,7 +169,7 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
 
 
 def threshold_for(probabilities: np.ndarray, labels: np.ndarray, precision: float) -> tuple[float, float]:
-    """The lowest threshold at which the answers given are right often enough.
+    """Find the lowest threshold at which the answers given are right often enough.
 
     Args:
         probabilities: `[rows, classes]`.

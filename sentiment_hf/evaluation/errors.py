@@ -43,13 +43,13 @@ def predictions_frame(rows: pd.DataFrame, probabilities: np.ndarray, labels: Seq
 
 
 def confusion(frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """Counts of truth (rows) and answer (columns), both in the order of `labels`."""
+    """Count each pair of truth (rows) and answer (columns), both in the order of `labels`."""
     table = pd.crosstab(frame["truth"], frame["answer"])
     return table.reindex(index=list(labels), columns=list(labels), fill_value=0)
 
 
 def top_confusions(frame: pd.DataFrame, count: int, examples: int, seed: int = 42) -> list[dict[str, Any]]:
-    """The most frequent mistakes, as pairs of truth and answer.
+    """Find the most frequent mistakes, as pairs of truth and answer.
 
     Returns:
         For each `truth`, `answer`, `rows`, `share_of_truth`, and a seeded sample of `examples`.

@@ -50,7 +50,7 @@ class Target:
 
 
 def choose_targets(task: Task, answers: np.ndarray, label: str | None, aspect: str | None) -> list[Target]:
-    """What to explain of one text.
+    """Choose what to explain of one text.
 
     Args:
         task: of the model.
@@ -166,7 +166,7 @@ def explain_passage(
     attribution: Attribution,
     **facts: Any,
 ) -> Explanation:
-    """A method's scores as an `Explanation`.
+    """Build an `Explanation` from a method's scores.
 
     Args:
         given: the text as it came in.

@@ -34,7 +34,7 @@ td:last-child { text-align: right; font-variant-numeric: tabular-nums; }
 
 
 def heading(explanation: Explanation) -> str:
-    """What is explained, in a line."""
+    """Say what is explained, in a line."""
     aspect = f"{explanation.aspect}: " if explanation.aspect else ""
     place = ""
     if explanation.num_chunks > 1:
@@ -44,7 +44,7 @@ def heading(explanation: Explanation) -> str:
 
 
 def notes(explanation: Explanation) -> list[str]:
-    """What a reader has to know to read the scores rightly."""
+    """List what a reader has to know to read the scores rightly."""
     said = []
     if explanation.exploratory:
         said.append(
@@ -71,7 +71,7 @@ def strongest(explanation: Explanation, count: int = SHOWN) -> list[Piece]:
 
 
 def coloured(explanation: Explanation) -> Text:
-    """The passage for a terminal, each word on the colour of its score."""
+    """Render the passage for a terminal, each word on the colour of its score."""
     from rich.text import Text
 
     text = Text()
@@ -138,8 +138,8 @@ def html_page(explanations: Sequence[Explanation], title: str) -> str:
 
 
 def _shares(explanation: Explanation) -> list[tuple[str, float | None]]:
-    """The passage piece by piece, each with its score as a share of the strongest; None for what the model did not read
-    as a token."""
+    """Split the passage into pieces, each with its score as a share of the strongest; None for what the model did not
+    read as a token."""
     highest = max((abs(piece.score) for piece in explanation.pieces), default=0.0) or 1.0
     parts: list[tuple[str, float | None]] = []
     at = explanation.start

@@ -27,7 +27,7 @@ _SMALLEST_DIFFERENCE = 0.1
 
 
 def grad_x_input(model: PreTrainedModel, passage: Passage, target: Target) -> Attribution:
-    """The gradient of the label's log-odds by each token's embedding, times the embedding.
+    """Score each token by the gradient of the label's log-odds by its embedding, times the embedding.
 
     Shrikumar et al. 2016, "Not Just a Black Box". It says what a small step would do, which need not be what leaving
     the token out would do.
@@ -172,7 +172,7 @@ def _with_embeddings(model: PreTrainedModel, embeddings: torch.Tensor) -> Iterat
 
 
 def frozen(model: PreTrainedModel) -> PreTrainedModel:
-    """The model in evaluation mode, without gradients of its weights, which no explanation needs."""
+    """Put the model into evaluation mode, without gradients of its weights, which no explanation needs."""
     model.eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)

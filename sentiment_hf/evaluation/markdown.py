@@ -20,7 +20,7 @@ img { max-width: 100%; }
 
 
 def excerpt(text: str, length: int = EXCERPT) -> str:
-    """The beginning of a text on one line."""
+    """Return the beginning of a text on one line."""
     flat = " ".join(text.split())
     return flat if len(flat) <= length else flat[:length] + "…"
 
@@ -32,18 +32,18 @@ _MARKS = re.compile(r"([\\`*\[\]|#~]|(?<![^\W_])_|_(?![^\W_]))")
 
 
 def plain(text: str) -> str:
-    """A text on one line, in which Markdown and HTML find nothing of their own."""
+    """Escape a text, on one line, so that Markdown and HTML find nothing of their own in it."""
     flat = _UNSEEN.sub("\ufffd", " ".join(text.split()))
     return _MARKS.sub(r"\\\1", flat).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def picture(title: str, file: str) -> str:
-    """A picture beside the page, whatever its file is called."""
+    """Write the Markdown of a picture that lies beside the page, whatever its file is called."""
     return f"![{plain(title)}]({quote(file)})"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; cells may hold anything."""
+    """Write a table as Markdown; cells may hold anything."""
     lines = [
         [plain(title) for title in header],
         ["---"] * len(header),
@@ -53,7 +53,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def to_html(page: str, title: str, folder: Path) -> str:
-    """A page of Markdown as one HTML file, with the png pictures that it names inside.
+    """Render a page of Markdown as one HTML file, with the png pictures that it names inside.
 
     Args:
         page: in CommonMark with tables; HTML in it is shown, not obeyed.

@@ -31,7 +31,7 @@ HAN_FONTS = (
 
 
 def new_figure(**options: Any) -> Any:
-    """An empty figure that needs no display.
+    """Make an empty figure that needs no display.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -44,7 +44,7 @@ def new_figure(**options: Any) -> Any:
 
 
 def han_font() -> str | None:
-    """The name of an installed font with Han glyphs, or None."""
+    """Find the name of an installed font with Han glyphs; None if there is none."""
     from matplotlib import font_manager
 
     installed = {font.name for font in font_manager.fontManager.ttflist}
@@ -74,7 +74,7 @@ def _has_glyphs(font: str, text: str) -> bool:
 
 
 def confusion_plot(table: pd.DataFrame, path: Path) -> None:
-    """Counts of truth and answer, coloured by the share of the truth.
+    """Draw the counts of truth and answer, coloured by the share of the truth.
 
     Args:
         table: from `sentiment_hf.evaluation.errors.confusion`.
@@ -99,7 +99,7 @@ def confusion_plot(table: pd.DataFrame, path: Path) -> None:
 
 
 def reliability_plot(report: dict[str, Any], path: Path) -> None:
-    """The bins of a `calibration_report` as a picture: accuracy over confidence, and how many rows each bin has.
+    """Draw the bins of a `calibration_report`: accuracy over confidence, and how many rows each bin has.
 
     Raises:
         MissingExtraError: matplotlib is not installed.

@@ -61,12 +61,12 @@ class TextScorer:
     bar_from_batches: float = math.inf
 
     def with_forward(self, forward: Forward, document_head: DocumentHead | None = None, workers: int = 1) -> TextScorer:
-        """The same scorer around another forward, for comparing backends."""
+        """Return the same scorer around another forward, for comparing backends."""
         return replace(self, forward=forward, document_head=document_head, workers=workers)
 
     def heeding_padding(self, name: str) -> TextScorer:
-        """The scorer, reading texts one by one and unpadded where padding changes what a model from elsewhere says, as
-        with convolutions (ConvBERT) or without a mask (FNet)."""
+        """Return the scorer; where padding changes what a model from elsewhere says, as with convolutions (ConvBERT) or
+        without a mask (FNet), one that reads texts one by one and unpadded."""
         encoded = self.tokenizer(["这家店的服务很好"], return_attention_mask=True)
         rows = {field: encoded[field] for field in encoded}
         size = len(rows["input_ids"][0])
@@ -85,7 +85,7 @@ class TextScorer:
         return np.concatenate([self._forward_all(encoded) for encoded in self._encoded_ahead(list(texts))])
 
     def _encoded_ahead(self, texts: list[str]) -> Iterator[dict[str, list[list[int]]]]:
-        """The texts in blocks, each encoded while the one before it is read."""
+        """Yield the texts in blocks, each encoded while the one before it is read."""
         blocks = [texts[start : start + TEXTS_AT_ONCE] for start in range(0, len(texts), TEXTS_AT_ONCE)]
         if len(blocks) == 1:
             yield encode(self.tokenizer, texts, self.settings)

@@ -36,7 +36,7 @@ def write_predictions(folder: Path, logits: np.ndarray, labels: np.ndarray) -> N
 
 
 def read_predictions(folder: Path) -> Predictions | None:
-    """What `write_predictions` left in a run's folder; None where a run is older than that."""
+    """Read what `write_predictions` left in a run's folder; None where a run is older than that."""
     path = folder / PREDICTIONS_FILE
     if not path.is_file():
         return None
@@ -45,7 +45,7 @@ def read_predictions(folder: Path) -> Predictions | None:
 
 
 def rows_fingerprint(rows: pd.DataFrame, task: Task) -> str:
-    """A short name of scored rows, by their texts and the names of their labels, in their order.
+    """Hash scored rows into a short name, by their texts and the names of their labels, in their order.
 
     Args:
         rows: `text`, and `label` as ids.

@@ -44,7 +44,7 @@ def write_metrics(folder: Path, metrics: dict[str, Any]) -> Path:
 
 
 def read_metrics(run: str | Path) -> dict[str, Any]:
-    """The metrics of a run (with its `split`), or of an evaluation on a file (with `data`, the file's name).
+    """Read the metrics of a run (with its `split`), or of an evaluation on a file (with `data`, the file's name).
 
     Raises:
         InputError: the folder has none, or none that this package wrote.
@@ -65,7 +65,7 @@ def read_metrics(run: str | Path) -> dict[str, Any]:
 
 
 def metrics_table(runs: Iterable[dict[str, Any]]) -> Table:
-    """Runs as one table, one line a system; several runs (protocols, recipes) stand below each other."""
+    """Build one table of runs, one line a system; several runs (protocols, recipes) stand below each other."""
     from rich.table import Table
 
     runs = list(runs)

@@ -21,7 +21,7 @@ TITLES = {
 
 
 def chunk_scores(documents: ScoredDocuments, labels: Sequence[Any], task: Task) -> dict[str, Any]:
-    """The scores of single chunks, each judged by its document's label, beside which the document's own stand.
+    """Score single chunks, each judged by its document's label; the document's own scores stand beside these.
 
     Args:
         documents: with what the model said of each chunk.
@@ -36,7 +36,7 @@ def chunk_scores(documents: ScoredDocuments, labels: Sequence[Any], task: Task) 
 
 
 def headline(scores: dict[str, Any]) -> dict[str, float]:
-    """The scores that tables show."""
+    """Select the scores that tables show."""
     return {name: scores[name] for name in (*TITLES, "pr_auc") if scores.get(name) is not None}
 
 
@@ -52,7 +52,7 @@ def many_classes(rows: Sequence[dict[str, Any]]) -> bool:
 
 
 def metrics_for_trainer(task: Task) -> Callable[[Any], dict[str, float]]:
-    """A `compute_metrics` for `Trainer`: the scores that are plain numbers."""
+    """Build a `compute_metrics` for `Trainer`, of the scores that are plain numbers."""
 
     def compute_metrics(output: Any) -> dict[str, float]:
         scores = task.scores(output.predictions, output.label_ids)

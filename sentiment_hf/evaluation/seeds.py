@@ -20,7 +20,7 @@ PER_RUN_KEYS = ("seed", "output_dir")
 def group_by_recipe(
     runs: Sequence[tuple[dict[str, Any], dict[str, Any]]],
 ) -> list[list[tuple[dict[str, Any], dict[str, Any]]]]:
-    """Runs, each as recipe and metrics, in groups whose recipes differ in the seed alone, in the order they came."""
+    """Group runs, each as recipe and metrics, by recipes that differ in the seed alone, in the order they came."""
     groups: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = {}
     for recipe, metrics in runs:
         key = repr(sorted((name, repr(value)) for name, value in recipe.items() if name not in PER_RUN_KEYS))

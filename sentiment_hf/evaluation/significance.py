@@ -15,14 +15,14 @@ _AT_ONCE = 1000
 
 
 def mean_interval(values: np.ndarray, seed: int = 42, resamples: int = RESAMPLES) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of a mean: `[rows]` -> lower and upper end."""
+    """Compute the 95 % percentile bootstrap interval of a mean: `[rows]` -> lower and upper end."""
     generator = np.random.default_rng(seed)
     means = [values[generator.integers(len(values), size=len(values))].mean() for _ in range(resamples)]
     return interval(np.array(means))
 
 
 def interval(resampled: np.ndarray) -> tuple[float, float]:
-    """The middle 95 % of resampled figures."""
+    """Return the ends of the middle 95 % of resampled figures."""
     low, high = np.quantile(resampled, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 

@@ -31,7 +31,7 @@ def is_adapter(model: str) -> bool:
 
 
 def adapter_base(model: str) -> str:
-    """The folder or Hub id of an adapter's base.
+    """Find the folder or Hub id of an adapter's base.
 
     Raises:
         InputError: the base is not at hand, or the adapter's config cannot be read.
@@ -61,8 +61,8 @@ def adapter_base(model: str) -> str:
 
 
 def adapter_config(model: str, load: Callable[[str], PretrainedConfig]) -> PretrainedConfig:
-    """The config of an adapter on its base: the base's, or the one that lies beside the adapter, with as many labels as
-    the adapter's head has.
+    """Load the config of an adapter on its base: the base's, with the label names of a config beside the adapter, if
+    any, and as many labels as the adapter's head has.
 
     Args:
         model: the adapter's folder.
@@ -83,7 +83,7 @@ def adapter_config(model: str, load: Callable[[str], PretrainedConfig]) -> Pretr
 
 
 def _shapes(model: str) -> dict[str, list[int]]:
-    """The weights that an adapter's folder holds whole, by their names in the base: its head."""
+    """Read the shapes of the weights that an adapter's folder holds whole, by their names in the base: its head."""
     path = Path(model) / ADAPTER_WEIGHTS
     try:
         with safe_open(path, "numpy") as weights:
@@ -98,7 +98,7 @@ def _shapes(model: str) -> dict[str, list[int]]:
 
 
 def with_adapter(classifier: PreTrainedModel, model: str) -> tuple[PreTrainedModel, set[str]]:
-    """The classifier that an adapter on its base amounts to, and the names of the weights that it brought whole.
+    """Merge an adapter into its base; return the classifier and the names of the weights the adapter brought whole.
 
     Raises:
         InputError: an adapter that cannot be merged, or not one of this base.

@@ -66,7 +66,7 @@ for _config, _model in _OWN_MODELS.items():
 
 
 def scratch_tokenizer(texts: Iterable[str], config_overrides: dict[str, Any]) -> PreTrainedTokenizerBase:
-    """A WordPiece tokenizer over the training texts; `vocab_size` in the overrides bounds it."""
+    """Build a WordPiece tokenizer over the training texts; `vocab_size` in the overrides bounds it."""
     defaults = BertConfig()
     return build_wordpiece_tokenizer(
         texts,
@@ -85,7 +85,7 @@ def classifier_config(
     pooling: str = "pooler",
     hierarchical: str = "none",
 ) -> PretrainedConfig:
-    """The config of the classifier to train.
+    """Build the config of the classifier to train.
 
     Args:
         model: Hub id, folder, `starter`, or `scratch`: a BERT with random weights, shaped by the overrides.
@@ -145,7 +145,7 @@ def classifier_config(
 def _config_class(
     base: PretrainedConfig, task: Task, pooling: str, hierarchical: str, model: str
 ) -> type[PretrainedConfig]:
-    """The class of the config: the stock one wherever it will do, so that the saved model is stock as well."""
+    """Choose the class of the config: the stock one wherever it will do, so that the saved model is stock as well."""
     is_bert = isinstance(base, BertConfig)
     if isinstance(base, HeadPrunedBertConfig):
         # Its weights have no other class; a stock head on it is fine-tuned further.
@@ -175,7 +175,7 @@ def load_classifier(
     revision: str | None = None,
     new_head: bool = False,
 ) -> PreTrainedModel:
-    """A sequence classifier in FP32, its weights those of `model` or random ones.
+    """Load a sequence classifier in FP32, its weights those of `model` or random ones.
 
     Call `set_seed` first: the classification head, at least, may be drawn at random.
 
@@ -233,7 +233,7 @@ def load_classifier(
 
 
 def _check_head(model: str, config: PretrainedConfig, missing: Sequence[str], mismatched: Sequence[str]) -> None:
-    """Raises InputError where a part of the classifier would be drawn at random, or was trained to judge tokens."""
+    """Raise InputError where a part of the classifier would be drawn at random, or was trained to judge tokens."""
     remedy = f"It is what `sentiment-hf train --model {given_name(model)}` starts from; here, give the run's folder."
     if mismatched:
         found = f"others in {', '.join(mismatched[:3])}"

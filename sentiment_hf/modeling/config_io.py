@@ -48,7 +48,7 @@ def record_settings(
 
 
 def recorded_settings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, name: str) -> TextSettings:
-    """The text settings a model was saved with; for a model from elsewhere: no cleaning, windows of its own length.
+    """Read the text settings of a saved model; for a model from elsewhere: no cleaning, windows of its own length.
 
     Raises:
         InputError: a newer version of this package saved the model.
@@ -73,7 +73,7 @@ def recorded_settings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBa
 
 
 def recorded_cleaning(config: PretrainedConfig) -> Cleaning | None:
-    """The cleaning that a model's config holds; None for a model from elsewhere."""
+    """Read the cleaning that a model's config holds; return None for a model from elsewhere."""
     saved: dict[str, Any] | None = getattr(config, CONFIG_KEY, None)
     if saved is None:
         return None
@@ -104,7 +104,7 @@ def record_calibration(
 
 
 def folded_temperature(config: PretrainedConfig) -> float:
-    """What the weights of the last layer were divided by; 1 where they never were."""
+    """Read what the weights of the last layer were divided by; 1 where they never were."""
     with _readable():
         saved = (getattr(config, CONFIG_KEY, None) or {}).get("calibration") or {}
         return float(saved.get("folded", 1.0))
@@ -121,7 +121,7 @@ def recorded_calibration(config: PretrainedConfig) -> tuple[float, float | None]
 
 
 def task_of(config: PretrainedConfig) -> Task:
-    """The task of a saved model that labelled rows can be read for.
+    """Read the task of a saved model that labelled rows can be read for.
 
     Raises:
         InputError: see `predicted_task`; a model of scores.
@@ -130,8 +130,8 @@ def task_of(config: PretrainedConfig) -> Task:
 
 
 def predicted_task(config: PretrainedConfig) -> Task:
-    """The task of a saved model: label names from the config, what stands for them in files as it was saved; of a model
-    from elsewhere ids do.
+    """Read the task of a saved model: label names from the config, and what stands for them in files as it was saved;
+    for a model from elsewhere, ids do.
 
     Raises:
         InputError: labels and settings that cannot be read.

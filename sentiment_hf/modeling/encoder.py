@@ -20,7 +20,7 @@ _LAYER = re.compile(r"^(encoder\.layer\.)(\d+)\.")
 def load_encoder(
     model: str, config: PretrainedConfig | None = None, attn_implementation: str | None = None
 ) -> PreTrainedModel:
-    """The encoder of a Hub id or folder, in FP32; weights that the checkpoint lacks (a pooler) are drawn at random.
+    """Load the encoder of a Hub id or folder in FP32; weights that the checkpoint lacks (a pooler) are drawn at random.
 
     Raises:
         InputError: it cannot be loaded.
@@ -40,7 +40,7 @@ def load_encoder(
 
 
 def student_config(teacher: PretrainedConfig, num_layers: int, overrides: dict[str, Any]) -> PretrainedConfig:
-    """The teacher's config with another depth and other fields.
+    """Copy the teacher's config with another depth and other fields.
 
     Raises:
         InputError: a field that the config does not have, or heads that do not share the hidden size.
@@ -58,7 +58,7 @@ def student_config(teacher: PretrainedConfig, num_layers: int, overrides: dict[s
 def copy_layers(
     teacher: PreTrainedModel, layers: Sequence[int], config: PretrainedConfig, attn_implementation: str | None = None
 ) -> PreTrainedModel:
-    """A student whose layer `i` starts as the teacher's layer `layers[i]`; embeddings and pooler are the teacher's.
+    """Build a student that starts from the teacher: its embeddings, its pooler, and its layer `layers[i]` as layer `i`.
 
     Args:
         teacher: an encoder with BERT's names of layers.

@@ -63,7 +63,7 @@ def concat_heads(outputs: Any) -> torch.Tensor:
 
 
 def last_linear(model: PreTrainedModel, width: int) -> tuple[str, torch.nn.Linear | None]:
-    """The layer that a classifier's logits come from, and its name: the last linear one of that width.
+    """Find the layer that a classifier's logits come from, and its name: the last linear one of that width.
 
     Args:
         model: a sequence classifier.

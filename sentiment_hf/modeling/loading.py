@@ -63,7 +63,7 @@ _OFFSET_POSITIONS = (
 
 
 def load_config(model: str, revision: str | None = None) -> PretrainedConfig:
-    """The config of a Hub id, a folder, or a model that comes with the package.
+    """Load the config of a Hub id, a folder, or a model that comes with the package.
 
     Raises:
         InputError: there is none, the Hub cannot be reached, or a newer version of this package saved the model.
@@ -93,7 +93,7 @@ def load_config(model: str, revision: str | None = None) -> PretrainedConfig:
 
 
 def load_tokenizer(model: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """The fast tokenizer of a Hub id, a folder, or a model that comes with the package.
+    """Load the fast tokenizer of a Hub id, a folder, or a model that comes with the package.
 
     Raises:
         InputError: the folder has no tokenizer, or the Hub cannot be reached.
@@ -134,7 +134,7 @@ def _is_empty(tokenizer: PreTrainedTokenizerBase) -> bool:
 
 
 def _bert_tokenizer(model: str, revision: str | None) -> PreTrainedTokenizerBase | None:
-    """A BERT tokenizer of the model's vocab.txt, where that is its only vocabulary; else None."""
+    """Load a BERT tokenizer of the model's vocab.txt, where that is its only vocabulary; else return None."""
     folder = Path(model)
     if folder.is_dir() and [name for name in TOKENIZER_FILES if (folder / name).is_file()] != ["vocab.txt"]:
         return None
@@ -181,7 +181,7 @@ def fit_padding(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, mo
 
 
 def max_positions(config: PretrainedConfig) -> int | None:
-    """The longest input in tokens that the model has positions for; None where it has no table of positions."""
+    """Return the longest input in tokens that the model has positions for; None where it has no table of positions."""
     table: int | None = config.to_dict().get("max_position_embeddings")
     if not isinstance(table, int):
         # Nonsense in `config_overrides` is refused by `check_sizes`.
@@ -192,7 +192,7 @@ def max_positions(config: PretrainedConfig) -> int | None:
 
 
 def check_max_length(max_length: int, config: PretrainedConfig, model: str) -> None:
-    """Raises InputError where `max_length` is beyond the model's positions."""
+    """Raise InputError where `max_length` is beyond the model's positions."""
     limit = max_positions(config)
     if limit is not None and max_length > limit:
         found = f"max_length {max_length}"
@@ -202,7 +202,7 @@ def check_max_length(max_length: int, config: PretrainedConfig, model: str) -> N
 
 
 def check_heads(config: PretrainedConfig, model: str) -> None:
-    """Raises InputError where the attention heads do not share the hidden size evenly."""
+    """Raise InputError where the attention heads do not share the hidden size evenly."""
     size, heads = (getattr(config, name, None) for name in ("hidden_size", "num_attention_heads"))
     is_own = getattr(config, "head_dim", None) is not None
     if is_own or not (isinstance(size, int) and isinstance(heads, int)):
@@ -214,7 +214,7 @@ def check_heads(config: PretrainedConfig, model: str) -> None:
 
 
 def check_sizes(model: str, config: PretrainedConfig) -> None:
-    """Raises InputError where a config asks for more than any tensor of the folder's weights has.
+    """Raise InputError where a config asks for more than any tensor of the folder's weights has.
 
     transformers would draw the rest at random, and a size with some zeros too many would take all memory.
     """
@@ -239,19 +239,19 @@ def check_sizes(model: str, config: PretrainedConfig) -> None:
 
 
 def check_folder(model: str) -> None:
-    """Raises InputError for what looks like a path and is no folder; the Hub would only call it a bad id."""
+    """Raise InputError for what looks like a path and is no folder; the Hub would only call it a bad id."""
     looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
     if looks_like_path and not Path(model).is_dir():
         raise InputError(f"a model folder at {model}", "nothing there", "Check the path.")
 
 
 def _listing(folder: Path) -> str:
-    """What a folder holds, for an error."""
+    """List what a folder holds, for an error."""
     return ", ".join(sorted(item.name for item in folder.iterdir())[:8]) or "an empty folder"
 
 
 def not_loadable(what: str, model: str, error: Exception) -> InputError:
-    """The first line of what transformers or the Hub said, as our error."""
+    """Turn the first line of what transformers or the Hub said into an error of our own."""
     if isinstance(error, InputError):
         return error
     folder = Path(model)

@@ -13,7 +13,7 @@ KEYS = ("r", "alpha", "dropout", "target_modules")
 
 
 def add_adapters(model: PreTrainedModel, settings: dict[str, Any]) -> Any:
-    """The model with adapters (Hu et al. 2021, "LoRA"); they, the pooler and the head learn, the rest is frozen.
+    """Add adapters to the model (Hu et al. 2021, "LoRA"); they, the pooler and the head learn, the rest is frozen.
 
     Args:
         model: a sequence classifier, none over windows.
@@ -84,6 +84,6 @@ def _no_such_modules(model: PreTrainedModel, found: str) -> InputError:
 
 
 def merge_adapters(model: Any) -> PreTrainedModel:
-    """The stock model that the adapters amount to."""
+    """Merge the adapters, and return the stock model that they amount to."""
     merged: PreTrainedModel = model.merge_and_unload()
     return merged

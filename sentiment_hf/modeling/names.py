@@ -35,7 +35,7 @@ _FOLDERS_SEEN = 2000
 
 @cache
 def resolve_model(model: str) -> str:
-    """A packaged model's name -> its folder, an alias -> the id that is meant, anything else as it is.
+    """Map a packaged model's name to its folder and an alias to the id that is meant; return anything else as it is.
 
     Raises:
         InputError: the packaged model's files are not there.
@@ -53,7 +53,7 @@ def resolve_model(model: str) -> str:
 
 
 def given_name(model: str) -> str:
-    """The name that a command may give a packaged model's folder; any other as it is."""
+    """Map a packaged model's folder to the name that a command may give it; return any other as it is."""
     return next((name for name, folder in PACKAGED.items() if str(folder) == model), model)
 
 
@@ -102,7 +102,7 @@ def _hub_answers() -> bool:
 
 
 def nothing_at(model: str, found: str) -> InputError:
-    """The error for a name with no model behind it: which one may be meant, and what comes with the package."""
+    """Build the error for a name with no model behind it: which one may be meant, and what comes with the package."""
     folders = [str(folder) for folder in islice(_model_folders(model), _FOLDERS_SEEN)]
     names = {Path(folder).name: folder for folder in reversed(folders)}
     near = get_close_matches(model, [*folders, *PACKAGED], 1, 0.6)

@@ -49,10 +49,7 @@ class Shapes:
 
 
 def check_provider(provider: str) -> None:
-    """
-    Raises:
-        InputError: an unknown name.
-    """
+    """Raise InputError for an unknown name of a provider."""
     if provider not in PROVIDERS:
         raise InputError(f"provider {' | '.join(PROVIDERS)}", repr(provider), "Use one of these names.")
 
@@ -106,7 +103,7 @@ def is_static(file: Path) -> bool:
 
 
 def open_with_fallback(file: Path, provider: str, options: Any, shapes: Shapes) -> Any:
-    """An onnxruntime session on the first of a provider's chain that runs; one warning says what did not and why.
+    """Open an onnxruntime session on the first of a provider's chain that runs; one warning says what did not and why.
 
     Args:
         file: the ONNX file.

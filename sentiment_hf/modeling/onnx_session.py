@@ -44,7 +44,7 @@ PORTABLE_ARCH = "avx2"
 
 
 def resolve_arch(arch: str) -> str:
-    """The INT8 target by name; `auto` is this machine's.
+    """Resolve the name of an INT8 target; `auto` is this machine's.
 
     Raises:
         InputError: an unknown target.
@@ -57,7 +57,7 @@ def resolve_arch(arch: str) -> str:
 
 
 def static_name(target: str) -> str:
-    """The file with activation ranges from calibration: for a processor of `INT8_FILES`, or for `tensorrt`."""
+    """Name the file with activation ranges from calibration: for a processor of `INT8_FILES`, or for `tensorrt`."""
     return INT8_FILES.get(target, f"model_qint8_{target}.onnx").replace("model_", "model_static_", 1)
 
 
@@ -99,7 +99,7 @@ def onnx_paths(backend: str, provider: str = "cpu") -> list[str]:
 
 
 def answer_outputs(shapes: Mapping[str, Sequence[Any]], width: int | None, file: Path) -> list[str]:
-    """The outputs of a graph that hold answers, in the order of `OUTPUTS`.
+    """Find the outputs of a graph that hold answers, in the order of `OUTPUTS`.
 
     Args:
         shapes: name -> its axes; of one that varies anything but an integer.
@@ -125,7 +125,7 @@ def answer_outputs(shapes: Mapping[str, Sequence[Any]], width: int | None, file:
 
 
 def check_inputs(names: Sequence[str], file: Path) -> None:
-    """Raises InputError where a graph reads something else than a text's tokens."""
+    """Raise InputError where a graph reads something else than a text's tokens."""
     unknown = [name for name in names if name not in INPUTS]
     if unknown:
         remedy = "Export the model for text-classification, without a cache."
@@ -133,7 +133,8 @@ def check_inputs(names: Sequence[str], file: Path) -> None:
 
 
 def fitting_inputs(batch: dict[str, np.ndarray], types: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """What a graph reads: `types` says which fields, and which integers; those no tokenizer makes are filled in."""
+    """Select what a graph reads: `types` says which fields, and which integers; those no tokenizer makes are filled
+    in."""
     given = dict(batch)
     if "token_type_ids" in types and "token_type_ids" not in given:
         given["token_type_ids"] = np.zeros_like(given["input_ids"])
@@ -151,7 +152,7 @@ def suits_this_machine(name: str) -> bool:
 def open_session(
     path: str | Path, provider: str = "cpu", threads: int | None = None, shapes: Shapes | None = None
 ) -> Any:
-    """An onnxruntime session; what it really runs on is what `session.get_providers()` says.
+    """Open an onnxruntime session; what it really runs on is what `session.get_providers()` says.
 
     Args:
         path: the ONNX file.
@@ -198,7 +199,8 @@ def onnx_forward(
 
 
 def onnx_document_head(session: Any) -> Callable[[np.ndarray], np.ndarray]:
-    """Encodings of a document's chunks `[chunks, hidden]` -> logits `[classes]`, as torch's."""
+    """Wrap a session as a function: encodings of a document's chunks `[chunks, hidden]` -> logits `[classes]`, as
+    torch's."""
 
     def head(vectors: np.ndarray) -> np.ndarray:
         return np.asarray(session.run(["logits"], {"embedding": vectors[None]})[0][0])

@@ -64,7 +64,7 @@ def choose_pieces(
 
 
 def whole_texts(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """The fast tokenizer alone, without the truncation and padding that its file may bring along."""
+    """Copy the fast tokenizer alone, without the truncation and padding that its file may bring along."""
     backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     backend.no_truncation()
     backend.no_padding()
@@ -79,7 +79,7 @@ def indispensable_pieces(tokenizer: PreTrainedTokenizerBase) -> set[int]:
 
 
 def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, kept: Sequence[int]) -> PreTrainedTokenizerFast:
-    """The tokenizer with the kept pieces alone; piece `kept[i]` gets id `i`.
+    """Build the tokenizer with the kept pieces alone; piece `kept[i]` gets id `i`.
 
     Texts that use kept pieces only are cut as before; others are cut into the kept pieces.
 

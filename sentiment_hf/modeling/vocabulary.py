@@ -20,7 +20,7 @@ SPECIAL_TOKENS = {
 def build_wordpiece_tokenizer(
     texts: Iterable[str], vocab_size: int, min_frequency: int = 2, max_length: int = 512
 ) -> PreTrainedTokenizerFast:
-    """A BERT tokenizer (Han characters apart, WordPiece for the rest) with the texts' own characters and words.
+    """Build a BERT tokenizer (Han characters apart, WordPiece for the rest) with the texts' own characters and words.
 
     Args:
         texts: cleaned training texts; held-out texts have no business here.

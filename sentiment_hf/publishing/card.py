@@ -229,7 +229,7 @@ class ModelCard:
         return shown_scores(rows)
 
     def metadata(self) -> ModelCardData:
-        """The front matter, with our scores as `model-index`."""
+        """Build the front matter, with our scores as `model-index`."""
         results = []
         for system, suffix in (("fp32", ""), ("int8", " (INT8)"), ("static", " (static INT8)")):
             row = self.run.metrics.get(system)

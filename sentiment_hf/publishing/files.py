@@ -101,7 +101,7 @@ def _matches(path: str, patterns: Sequence[str]) -> bool:
 
 
 def findings_files(page: Path) -> list[PushedFile]:
-    """A page of `sentiment-hf findings` and the pictures that are named after it.
+    """Collect a page of `sentiment-hf findings` and the pictures that are named after it.
 
     Raises:
         InputError: there is no such page.
@@ -142,14 +142,14 @@ def pushed_files(run: FinishedFolder, card: str, findings: Path | None = None) -
 
 
 def recipe_text(run: FinishedFolder) -> str:
-    """A run's recipe as it goes out: what repeats it, without the folders of this machine."""
+    """Return a run's recipe as it goes out: what repeats it, without the folders of this machine."""
     return str(
         yaml.safe_dump(without_texts_and_paths(published_keys(run, run.recipe)), allow_unicode=True, sort_keys=False)
     )
 
 
 def without_texts_and_paths(value: Any) -> Any:
-    """A record without texts of the data, and with the last part of each path in its place."""
+    """Strip a record of the texts of the data, and put the last part of each path in its place."""
     if isinstance(value, dict):
         left_out = (*TEXT_KEYS, *LOCAL_KEYS)
         kept = {key: file_names(item) if key in NAMING_KEYS else item for key, item in value.items()}

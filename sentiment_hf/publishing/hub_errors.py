@@ -58,14 +58,14 @@ def _as_input_error(error: Exception, where: str, token_name: str) -> InputError
 
 
 def _refusal_within(error: BaseException | None) -> HfHubHTTPError | None:
-    """The Hub's own answer, which the client wraps once more where a thread uploads."""
+    """Find the Hub's own answer, which the client wraps once more where a thread uploads; None if there is none."""
     while error is not None and not isinstance(error, HfHubHTTPError):
         error = error.__cause__
     return error
 
 
 def _reason_within(error: BaseException) -> str:
-    """What the system said of a connection, which each library on the way words anew; else the error's first line."""
+    """Find what the system said of a connection, which each library on the way rewords; else the error's first line."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     reason, within = lines[0], error.__cause__ or error.__context__
     while within is not None:

@@ -14,7 +14,7 @@ NAMING_KEYS = (*FILE_KEYS.values(), "source", "sources", "held_out", "unlabelled
 
 
 def sources_of(run: FinishedFolder) -> dict[str, Any]:
-    """`sources` of `run.json`; of a run that is older than that, what its recipe and its audit still tell."""
+    """Return `sources` of `run.json`; of a run that is older than that, what its recipe and its audit still tell."""
     if "sources" in run.record:
         return dict(run.record["sources"])
     recipe, splits = run.recipe, {}

@@ -115,7 +115,7 @@ def model_card(
     license: str | None = None,
     others: Sequence[FinishedFolder] = (),
 ) -> ModelCard:
-    """The card of a run whose repository has these paths.
+    """Build the card of a run whose repository has these paths.
 
     Raises:
         InputError: one of the other runs is of another task.
@@ -134,7 +134,7 @@ def model_card(
 
 
 def _check_same_task(repository: Repository, run: FinishedFolder) -> None:
-    """Raises InputError where the repository holds a model of another task, whose users would get other labels."""
+    """Raise InputError where the repository holds a model of another task, whose users would get other labels."""
     head = repository.head()
     if CONFIG_FILE not in repository.files(head):
         return

@@ -14,7 +14,7 @@ TEMPLATE = "model_card.md.jinja"
 
 
 def render(card: ModelCard) -> str:
-    """The whole README: front matter and text, English and Chinese. The same card gives the same bytes."""
+    """Render the whole README: front matter and text, English and Chinese. The same card gives the same bytes."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -39,7 +39,7 @@ def escaped(value: Any) -> str:
 
 
 def fenced(code: str, language: str) -> str:
-    """A block of code whose fence is longer than any run of backticks within."""
+    """Put code into a block whose fence is longer than any run of backticks within."""
     longest = max((len(run) for run in re.findall("`+", code)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{code}\n{fence}"

@@ -31,7 +31,7 @@ class Pushed:
 
 
 def check_repo_id(repo_id: str, example: str) -> None:
-    """Raises InputError for what is no `user/model`; `example` is a model's name to suggest."""
+    """Raise InputError for what is no `user/model`; `example` is a model's name to suggest."""
     user, slash, model = repo_id.partition("/")
     try:
         validate_repo_id(repo_id)
@@ -44,7 +44,7 @@ def check_repo_id(repo_id: str, example: str) -> None:
 
 
 def open_hub(token: str | None = None) -> tuple[HfApi, str]:
-    """A client with a token that may write, and the name of that token.
+    """Open a client with a token that may write, and return it with the name of that token.
 
     Raises:
         InputError: offline, no token, a token that the Hub does not know, or one that may only read.
@@ -109,7 +109,7 @@ class Repository:
             return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
 
     def read(self, path: str, revision: str) -> bytes:
-        """A small file's content."""
+        """Read a small file's content."""
         with one_sentence(self.name, self.token_name):
             cached = self.api.hf_hub_download(self.name, path, repo_type=self.kind, revision=revision)
         with open(cached, "rb") as file:

@@ -17,7 +17,7 @@ LEFT_BEHIND = ("__pycache__", ".ipynb_checkpoints")
 
 
 def space_folder() -> Path:
-    """The page's files: in the package where it was installed from a wheel, beside it in a checkout.
+    """Find the page's files: in the package where it was installed from a wheel, beside it in a checkout.
 
     Raises:
         InputError: they are in neither.

@@ -49,7 +49,7 @@ class AnswerFile(Protocol):
 
 
 def answer_kind(path: Path) -> str:
-    """The kind of an output file by its ending.
+    """Tell the kind of an output file by its ending.
 
     Raises:
         InputError: an ending that is not written.
@@ -62,7 +62,7 @@ def answer_kind(path: Path) -> str:
 
 
 def free_names(names: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
-    """A name for each column of answers that no column of the table has: `probability_2` where there is one.
+    """Choose a name for each column of answers that no column of the table has: `probability_2` where there is one.
 
     >>> free_names(("predicted_label", "reason"), ("text", "reason"))
     {'predicted_label': 'predicted_label', 'reason': 'reason_2'}
@@ -95,7 +95,7 @@ def say_renamed(kind: str, columns: Sequence[str], text_column: str, task: Task)
 
 
 def check_fits_workbook(source: RowBlocks) -> None:
-    """Raises InputError where a table has more rows, or longer texts, than a sheet holds, and MissingExtraError where
+    """Raise InputError where a table has more rows, or longer texts, than a sheet holds, and MissingExtraError where
     workbooks cannot be written."""
     require_writer()
     check_rows(source.rows)
@@ -269,7 +269,7 @@ class _JsonLines:
 
 
 def _json_cell(value: Any) -> Any:
-    """A cell as JSON has it: no number and nothing missing but null."""
+    """Convert a cell to a JSON value: null for what is missing or no finite number."""
     if value is pd.NA or value is pd.NaT or (isinstance(value, float) and not math.isfinite(value)):
         return None
     if isinstance(value, np.generic | np.ndarray):
@@ -278,5 +278,5 @@ def _json_cell(value: Any) -> Any:
 
 
 def texts_of(column: pd.Series) -> list[Any]:
-    """A text column's cells, None where one is missing."""
+    """List a text column's cells, None where one is missing."""
     return [None if cell is pd.NA else cell for cell in column.tolist()]

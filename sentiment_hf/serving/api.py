@@ -130,7 +130,7 @@ class Health(BaseModel):
 def build_api(
     classifier: SentimentClassifier, batch: BatchLimits | None = None, limits: RequestLimits | None = None
 ) -> FastAPI:
-    """The HTTP API of a classifier, as an ASGI application whose `state.traffic` counts what goes through it.
+    """Build the HTTP API of a classifier, as an ASGI application whose `state.traffic` counts what goes through it.
 
     Args:
         classifier: is called by one thread, which reads the texts of concurrent requests together.
@@ -191,7 +191,7 @@ def build_api(
 
     @app.get("/health", response_model=Health)
     async def health(response: Response) -> Health:
-        """What runs here; status 503 where it answers no more."""
+        """Tell what runs here; status 503 where it answers no more."""
         response.status_code = 200 if batcher.is_working else 503
         return Health(
             status="ok" if batcher.is_working else "stopped",
@@ -204,7 +204,7 @@ def build_api(
 
     @app.get("/metrics")
     async def metrics() -> Response:
-        """Requests, texts, batches and times, as Prometheus reads them."""
+        """Report requests, texts, batches and times, as Prometheus reads them."""
         content, media_type = traffic.exposition()
         return Response(content, media_type=media_type)
 
@@ -212,7 +212,7 @@ def build_api(
 
 
 async def _read(request: Request) -> PredictRequest:
-    """The body, parsed and checked in one step.
+    """Parse and check the body in one step.
 
     Raises:
         HTTPException: status 415, where the body says that it is something else.
@@ -232,7 +232,7 @@ async def _read(request: Request) -> PredictRequest:
 async def _answers_or_hang_up(
     request: Request, futures: Sequence[Future[AnyPrediction]], wakeups: Wakeups
 ) -> list[AnyPrediction] | None:
-    """The answers in order, or None where the client hung up; what was not read by then is cancelled."""
+    """Await the answers in order; None where the client hung up, and what was not read by then is cancelled."""
     # Texts are answered in the order of the queue, so that with the last of a request all of them are there.
     answered = wakeups.when_done(futures[-1])
     # The body has been read: the next message of this request is that its client is gone.

@@ -98,7 +98,7 @@ def open_backend(
 
 
 def _open_head(model: str, config: PretrainedConfig, revision: str | None) -> DocumentHead | None:
-    """What reads over the windows, of a hierarchical model."""
+    """Open what reads over the windows of a hierarchical model; None for any other model."""
     if not isinstance(config, HierarchicalBertConfig):
         return None
     if Path(model).is_dir():
@@ -140,8 +140,8 @@ def _open_torch(
 
 
 def first_there(model: str, revision: str | None = None) -> str:
-    """What `auto` means: the checkpoint where there is one, else INT8 of ours that suits this machine, else FP32 ONNX,
-    else INT8 of others; torch, if there is nothing."""
+    """Choose what `auto` means: the checkpoint where there is one, else INT8 of ours that suits this machine, else FP32
+    ONNX, else INT8 of others; torch, if there is nothing."""
     int8 = onnx_paths("int8")
     ours = [path for path in int8 if path.startswith(ONNX_FOLDER) and suits_this_machine(Path(path).name)]
     paths = [*CHECKPOINTS, *int8, *onnx_paths("onnx")]
@@ -160,7 +160,7 @@ def _width(config: PretrainedConfig) -> int | None:
 
 
 def _model_file(model: str, backend: str, revision: str | None, provider: str = "cpu") -> Path:
-    """The first file of a backend that the model has."""
+    """Find the first file of a backend that the model has."""
     paths, folder = onnx_paths(backend, provider), Path(model)
     if not folder.is_dir():
         return hub_file(model, paths, revision)

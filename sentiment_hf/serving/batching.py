@@ -139,7 +139,7 @@ class Batcher:
                 return
 
     def _gather(self) -> tuple[list[_Item], bool]:
-        """The next batch, and whether the batcher ends after it."""
+        """Gather the next batch, and tell whether the batcher ends after it."""
         item = self._queue.get()
         batch: list[_Item] = []
         deadline = time.monotonic() + self.limits.max_wait_ms / 1000

@@ -139,7 +139,7 @@ class Explainer:
         return explanations
 
     def attribute(self, passage: Passage, target: Target, method: str) -> Attribution:
-        """What a method says of the tokens of a passage."""
+        """Score the tokens of a passage by a method."""
         self.check_method(method)
         if method == OCCLUSION:
             return occlusion(self.answers, passage, target, self.mask_id)
@@ -183,7 +183,7 @@ class Explainer:
         return next(token for token in known if token is not None)
 
     def check_method(self, method: str) -> None:
-        """Raises InputError for an unknown method, or one that this backend does not have."""
+        """Raise InputError for an unknown method, or one that this backend does not have."""
         if method not in EXPLANATIONS:
             raise InputError(f"method {' | '.join(EXPLANATIONS)}", repr(method), "Use one of these names.")
         if method != OCCLUSION and self.model is None:

@@ -23,7 +23,7 @@ def hub_has(model: str, paths: Sequence[str], revision: str | None) -> set[str]:
 
 
 def hub_file(model: str, paths: Sequence[str], revision: str | None) -> Path:
-    """The first of these files that the repository has, from the cache or downloaded into it.
+    """Get the first of these files that the repository has, from the cache or downloaded into it.
 
     Raises:
         InputError: it has none of them, or the Hub cannot be reached and the cache has none of them.

@@ -55,7 +55,7 @@ class _Worker:
 
 
 def require_ray() -> None:
-    """Raises MissingExtraError where Ray is not installed."""
+    """Raise MissingExtraError where Ray is not installed."""
     try:
         import ray.data  # noqa: F401
     except ImportError as error:

@@ -60,7 +60,7 @@ class Shards:
         return [index for index in sorted(set(indices)) if not self.path(index).is_file()]
 
     def own(self, process: int, processes: int) -> range:
-        """The parts of one of several processes, whichever of them are there already."""
+        """Return the parts of one of several processes, whichever of them are there already."""
         return range(process, self.count, processes)
 
 

@@ -47,12 +47,12 @@ class Traffic:
         self._waiting.set_function(waiting)
 
     def batch(self, texts: int, seconds: float) -> None:
-        """A batch was read."""
+        """Record how many texts a batch had, and in how many seconds it was read."""
         self._batch_texts.observe(texts)
         self._batch_seconds.observe(seconds)
 
     def texts_dropped(self, texts: int) -> None:
-        """The client of so many waiting texts hung up."""
+        """Count waiting texts whose client hung up."""
         self._dropped.inc(texts)
 
     def exposition(self) -> tuple[bytes, str]:

@@ -95,7 +95,7 @@ def run_sweep(
 
 @contextmanager
 def _stopped_at_the_end() -> Iterator[list[_AtWork]]:
-    """A list of what is at work; whatever interrupts the waiting stops all of it first."""
+    """Yield a list of what is at work; whatever interrupts the waiting stops all of it first."""
     at_work: list[_AtWork] = []
     try:
         yield at_work
@@ -117,7 +117,7 @@ def _next_ended(at_work: Sequence[_AtWork]) -> tuple[_AtWork, int]:
 
 
 def _in_turns(runs: Sequence[Run], start: int) -> list[tuple[int, Run]]:
-    """Runs with their places in the table, all settings of a seed before the next seed.
+    """Order runs, with their places in the table: all settings of a seed before the next seed.
 
     They take turns on a machine whose pace changes, and what a stopped sweep has can be compared.
     """

@@ -73,7 +73,7 @@ class AxisValue:
 
 
 def paired_effect(name: str, pairs: Sequence[tuple[FoundRun, FoundRun]], seed: int = 42) -> Effect | None:
-    """The effect of the second of each pair of runs against the first.
+    """Estimate the effect of the second of each pair of runs against the first.
 
     Rows are drawn with replacement, the same for all runs, and so are pairs: with few seeds much of the difference
     between two settings is the difference between seeds.
@@ -141,18 +141,18 @@ def axis_values(settings: Sequence[FoundSetting], baseline: FoundSetting) -> lis
 
 
 def adjusted(effects: Sequence[Effect]) -> list[Effect]:
-    """The same with `adjusted` filled in."""
+    """Return the effects with `adjusted` filled in."""
     p_values = holm([effect.p_value for effect in effects])
     return [replace(effect, adjusted=p_value) for effect, p_value in zip(effects, p_values, strict=True)]
 
 
 def dev_score(run: FoundRun) -> float:
-    """The score by which settings are chosen."""
+    """Return the score by which settings are chosen."""
     return float(run.model_scores["dev"][METRIC])
 
 
 def mean_dev(setting: FoundSetting) -> float:
-    """The same over the seeds of a setting."""
+    """Average `dev_score` over the seeds of a setting."""
     return mean(map(dev_score, setting.runs))
 
 
@@ -164,7 +164,7 @@ def mean_held_out(setting: FoundSetting) -> float:
 def _pairs_along(
     key: str, first: Sequence[FoundSetting], second: Sequence[FoundSetting]
 ) -> list[tuple[FoundRun, FoundRun]]:
-    """Runs that differ in this key alone."""
+    """Pair runs that differ in this key alone."""
     runs = {(setting.without(key), run.seed): run for setting in first for run in setting.runs}
     return [
         (runs[setting.without(key), run.seed], run)

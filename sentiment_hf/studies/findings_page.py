@@ -78,7 +78,7 @@ def _same_rows(settings: Sequence[FoundSetting]) -> bool:
 
 
 def page(findings: Findings, drawn: dict[str, str], examples: int) -> str:
-    """The report as Markdown."""
+    """Write the report as Markdown."""
     runs = [run for setting in findings.settings for run in setting.runs]
     split, rows = runs[0].metrics["split"], runs[0].metrics["rows"]
     counted = ", ".join(f"{name} {count:,}" for name, count in rows.items())

@@ -12,7 +12,7 @@ from sentiment_hf.studies.table import METRIC
 
 
 def sentences(findings: Findings) -> list[str]:
-    """What was found and what was not, a line of a list each."""
+    """Say what was found and what was not, a line of a list each."""
     best, baseline = findings.best, findings.baseline
     said = [f"- Best by dev: **{plain(best.name)}**, {spread_of(best, 'dev')} (held out {spread_of(best)})."]
     effect = findings.effects.get(best.name)
@@ -56,7 +56,7 @@ def _told(effect: Effect) -> str:
 
 
 def points(effect: Effect) -> str:
-    """The effect in points with its interval."""
+    """Format the effect in points with its interval."""
     return f"{100 * effect.difference:+.2f} [{100 * effect.low:+.2f}, {100 * effect.high:+.2f}]"
 
 

@@ -42,7 +42,7 @@ _DATA_KEYS = {"supplement_files"} | {
 
 
 def resolved_keys(args: RunArguments, given: Iterable[str]) -> dict[str, Any]:
-    """The project's own keys as `as_recipe` gives them, and of transformers' fields those that were given."""
+    """Collect the project's own keys as `as_recipe` gives them, and of transformers' fields those that were given."""
     keys = args.as_recipe()
     own = {name: getattr(args.training, name, None) for name in given if name not in keys}
     return keys | {name: getattr(value, "value", value) for name, value in own.items() if value is not None}
@@ -97,7 +97,7 @@ def _contents(args: RunArguments) -> dict[str, Any]:
 
 
 def _model_contents(model: str) -> list[Any]:
-    """What training reads of a model's folder, or a model's name; an export rewrites other files of a run's folder."""
+    """List what training reads of a model's folder, or a model's name; an export rewrites other files of a run."""
     folder = Path(resolve_model(model))
     patterns = ("*.safetensors", "*.bin", "config.json", *TOKENIZER_FILES)
     files = sorted({file for pattern in patterns for file in folder.glob(pattern)})
@@ -105,7 +105,7 @@ def _model_contents(model: str) -> list[Any]:
 
 
 def _digest(path: Path) -> str:
-    """The content of a file, and its ending, which says how it is read."""
+    """Hash the content of a file, and add its ending, which says how it is read."""
     facts = path.stat()
     return _sha256(path, facts.st_mtime_ns, facts.st_size) + "".join(path.suffixes)
 

@@ -27,7 +27,7 @@ class Grid:
 
 
 def find_grid(settings: Sequence[FoundSetting]) -> Grid | None:
-    """The grid that settings make, by the last key that can run across; None if there is none.
+    """Find the grid that settings make, by the last key that can run across; None if there is none.
 
     A key can if every combination of the other keys was tried with each of its values, and there are two of each at
     least.
@@ -44,7 +44,7 @@ def find_grid(settings: Sequence[FoundSetting]) -> Grid | None:
 
 
 def _row_name(setting: FoundSetting, key: str) -> str:
-    """The setting's name without this key."""
+    """Return the setting's name without this key."""
     own = f"{key}={as_word(setting.axes[key])}"
     words = " ".join(word for word in setting.name.split() if word != own)
     if words and words != setting.name:

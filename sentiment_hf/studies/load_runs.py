@@ -122,7 +122,7 @@ class FoundSetting:
 
 
 def find_runs(paths: Sequence[Path]) -> tuple[list[FoundRun], list[tuple[str, str]]]:
-    """The runs in some folders: of a sweep, of runs, or of folders that hold runs.
+    """Find the runs in some folders: of a sweep, of runs, or of folders that hold runs.
 
     Returns:
         The finished ones, and the names of the others with the reasons why they are left out.
@@ -154,7 +154,7 @@ def find_runs(paths: Sequence[Path]) -> tuple[list[FoundRun], list[tuple[str, st
 
 
 def group(runs: Sequence[FoundRun]) -> list[FoundSetting]:
-    """Runs as settings, in the order in which they came.
+    """Group runs into settings, in the order in which they came.
 
     Raises:
         InputError: two runs with the same fingerprint and other data, or with the same seed as well.
@@ -186,7 +186,7 @@ def group(runs: Sequence[FoundRun]) -> list[FoundSetting]:
 
 
 def _name(runs: Sequence[FoundRun], axes: dict[str, Any]) -> str:
-    """What the sweep calls the setting, or what is different in it, or, where that is too much, the runs' own name."""
+    """Name a setting as the sweep does, or by what differs in it or, where that is too much, by the runs' own name."""
     if runs[0].title:
         return runs[0].title
     named = " ".join(f"{key}={as_word(value)}" for key, value in axes.items())

@@ -34,7 +34,7 @@ class Outcome:
 
 
 def read_outcome(run: Run, reason: str = "") -> Outcome:
-    """A run as its folder shows it; an unfinished one has failed if there is a `reason`."""
+    """Read a run as its folder shows it; an unfinished one has failed if there is a `reason`."""
     if not run.is_finished:
         return Outcome(run, FAILED if reason else PENDING, reason)
     attempts = 0

@@ -69,7 +69,7 @@ class Run:
         return not self.is_finished and (self.folder / RECIPE_FILE).is_file()
 
     def command(self, floor: bool) -> list[str]:
-        """The process that does it, from where it stopped if it was begun."""
+        """Build the command of the process that does the run, from where it stopped if it was begun."""
         words = [f"--config={self.folder.with_name(SETTING_FILE)}", *self.overrides, f"--seed={self.seed}"]
         words += [f"--output_dir={self.folder}", f"--floor={str(floor).lower()}", "--disable_tqdm=true"]
         if self.is_begun:
@@ -138,7 +138,8 @@ def _check_overrides(given: Sequence[str], sweep: Sweep) -> None:
 
 @contextmanager
 def _same_environment() -> Iterator[None]:
-    """transformers leaves choices (of precision) in the environment, which the runs' processes would inherit."""
+    """Restore the environment at the end: transformers leaves choices (of precision) in it, which the runs' processes
+    would inherit."""
     before = dict(os.environ)
     try:
         yield

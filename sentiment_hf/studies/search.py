@@ -148,7 +148,7 @@ def _suggest(trial: optuna.Trial, search: Search) -> dict[str, Any]:
 
 
 def _values(search: Search, params: dict[str, Any]) -> dict[str, Any]:
-    """What Optuna suggested as recipe keys; numbers have four digits, which is what a table shows."""
+    """Convert what Optuna suggested to recipe keys; numbers have four digits, which is what a table shows."""
     values = {}
     for key, allowed in search.space.items():
         value = params[key]

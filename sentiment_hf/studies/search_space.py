@@ -52,7 +52,7 @@ class Search:
     sampler_seed: int = 42
 
     def describe(self) -> str:
-        """What makes two searches the same; a search may be given more trials later."""
+        """Describe what makes two searches the same; a search may be given more trials later."""
         space = {key: values if isinstance(values, list) else vars(values) for key, values in self.space.items()}
         return json.dumps([space, self.metric, self.sampler_seed], ensure_ascii=False)
 

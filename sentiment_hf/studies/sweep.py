@@ -72,14 +72,14 @@ def recipe_keys() -> set[str]:
 
 
 def as_word(value: Any) -> str:
-    """A recipe's value in a name or a table."""
+    """Format a recipe's value for a name or a table."""
     if value is None:
         return "default"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def read_sweep(path: Path) -> Sweep:
-    """The sweep of a file; the base recipe is looked for beside it.
+    """Read the sweep of a file; the base recipe is looked for beside it.
 
     Raises:
         InputError: a key that a sweep or a recipe does not know, nothing to vary, an axis that is no list of different

@@ -131,7 +131,7 @@ def _score_columns(finished: Sequence[Outcome]) -> list[tuple[str, tuple[str, ..
 def _floor_lines(
     finished: Sequence[Outcome], columns: Sequence[tuple[str, tuple[str, ...]]], names: int
 ) -> list[list[str]]:
-    """A line for each set of rows that a floor was fitted on; where there are several, it says whose rows they are."""
+    """Build a line for each set of rows that a floor was fitted on; where there are several, it says whose they are."""
     floors: dict[str, Outcome] = {}
     for outcome in finished:
         if "floor" in outcome.metrics:
@@ -167,7 +167,7 @@ def _notes(outcomes: Sequence[Outcome], finished: int) -> list[str]:
 
 
 def markdown(summary: Summary) -> str:
-    """The table and its notes as Markdown."""
+    """Write the table and its notes as Markdown."""
     lines = [list(line) for line in summary.lines]
     lines = [[plain(cell) for cell in line] for line in lines]
     for line in summary.best:
@@ -179,7 +179,7 @@ def markdown(summary: Summary) -> str:
 
 
 def sweep_table(name: str, summary: Summary) -> Table:
-    """The same for the screen; where that has no bold, a star marks the best."""
+    """Build the same table for the screen; where that has no bold, a star marks the best."""
     from rich.table import Table
     from rich.text import Text
 

@@ -24,7 +24,7 @@ def ordinal_targets(stars: torch.Tensor) -> torch.Tensor:
 
 
 def rating_losses(rating: torch.Tensor, stars: torch.Tensor) -> torch.Tensor:
-    """The loss of each row's stars; 0 where they are missing.
+    """Compute the loss of each row's stars; 0 where they are missing.
 
     Args:
         rating: `[batch, 4]`, logits of more than 1, 2, 3 and 4 stars: the mean of their binary cross-entropies (Cao et

@@ -133,7 +133,7 @@ class AspectTask(Task):
             logger.warning("no training row mentions %s: the model cannot learn what is said of it", ", ".join(silent))
 
     def strata(self, labels: Iterable[Any]) -> list[Any]:
-        """The stars, where there are any."""
+        """Return the stars of each row; 0 where the task has no rating."""
         return [label[-1] if self.has_rating else 0 for label in labels]
 
     def name_labels(self, frame: pd.DataFrame) -> pd.DataFrame:
@@ -257,13 +257,13 @@ def stars_of(rating: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cell_value(raw: Any) -> int | None:
-    """The id of a raw cell, `MISSING` for an empty one, None for one that means nothing here."""
+    """Map a raw cell to its id: `MISSING` for an empty one, None for one that means nothing here."""
     number = _whole_number(raw)
     return number if number is None or number == MISSING else RAW_VALUES.get(number)
 
 
 def star_value(raw: Any) -> int | None:
-    """The stars of a raw cell, `MISSING` for an empty one, None for one that means nothing here."""
+    """Map a raw cell to its stars: `MISSING` for an empty one, None for one that means nothing here."""
     number = _whole_number(raw)
     return number if number == MISSING or number in STARS else None
 

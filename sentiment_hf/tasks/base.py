@@ -59,11 +59,11 @@ class Cell:
         return logits.argmax(axis=-1) if self.read_scale is None else self.read_scale(logits)[0]
 
     def id_of(self, value: str) -> int:
-        """The id of a value."""
+        """Return the id of a value."""
         return self.first_id + self.values.index(value)
 
     def value_of(self, index: int) -> str:
-        """The name of an id's value."""
+        """Return the name of an id's value."""
         return self.values[index - self.first_id]
 
 
@@ -130,13 +130,13 @@ class Task(ABC):
         """What a model tells of a text, in the order of its logits."""
 
     def class_cells(self) -> tuple[Cell, ...]:
-        """The cells that are classes."""
+        """Select the cells that are classes."""
         return tuple(cell for cell in self.cells if not cell.is_scale)
 
     # Rows.
 
     def label_columns(self) -> tuple[LabelColumn, ...]:
-        """The columns that hold a row's cells; none where one column holds the label itself."""
+        """Return the columns that hold a row's cells; none where one column holds the label itself."""
         return ()
 
     @abstractmethod
@@ -152,11 +152,11 @@ class Task(ABC):
         """Put names in the place of the ids under `label`, as rows that can be read back."""
 
     def id_of(self, label: Any) -> int | None:
-        """The id of a label as a file may have it, by its raw value or its name; None for another."""
+        """Find the id of a label as a file may have it, by its raw value or its name; return None for another."""
         return self.label2id.get(label) if self.space is None else self.space.id_of(label)
 
     def names_of(self, ids: Iterable[int]) -> list[str]:
-        """The names of label ids."""
+        """Map label ids to their names."""
         return [self.labels[index] for index in ids]
 
     def references(self, labels: Iterable[Any]) -> np.ndarray:
@@ -164,7 +164,7 @@ class Task(ABC):
         return np.array([np.atleast_1d(label) for label in labels])
 
     def label_of(self, ids: Sequence[int]) -> Any:
-        """The ids of a row's cells -> its label."""
+        """Turn the ids of a row's cells into its label."""
         return tuple(ids)
 
     def count_values(self, labels: Iterable[Any]) -> Counter[str]:
@@ -232,7 +232,7 @@ class Task(ABC):
 
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
-        """What a saved model records of the task, besides its name and metric."""
+        """Return what a saved model records of the task, besides its name and metric."""
 
     # Answers.
 
@@ -264,11 +264,11 @@ class Task(ABC):
 
     @abstractmethod
     def no_prediction(self, text: str | None, reason: str | None) -> AnyPrediction:
-        """The prediction for a text that cannot be judged."""
+        """Build the prediction for a text that cannot be judged."""
 
     @abstractmethod
     def prediction_columns(self) -> tuple[str, ...]:
-        """The columns that predictions fill in a table, see the method `row` of each kind."""
+        """Name the columns that predictions fill in a table, see the method `row` of each kind."""
 
     def check_width(self, logits: np.ndarray) -> None:
         """Raise InputError where a model gives another number of logits than it names labels."""

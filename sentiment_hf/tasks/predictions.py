@@ -198,7 +198,7 @@ AnyPrediction = Prediction | AspectPrediction | ScorePrediction
 
 
 def score_columns(labels: tuple[str, ...], is_multi_label: bool) -> tuple[str, ...]:
-    """The columns that scores fill in a table, in the order of the labels."""
+    """Name the columns that scores fill in a table, in the order of the labels."""
     if is_multi_label:
         return tuple(f"probability_{label}" for label in labels)
     return ("score",) if len(labels) == 1 else tuple(f"score_{label}" for label in labels)

@@ -152,7 +152,7 @@ BUILT_IN_TASKS: dict[str, SingleLabelTask] = {
 def resolve_task(
     name: str | None, labels: Mapping[Any, Any] | list[Any] | None, raw_values: Iterable[Any], where: str = "the rows"
 ) -> SingleLabelTask:
-    """The task a recipe describes.
+    """Resolve the task a recipe describes.
 
     Args:
         name: a built-in task, a name of the user's own (then `labels` says what the labels are), or None.

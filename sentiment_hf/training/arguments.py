@@ -79,7 +79,7 @@ class RecipeTrainingArguments(TrainingOptions, TrainingArguments):
         return Path(self.output_dir)
 
     def get_warmup_steps(self, num_training_steps: int) -> int:
-        """Steps of the warm-up: `warmup_steps` where it is set, else `warmup_ratio` of all steps."""
+        """Count the steps of the warm-up: `warmup_steps` where it is set, else `warmup_ratio` of all steps."""
         if self.warmup_steps:
             return int(super().get_warmup_steps(num_training_steps))
         return math.ceil(num_training_steps * self.warmup_ratio)
@@ -202,7 +202,7 @@ class RunArguments:
         )
 
     def as_recipe(self) -> dict[str, Any]:
-        """The keys of the project's own that this run uses, as a recipe that would repeat it."""
+        """Collect the keys of the project's own that this run uses, as a recipe that would repeat it."""
         # What a file won over was not read.
         data = dataclasses.replace(self.data, dataset=None, dataset_config=None) if self.data.files else self.data
         return recorded_keys(
@@ -213,7 +213,7 @@ class RunArguments:
 def recorded_keys(
     parts: Sequence[Any], training: RecipeTrainingArguments, options: type[TrainingOptions]
 ) -> dict[str, Any]:
-    """The project's own keys and their values, as a recipe that would repeat the run."""
+    """Collect the project's own keys and their values, as a recipe that would repeat the run."""
     keys: dict[str, Any] = {}
     for part in parts:
         keys |= dataclasses.asdict(part)
@@ -319,7 +319,7 @@ def build_parts(values: dict[str, Any], parts: Sequence[type[Any]]) -> list[Any]
 
 
 def _key(word: str) -> str:
-    """The key in `--key` or `--key=value`, with either kind of dash."""
+    """Parse the key out of `--key` or `--key=value`, with either kind of dash."""
     return word[2:].partition("=")[0].replace("-", "_")
 
 

@@ -116,7 +116,7 @@ def choose(facts: Facts) -> dict[str, tuple[Any, str]]:
 
 
 def usual_learning_rate(layers: int, hidden_size: int, adapters: bool = False) -> float:
-    """The peak learning rate for an encoder of this size: that of its layers, whatever its vocabulary."""
+    """Choose the peak learning rate for an encoder of this size: that of its layers, whatever its vocabulary."""
     millions = 12 * layers * hidden_size**2 / 1e6
     rate: float = _up_to(LEARNING_RATES, millions)
     return min(rate * ADAPTER_FACTOR, 1e-3) if adapters else rate
@@ -179,7 +179,7 @@ def run_folder(source: str, going_on: bool = False, overwrite: bool = False) -> 
 
 
 def open_keys(given: Collection[str], values: dict[str, Any]) -> frozenset[str]:
-    """The keys that the rows may decide: those not given, and not made idle by one that is."""
+    """Find the keys that the rows may decide: those not given, and not made idle by one that is."""
     keys = set(RULED) - set(given)
     if values["max_steps"] is not None and values["max_steps"] > 0:
         keys.discard("num_train_epochs")
@@ -210,7 +210,7 @@ def _reason(name: str, value: Any, why: str) -> str:
 
 
 def facts_of(args: RunArguments, data: PreparedData) -> Facts:
-    """What the rows and the model's config say."""
+    """Collect what the rows and the model's config say."""
     train = data.splits["train"]
     layers, hidden_size, positions = shape_of(args)
     return Facts(

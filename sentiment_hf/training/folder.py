@@ -31,7 +31,7 @@ _CHECKPOINT_END = "trainer_state.json"
 
 
 def check_free(folder: Path, overwrite: bool, resume: bool) -> None:
-    """Raises InputError where the folder holds something that this run may not replace."""
+    """Raise InputError where the folder holds something that this run may not replace."""
     if folder.is_file():
         raise InputError(f"a folder for the run at {folder}", "a file", "Choose another --output_dir.")
     if not contents(folder):
@@ -61,7 +61,7 @@ def init_run_dir(folder: Path, recipe: dict[str, Any], resume: bool) -> None:
 
 
 def newest_checkpoint(folder: Path, wanted: str | None) -> str | None:
-    """The checkpoint to go on from.
+    """Find the checkpoint to go on from.
 
     Args:
         folder: of the run.

@@ -37,7 +37,7 @@ def teacher_layers(student: PreTrainedModel, teacher: PreTrainedModel) -> list[i
 
 
 def first_token_states(outputs: Any, layers: Sequence[int]) -> torch.Tensor:
-    """What some layers hold at the first token, `[batch, layers, hidden]`, of outputs with `hidden_states`."""
+    """Stack what some layers hold at the first token, `[batch, layers, hidden]`, of outputs with `hidden_states`."""
     return torch.stack([outputs.hidden_states[layer][:, 0] for layer in layers], dim=1)
 
 

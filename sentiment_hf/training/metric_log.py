@@ -67,7 +67,8 @@ def _line(record: dict[str, Any]) -> str:
 
 
 def peak_memory_mb() -> dict[str, float]:
-    """The most memory that this process has held so far, in MB (10**6 bytes): `cpu`, and `gpu` where there is one."""
+    """Return the most memory that this process has held so far, in MB (10**6 bytes): `cpu`, and `gpu` where there is
+    one."""
     held = hardware.peak_memory_mb()
     peak = {} if held is None else {"cpu": round(held, 1)}
     if torch.cuda.is_available():

@@ -10,7 +10,7 @@ from sentiment_hf.modeling.forward import last_linear
 
 
 def output_layer(model: PreTrainedModel, width: int) -> torch.nn.Linear:
-    """The layer that a classifier's logits come from.
+    """Find the layer that a classifier's logits come from.
 
     Args:
         model: a sequence classifier.

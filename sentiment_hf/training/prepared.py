@@ -151,7 +151,7 @@ def prepare(
 
 
 def _each(key: str, value: Any) -> list[tuple[str, Any]]:
-    """The datasets under an argument, each with a name for messages."""
+    """List the datasets under an argument, each with a name for messages."""
     if type(value) is dict:
         return [(f"{key}[{name!r}]", dataset) for name, dataset in value.items()]
     return [] if value is None else [(key, value)]
@@ -168,7 +168,7 @@ def _origin(config: Any) -> str:
 def _task(
     config: Any, is_model: bool, sets: list[Any], labels: Mapping[Any, Any] | list[Any] | None, columns: Columns
 ) -> Task | None:
-    """The task: as the labels are given, as the model has it, or as the first dataset with labels says."""
+    """Choose the task: as the labels are given, as the model has it, or as the first dataset with labels says."""
     dataset = next((each for each in sets if label_column(each, columns) is not None), None)
     known = None
     if isinstance(config, PretrainedConfig) and labels is None and (is_model or hasattr(config, CONFIG_KEY)):

@@ -18,7 +18,7 @@ FILE, FOLDER, HUB, PACKAGE, MADE = "file", "folder", "hub", "package", "made"
 
 
 def run_sources(args: RunArguments, data: PreparedData) -> dict[str, Any]:
-    """What the rows and the models of a run are, for `run.json` and the model card.
+    """Describe the rows and the models of a run, for `run.json` and the model card.
 
     Returns:
         `splits` (name -> `kind`, `name`, `rows` in use; of a file its `sha256`; of a split that was made here `how`),

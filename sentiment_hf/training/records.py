@@ -61,8 +61,8 @@ def log_to_file(folder: Path) -> Iterator[None]:
 
 
 def rows_record(splits: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> dict[str, Any]:
-    """What a run reads, short enough to stand beside it: `labels` in the order of their ids, and of each split its
-    number of `rows` and their `digest`."""
+    """Summarize what a run reads, short enough to stand beside it: `labels` in the order of their ids, and of each
+    split its number of `rows` and their `digest`."""
     return {
         "labels": list(labels),
         "splits": {split: {"rows": len(rows), "digest": rows_digest({split: rows})} for split, rows in splits.items()},
@@ -70,7 +70,7 @@ def rows_record(splits: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> di
 
 
 def compared_rows(checkpoint: str | None, splits: Mapping[str, pd.DataFrame], labels: Sequence[str]) -> dict[str, Any]:
-    """The record of the rows that a run reads, held against that of the checkpoint which it goes on from.
+    """Record the rows that a run reads, and compare them with those of the checkpoint which it goes on from.
 
     Args:
         checkpoint: its folder, in that of the run that wrote it; None: nothing is resumed.
@@ -109,7 +109,7 @@ def _check_same_rows(checkpoint: str, now: dict[str, Any]) -> None:
 
 
 def rows_digest(splits: Mapping[str, pd.DataFrame]) -> str:
-    """A short name of the rows of a run: texts and labels of all splits, in their order."""
+    """Hash the rows of a run to a short name: texts and labels of all splits, in their order."""
     digest = hashlib.sha256()
     for split, frame in splits.items():
         for text, label in zip(frame["text"], frame["label"], strict=True):

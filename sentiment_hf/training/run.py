@@ -167,7 +167,7 @@ def make_trainer(
     tokenized: dict[str, Dataset],
     corrections: dict[str, torch.Tensor | None],
 ) -> SentimentTrainer:
-    """The trainer of a recipe: its loss, its collator, and what it reports."""
+    """Build the trainer of a recipe: its loss, its collator, and what it reports."""
     sliding = args.text_settings.is_sliding
     collator = DocumentCollator if sliding else ClassificationCollator
     trainer = SentimentTrainer(
@@ -188,7 +188,7 @@ def make_trainer(
 
 
 def training_record(trainer: SentimentTrainer) -> dict[str, Any]:
-    """What a training was like, for `run.json`."""
+    """Describe how a training went, for `run.json`."""
     precision = trainer.accelerator.mixed_precision
     return {
         "best_checkpoint": trainer.state.best_model_checkpoint,
@@ -204,7 +204,7 @@ def training_record(trainer: SentimentTrainer) -> dict[str, Any]:
 
 
 def saved_scorer(folder: Path, args: RunArguments) -> TextScorer:
-    """The model of a run as it was saved, in FP32 and on the device of its training.
+    """Load the model of a run as it was saved, in FP32 and on the device of its training.
 
     What was trained is still wrapped in the autocast of its mixed precision; a score of it would be neither FP32's nor
     that of the files that people load.
@@ -220,7 +220,8 @@ def saved_scorer(folder: Path, args: RunArguments) -> TextScorer:
 def scores_and_advice(
     args: RunArguments, data: PreparedData, scorer: TextScorer, rows: pd.DataFrame, state: TrainerState
 ) -> tuple[TfidfBaseline | None, dict[str, Any]]:
-    """The floor and the metrics of a run that learned from `rows`, with what to do where it is below the baseline."""
+    """Score a run that learned from `rows`; return the floor and the metrics, with what to do where it is below the
+    baseline."""
     floor, metrics = score_run(args, data, scorer, len(rows))
     counts = rows["label"].value_counts() if data.task.is_single_label else {}
     best = state.best_model_checkpoint
@@ -243,7 +244,8 @@ def scores_and_advice(
 
 
 def save_splits(folder: Path, data: PreparedData, record: dict[str, Any] | None = None) -> None:
-    """What the rows were, for whoever resumes; audit and held-out rows beside the run, all splits made here."""
+    """Write what the rows were, for whoever resumes; audit and held-out rows beside the run, all splits where any was
+    made here."""
     if record is not None:
         write_json(folder / ROWS_FILE, record)
     write_json(folder / AUDIT_FILE, data.audit)

@@ -39,7 +39,7 @@ _TEXTS_AT_ONCE = 100
 
 
 def load_data(args: RunArguments) -> PreparedData:
-    """The rows of a run, labels mapped, cleaned by protocol, split."""
+    """Load the rows of a run, labels mapped, cleaned by protocol, split."""
     data = args.data
     check_supplement(data.supplement)  # type: ignore[arg-type]
     splits, task = read_splits(args)
@@ -64,7 +64,7 @@ def load_data(args: RunArguments) -> PreparedData:
 
 
 def read_splits(args: RunArguments) -> tuple[dict[str, pd.DataFrame], Task]:
-    """The rows that a recipe names as they stand there, with raw labels, and the task that they are of."""
+    """Read the rows that a recipe names as they stand there, with raw labels, and the task that they are of."""
     data, task = args.data, args.task
     aspects = aspect_task(task) if task.task == ASPECTS_TASK else None
     splits = load_splits(
@@ -86,7 +86,7 @@ def read_splits(args: RunArguments) -> tuple[dict[str, pd.DataFrame], Task]:
 
 
 def aspect_task(args: TaskArguments) -> AspectTask:
-    """The aspects and the rating that a recipe names."""
+    """Build the task of the aspects and the rating that a recipe names."""
     return AspectTask(aspect_columns(args.aspects), args.rating, args.rating_column)  # type: ignore[arg-type]
 
 
@@ -124,7 +124,7 @@ def load_model(args: RunArguments, data: PreparedData) -> tuple[PreTrainedTokeni
 
 
 def adapt(model: PreTrainedModel, args: RunArguments, data: PreparedData) -> PreTrainedModel:
-    """The classifier as this recipe trains it: positions stretched, parts frozen, thresholds set, adapters put on."""
+    """Adapt the classifier to this recipe: positions stretched, parts frozen, thresholds set, adapters put on."""
     if args.model.extend_positions is not None:
         extend_positions(model, args.model.extend_positions)
     if args.model.freeze_encoder:
@@ -144,7 +144,7 @@ def adapt(model: PreTrainedModel, args: RunArguments, data: PreparedData) -> Pre
 
 
 def sample_training_rows(args: RunArguments, data: PreparedData) -> pd.DataFrame:
-    """The training rows, or a seeded sample of `max_train_rows` of them in their original order."""
+    """Return the training rows, or a seeded sample of `max_train_rows` of them in their original order."""
     rows = data.splits["train"]
     limit = args.data.max_train_rows
     if limit is None or limit >= len(rows):
@@ -155,7 +155,7 @@ def sample_training_rows(args: RunArguments, data: PreparedData) -> pd.DataFrame
 def tokenize_splits(
     args: RunArguments, learned_from: pd.DataFrame, dev: pd.DataFrame, tokenizer: PreTrainedTokenizerBase
 ) -> dict[str, Dataset]:
-    """The rows to learn from and those to choose the checkpoint by, as token ids."""
+    """Turn the rows to learn from and those to choose the checkpoint by into token ids."""
     workers, cache = args.data.preprocessing_num_workers, args.data.cache_dir
     tokenized = {
         split: tokenize_frame(rows, tokenizer, args.text_settings, split, workers, cache)

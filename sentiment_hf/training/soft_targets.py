@@ -75,13 +75,13 @@ class Teacher:
 
 
 def rows_to_learn_from(args: RunArguments, data: PreparedData, rows: pd.DataFrame) -> pd.DataFrame:
-    """The training rows, and after them the unlabelled ones that the recipe names."""
+    """Append to the training rows the unlabelled ones that the recipe names."""
     sources: list[str] | None = args.training.unlabelled  # type: ignore[assignment]
     return rows if sources is None else add_unlabelled(data, rows, sources, args.data.data_dir)
 
 
 def load_teachers(args: RunArguments, data: PreparedData, student: PreTrainedModel) -> list[Teacher]:
-    """The teachers that a recipe names, with the states of a single one's layers where they are learned from.
+    """Load the teachers that a recipe names, with the states of a single one's layers where they are learned from.
 
     Raises:
         InputError: a label that a teacher does not know, a task of aspects, several teachers or layers of another shape
@@ -124,7 +124,7 @@ def _load_teacher(name: str, args: RunArguments, data: PreparedData, student: Pr
 
 
 def with_soft_targets(dataset: datasets.Dataset, texts: Sequence[str], teachers: Sequence[Teacher]) -> datasets.Dataset:
-    """A tokenized dataset with what the teachers say of its rows, asked for once and not in every epoch.
+    """Add to a tokenized dataset what the teachers say of its rows, asked for once and not in every epoch.
 
     Of several, the mean of their logits counts: the geometric mean of their distributions (Hinton et al. 2015).
 

@@ -161,13 +161,13 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
         return corrections["class_weight"], corrections["log_prior"]
 
     def compose_loss(self, class_weight: Any, log_prior: Any) -> Any:
-        """The training loss of a row, as the arguments compose it: a callable with a `divergence`."""
+        """Compose the training loss of a row from the arguments: a callable with a `divergence`."""
         if self.task is None:
             return ClassificationLoss.from_options(self.args, class_weight, log_prior)
         return self.task.loss(self.args, class_weight, log_prior)
 
     def plain(self) -> Any:
-        """The evaluation loss of a row."""
+        """Return the evaluation loss of a row."""
         return ClassificationLoss() if self.task is None else self.task.loss()
 
     def compute_loss(
@@ -177,7 +177,8 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """The loss of a micro-batch, as a share of its optimizer step in training and as a mean in evaluation."""
+        """Compute the loss of a micro-batch, as a share of its optimizer step in training and as a mean in
+        evaluation."""
         labels = inputs["labels"]
         # One forward over both halves: dropout draws its masks element by element, so they differ.
         copies = 2 if model.training and isinstance(self.loss, RDrop) else 1
@@ -200,7 +201,7 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
         return (loss, outputs) if return_outputs else loss
 
     def features(self, inputs: dict[str, Any], copies: int = 1) -> dict[str, Any]:
-        """What of a batch the model reads, once or twice over."""
+        """Select what of a batch the model reads, once or twice over."""
         features = {name: value for name, value in inputs.items() if name not in ("labels", *ROW_FIELDS)}
         if self.reads_documents:
             # Whatever reads over the chunks is told whose they are.
@@ -214,7 +215,7 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
     def _loss_of_function(
         self, outputs: Any, labels: torch.Tensor, return_outputs: bool, rows_in_step: torch.Tensor | int | None
     ) -> Any:
-        """What a `compute_loss_func`, as `Trainer` takes it, makes of a batch."""
+        """Compute the loss of a batch by a `compute_loss_func`, as `Trainer` takes it."""
         assert self.compute_loss_func is not None
         loss = self.compute_loss_func(outputs, labels, num_items_in_batch=rows_in_step)
         if rows_in_step is not None and self.args.average_tokens_across_devices:
@@ -224,7 +225,7 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], Any]:
-        """The micro-batches of a step and how many rows they have in all processes together.
+        """Draw the micro-batches of a step, and count how many rows they have in all processes together.
 
         transformers counts labels that are not missing; a step is divided by its rows.
         """
@@ -323,7 +324,7 @@ def fit_evaluation(args: SentimentTrainingArguments, has_rows: bool, has_own_sco
 
 
 def check_dropout(model: torch.nn.Module, rdrop_alpha: float) -> None:
-    """Raises InputError where R-Drop is asked for and the model has no dropout."""
+    """Raise InputError where R-Drop is asked for and the model has no dropout."""
     if rdrop_alpha > 0 and not any(isinstance(part, torch.nn.Dropout) and part.p > 0 for part in model.modules()):
         remedy = "Set hidden_dropout_prob: 0.1 in `config_overrides`, or rdrop_alpha: 0."
         raise InputError("dropout for R-Drop, whose two forwards differ in nothing else", "none", remedy)

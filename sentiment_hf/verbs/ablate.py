@@ -64,7 +64,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _chosen(sweep: Sweep, only: Sequence[str] | None) -> set[str]:
-    """The names of the settings to run now: all, unless some are named.
+    """Choose the names of the settings to run now: all, unless some are named.
 
     Raises:
         InputError: a name that no setting has, or names where a search chooses.

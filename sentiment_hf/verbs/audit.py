@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _mapped(splits: dict[str, pd.DataFrame], args: argparse.Namespace) -> dict[str, pd.DataFrame] | None:
-    """The splits with the names that `--labels` gives; None without it."""
+    """Map the labels of the splits to the names that `--labels` gives; None without it."""
     labels = parse_labels(args.labels)
     if labels is None:
         if args.label_values != AUTO:

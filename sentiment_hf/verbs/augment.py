@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_options(args: argparse.Namespace) -> None:
-    """Raises InputError for options that cannot be meant."""
+    """Raise InputError for options that cannot be meant."""
     if not args.llm and not args.rules:
         raise InputError("a language model or rules", "neither", f"Name --llm, or --rules {' '.join(RULES)}.")
     if args.templates and not args.llm:
@@ -95,7 +95,7 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def evaluation_texts(args: argparse.Namespace) -> Iterator[Any]:
-    """The texts that are measured on, in the column that was named, or a usual one where a file does not have it."""
+    """Yield the texts that are measured on, from the column that was named, or a usual one where a file lacks it."""
     for file in args.evaluation:
         splits, form = ("dev", "test"), TableFormat.from_args(args)
         try:
@@ -178,7 +178,7 @@ def judged(written: Sequence[Written], judge: Judge) -> tuple[list[Written], lis
 def summary(
     passed: Sequence[Written], refused: Sequence[tuple[Written, str]], sources: int, usage: dict[str, Any] | None
 ) -> dict[str, Any]:
-    """The figures of a run."""
+    """Collect the figures of a run."""
     return {
         "source_rows": sources,
         "written": len(passed) + len(refused),

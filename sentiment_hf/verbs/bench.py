@@ -145,7 +145,7 @@ def onnxruntime_version() -> str | None:
 
 
 def limit_figures(limit: Limit, operations: float) -> dict[str, Any]:
-    """The limit as figures."""
+    """Convert the limit to figures."""
     return {
         "gflops": limit.gflops,
         "precision": limit.precision,

@@ -69,7 +69,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Raises InputError for values that cannot be meant."""
+    """Raise InputError for values that cannot be meant."""
     if options.output_dir is None:
         raise InputError("output_dir", "none", "Give --output_dir, the folder of the findings.")
     if options.rounds < 1:
@@ -81,7 +81,7 @@ def check_options(options: argparse.Namespace) -> None:
 
 
 def training_rows(args: RunArguments) -> tuple[pd.DataFrame, Task]:
-    """The training rows as they stand, blank ones aside, labels as ids.
+    """Read the training rows as they stand, blank ones aside, labels as ids.
 
     Raises:
         InputError: see `load_splits` and `map_labels`; no texts.
@@ -96,7 +96,7 @@ def training_rows(args: RunArguments) -> tuple[pd.DataFrame, Task]:
 
 
 def chosen(ranked: pd.DataFrame, share: float | None) -> pd.DataFrame:
-    """The suspects: those found or, with a share, the worst so many and every text with two labels."""
+    """Choose the suspects: those found or, with a share, the worst so many and every text with two labels."""
     if share is None:
         return ranked[ranked["suspect"]].reset_index(drop=True)
     worst = np.arange(len(ranked)) < round(share * len(ranked))

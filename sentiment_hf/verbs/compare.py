@@ -68,7 +68,7 @@ def _order(a: Task, b: Task) -> np.ndarray:
 
 
 def table(report: dict[str, Any]) -> Table:
-    """The tests for a screen."""
+    """Lay out the tests as a table for a screen."""
     shown = Table(title=f"a: {report['a']}\nb: {report['b']}\n{report['rows']:,} rows of {report['data']}")
     for title in ("score", "a", "b", "b - a", "95 % interval", "p-value", "test"):
         shown.add_column(title, justify="left" if title in ("score", "test") else "right")

@@ -92,7 +92,7 @@ def write_report(folder: Path, frame: pd.DataFrame, task: Task, args: argparse.N
 
 
 def page(figures: dict[str, Any], sure: pd.DataFrame, has_picture: bool, shares: dict[str, pd.DataFrame]) -> str:
-    """The report as Markdown.
+    """Write the report as Markdown.
 
     Args:
         figures: what `errors.json` holds.

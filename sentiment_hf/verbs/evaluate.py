@@ -78,7 +78,7 @@ def _weights_digest(model: str) -> str:
 
 
 def _earlier(folder: Path) -> dict[str, Any]:
-    """What an evaluation left in a folder; empty where none did.
+    """Read what an evaluation left in a folder; empty where none did.
 
     Raises:
         InputError: the folder is that of a run, whose figures would be lost.

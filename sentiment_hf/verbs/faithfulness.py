@@ -79,7 +79,7 @@ def measure(
 
 
 def table(summary: dict[str, dict[str, Any]], rows: int) -> Table:
-    """The summary for a screen."""
+    """Lay out the summary as a table for a screen."""
     shown = Table(title=f"Faithfulness on {rows:,} texts, in probability; 95 % bootstrap intervals")
     for title in ("method", "comprehensiveness", "gain", "sufficiency", "gain", "ms/text"):
         shown.add_column(title, justify="left" if title == "method" else "right")

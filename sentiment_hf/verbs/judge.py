@@ -83,7 +83,7 @@ def classified_rows(classifier: SentimentClassifier, task: Task, args: argparse.
 
 
 def findings(asked: pd.DataFrame, repeats: list[Any]) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The table of verdicts, and how far the judge agrees with whom."""
+    """Build the table of verdicts, and tell how far the judge agrees with whom."""
     decided = [majority(verdicts) for verdicts in zip(*repeats, strict=True)]
     table = asked.assign(
         verdict=[verdict.label for verdict in decided],

@@ -65,7 +65,7 @@ def leave_to_the_end() -> None:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket bound to that address; port 0 takes a free one.
+    """Bind a socket to that address; port 0 takes a free one.
 
     Raises:
         InputError: no such port, or the address is taken, not one of this machine, or needs rights that we do not have.

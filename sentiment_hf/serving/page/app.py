@@ -27,7 +27,7 @@ FONTS = ("system-ui", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "san
 
 
 def build_page(models: PageModels) -> gr.Blocks:
-    """The page, in Chinese at `/` and in English at `/en`.
+    """Build the page, in Chinese at `/` and in English at `/en`.
 
     Args:
         models: what the tabs ask; a tab without a model is left out.
@@ -77,7 +77,7 @@ def launch_page(models: PageModels, **settings: Any) -> tuple[str, gr.Blocks]:
 
 
 def launch_space(pin: str | Path) -> None:
-    """What a Space runs: the page with the models that `pin` names, until the Space is stopped.
+    """Run a Space: the page with the models that `pin` names, until the Space is stopped.
 
     Args:
         pin: `space.json` beside the Space's app, `{"model": "user/model", "revision": "…"}`, and likewise

@@ -17,12 +17,12 @@ FAINT = 0.05
 
 
 def notice(message: str, kind: str = "warning") -> str:
-    """A message in a box; `kind` is `warning` or `note`."""
+    """Draw a message in a box; `kind` is `warning` or `note`."""
     return f'<div class="shf-notice shf-{kind}" role="status">{escape(message)}</div>'
 
 
 def label_answer(answer: Prediction, threshold: float | None, wording: Wording) -> str:
-    """The label with the three most probable as bars; where the model gives none, why."""
+    """Draw the label with the three most probable as bars; where the model gives none, say why."""
     if not answer.top:
         return notice(wording.reason(answer.reason))
     if answer.label is None:
@@ -46,7 +46,7 @@ def _bar(name: str, probability: float) -> str:
 
 
 def coloured_words(explanation: Explanation, wording: Wording) -> str:
-    """The text with what speaks for the label on one colour and what speaks against it on another."""
+    """Draw the text with what speaks for the label on one colour and what speaks against it on another."""
     strongest = max((abs(piece.score) for piece in explanation.pieces), default=0.0) or 1.0
     parts, place = [], explanation.start
     for piece in explanation.pieces:
@@ -77,7 +77,7 @@ def coloured_words(explanation: Explanation, wording: Wording) -> str:
 
 
 def passages(answer: Prediction, wording: Wording) -> str:
-    """The windows of an article as a strip, and those that speak most for its label with their text."""
+    """Draw the windows of an article as a strip, and those that speak most for its label with their text."""
     if not answer.chunks or answer.label is None:
         return ""
     logits = [chunk.logit for chunk in answer.chunks]

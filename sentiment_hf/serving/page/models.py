@@ -138,7 +138,7 @@ class PageModels:
 
     @classmethod
     def of_space(cls, pin: Path) -> PageModels:
-        """The models that a Space names in `space.json`; without that file the one that comes with the package.
+        """Load the models that a Space names in `space.json`; without that file the one that comes with the package.
 
         Raises:
             InputError: the file is malformed, names something unknown, or a model does not load.

@@ -24,7 +24,7 @@ ROWS_PER_BLOCK = 64
 
 
 def read_texts(path: Path, text_column: str = "") -> tuple[pd.DataFrame, str]:
-    """A table that was uploaded, and the name of its text column.
+    """Read a table that was uploaded, and find the name of its text column.
 
     Raises:
         InputError: no table, no such column, or too many rows; the message names the file without its folder.
@@ -44,7 +44,7 @@ def read_texts(path: Path, text_column: str = "") -> tuple[pd.DataFrame, str]:
 def with_answers(
     model: PageModel, table: pd.DataFrame, column: str, progress: Callable[[int, int], Any]
 ) -> pd.DataFrame:
-    """The table with the model's answers in columns of their own.
+    """Return the table with the model's answers in columns of their own.
 
     Args:
         model: its turn is taken block by block.

@@ -58,7 +58,7 @@ def answer_review(model: PageModel, text: str, wording: Wording) -> str:
 def checked(
     answer: Callable[[PageModel, str, Wording], str], model: PageModel, limit: int, wording: Wording
 ) -> Callable[[str], str]:
-    """A button's function: an answer, or a sentence that says what is wrong with the text."""
+    """Build a button's function, which returns an answer, or a sentence that says what is wrong with the text."""
 
     def respond(text: str) -> str:
         if not text or not text.strip():
@@ -83,7 +83,7 @@ def text_tab(
     lines: int,
     wording: Wording,
 ) -> None:
-    """A tab with a text on one side and the answer on the other.
+    """Add a tab with a text on one side and the answer on the other.
 
     Args:
         name: the title's key in the wording, and the name of the function for clients.
@@ -143,7 +143,7 @@ def review_tab(model: PageModel, wording: Wording) -> None:
 
 
 def file_tab(models: list[PageModel], wording: Wording) -> None:
-    """A tab that answers a whole table."""
+    """Add a tab that answers a whole table."""
 
     def respond(
         path: str | None, place: int, text_column: str, progress: gr.Progress = PROGRESS

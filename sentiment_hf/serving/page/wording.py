@@ -83,7 +83,7 @@ class Wording:
     aspects: dict[str, str] = field(default_factory=dict)
 
     def label(self, name: str) -> str:
-        """A label as readers call it; one that the page does not know keeps its name."""
+        """Name a label as readers call it; one that the page does not know keeps its name."""
         return self.labels.get(name, name)
 
     def reason(self, reason: str | None) -> str:
@@ -91,7 +91,7 @@ class Wording:
         return self.reasons.get(reason or "", reason or self.fails)
 
     def window(self, chunk_idx: int, num_chunks: int) -> str:
-        """A window's place, counted from 1."""
+        """Say a window's place, counted from 1."""
         return self.window_of.format(number=chunk_idx + 1, count=num_chunks)
 
 
