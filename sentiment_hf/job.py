@@ -1,4 +1,4 @@
-"""The main job, end to end: train, score beside the floor, export, quantize behind the gate, and one report."""
+"""The main job, end to end: train, score beside the baseline, export, quantize behind the gate, and one report."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def _scored_split(folder: Path, metrics: dict[str, Any], task: Task) -> pd.DataF
     return rows if metrics.get("rows_fingerprint", fingerprint) == fingerprint else None
 
 
-def score_exported(folder: Path, exported: Exported, floor: TfidfBaseline | None = None) -> dict[str, Any]:
+def score_exported(folder: Path, exported: Exported, baseline: TfidfBaseline | None = None) -> dict[str, Any]:
     """Add the exported files to a run's `metrics.json`, all systems timed side by side on the held-out rows.
 
     Args:
         folder: of the run.
         exported: its files.
-        floor: the fitted floor, to be timed along; without it the floor's time stays what it was.
+        baseline: the fitted baseline, to be timed along; without it the baseline's time stays what it was.
 
     Returns:
         The metrics, as written.
@@ -82,12 +82,12 @@ def score_exported(folder: Path, exported: Exported, floor: TfidfBaseline | None
     predictors: dict[str, Callable[[Sequence[str]], Any]] = {
         "fp32" if backend == "torch" else backend: classifier for backend, classifier in classifiers.items()
     }
-    if floor is not None:
-        predictors["floor"] = lambda texts: baseline_logits(floor, texts, task)
+    if baseline is not None:
+        predictors["baseline"] = lambda texts: baseline_logits(baseline, texts, task)
     logger.info("timing %s side by side", ", ".join(predictors))
     times = milliseconds_per_review(predictors, held_out["text"])
     # Figures of one table are of one timing.
-    for system in ("floor", "fp32"):
+    for system in ("baseline", "fp32"):
         if system in times:
             metrics[system]["ms_per_review"] = times[system]
     for system, file in files.items():
@@ -110,7 +110,7 @@ def export_run(
     quantization: Quantization,
     dev: pd.DataFrame | None = None,
     output: Path | None = None,
-    floor: TfidfBaseline | None = None,
+    baseline: TfidfBaseline | None = None,
     calibration_rows: pd.DataFrame | None = None,
 ) -> tuple[Exported, dict[str, Any] | None]:
     """Export a model and, where it is a run with metrics, score the files into them."""
@@ -118,7 +118,7 @@ def export_run(
     exported = export_model(model, dev, quantization, output, calibration_rows)
     # An evaluation of a model from elsewhere has metrics, too, but no splits.
     is_run = output is None and (folder / METRICS_FILE).is_file() and "split" in read_metrics(folder)
-    return exported, score_exported(folder, exported, floor) if is_run else None
+    return exported, score_exported(folder, exported, baseline) if is_run else None
 
 
 @exits_cleanly
@@ -141,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         str(finished.folder),
         Quantization(export.quantize, export.arch, export.max_drop, export.calibration, export.sensitivity),
         splits["dev"],
-        floor=finished.floor,
+        baseline=finished.baseline,
         calibration_rows=splits["train"],
     )
     show(metrics_table([metrics or finished.metrics]))

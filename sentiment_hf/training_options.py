@@ -76,7 +76,7 @@ class FineTuningOptions(TrainingOptions):
     eval_strategy: str = option("epoch", "when to evaluate on dev: epoch or steps")
     metric_for_best_model: str | None = option(None, "score on dev that chooses the checkpoint; none: macro_f1")
     load_best_model_at_end: bool = option(True, "end with the checkpoint that is best on dev")
-    floor: bool = option(True, "fit the TF-IDF floor on all training rows and report it beside the model")
+    baseline: bool = option(True, "fit the TF-IDF baseline on all training rows and report it beside the model")
 
     def __post_init__(self) -> None:
         # By name: mixed with transformers' class, `super()` would be that.

@@ -140,7 +140,7 @@ def test_cutting_a_batch_changes_nothing(words, tmp_path):
             "--eval_strategy=no",
             "--save_strategy=no",
             "--load_best_model_at_end=false",
-            "--floor=false",
+            "--baseline=false",
         ]
         run = train(parse_run_arguments([*words, *options, f"--output_dir={tmp_path / name}"]))
         from safetensors.torch import load_file
@@ -180,4 +180,4 @@ def test_the_published_files_load_train_and_predict(shared, tmp_path):
     )
     assert len(run.metrics["fp32"]["per_aspect"]) == 18
     assert run.metrics["fp32"]["rated_rows"] == 100
-    assert run.metrics["floor"]["rating_mae"] < 1.0
+    assert run.metrics["baseline"]["rating_mae"] < 1.0

@@ -41,9 +41,9 @@ def test_train_writes_a_whole_run(trained):
     for word in ("seed 42", "'torch':", "'learning_rate': 0.002", "eval_macro_f1="):
         assert word in log
     metrics = json.loads((trained / "metrics.json").read_text(encoding="utf-8"))
-    for system in ("floor", "fp32"):
+    for system in ("baseline", "fp32"):
         assert metrics[system].keys() >= {"accuracy", "macro_f1", "size_mb", "ms_per_review"}
-    assert metrics["rows"]["train"] == metrics["floor"]["train_rows"]
+    assert metrics["rows"]["train"] == metrics["baseline"]["train_rows"]
 
 
 def test_train_and_accelerate_launch_do_the_same(tiny_arguments, trained, tmp_path):
@@ -92,7 +92,7 @@ def test_baseline_and_report(tiny_arguments, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "│ clean " in printed
     assert "│ published " in printed
-    assert json.loads((tmp_path / "clean/metrics.json").read_text(encoding="utf-8"))["floor"]["accuracy"] > 0.9
+    assert json.loads((tmp_path / "clean/metrics.json").read_text(encoding="utf-8"))["baseline"]["accuracy"] > 0.9
 
 
 def test_audit_prints_json_and_writes_clean_splits(train_file, tmp_path, capsys):

@@ -60,7 +60,7 @@ def test_texts_that_mean_the_same_are_near_each_other():
 
 def test_a_recipe_fine_tunes_it(train_file, tmp_path):
     words = ["--model=starter", f"--train_file={train_file}", f"--output_dir={tmp_path / 'run'}", "--task=reviews"]
-    words += ["--max_length=32", "--num_train_epochs=3", "--learning_rate=3e-4", "--floor=false", "--precision=fp32"]
+    words += ["--max_length=32", "--num_train_epochs=3", "--learning_rate=3e-4", "--baseline=false", "--precision=fp32"]
     metrics = train(parse_run_arguments([*words, f"--cache_dir={tmp_path}", "--disable_tqdm=true"])).metrics
     # Three dozen steps: random weights would stay near 0.5.
     assert metrics["fp32"]["accuracy"] > 0.9
@@ -153,7 +153,7 @@ def test_the_wheel_works_elsewhere_without_sources_and_network(wheel, train_file
     kept = {name: value for name, value in os.environ.items() if name not in ("HF_HUB_OFFLINE", "PYTHONPATH")}
     environment = kept | {"PYTHONPATH": str(installed), "HF_HOME": str(tmp_path / "home")}
     training = ["--model=starter", f"--train_file={train_file}", f"--output_dir={tmp_path / 'run'}", "--task=reviews"]
-    training += ["--max_length=32", "--max_steps=3", "--floor=false", "--precision=fp32", f"--cache_dir={tmp_path}"]
+    training += ["--max_length=32", "--max_steps=3", "--baseline=false", "--precision=fp32", f"--cache_dir={tmp_path}"]
     predict = ["predict", "--json"]
     verbs = [[*predict, "房间很吵，再也不来了"], ["train", *training, "--disable_tqdm=true"]]
     verbs.append([*predict, "--model", str(tmp_path / "run"), "很好"])

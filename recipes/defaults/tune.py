@@ -72,7 +72,7 @@ def file_of(rows: pd.DataFrame, size: int | None, seed: int, path: Path) -> Path
 
 
 def trial(words: list[str], dev: pd.DataFrame, folder: Path) -> dict[str, Any]:
-    """Train by these words of a command line, and score what came out on validation rows beside the floor."""
+    """Train by these words of a command line, and score what came out on validation rows beside the baseline."""
     args = parse_command_line([*words, f"--output_dir={folder}", "--overwrite_output_dir=true"])
     started = time.perf_counter()
     finished = train(args)
@@ -91,13 +91,13 @@ def trial(words: list[str], dev: pd.DataFrame, folder: Path) -> dict[str, Any]:
         checkpoint = str(folder / f"checkpoint-{step}")
         model = load_classifier(checkpoint, load_config(checkpoint)).eval()
         answers[f"step {step}"] = TextScorer(finished.scorer.tokenizer, args.text_settings, torch_forward(model)).logits
-    answers["floor"] = lambda texts: baseline_logits(finished.floor, texts, finished.data.task)
+    answers["baseline"] = lambda texts: baseline_logits(finished.baseline, texts, finished.data.task)
     rows = map_labels(dev, finished.data.task, "dev")
     scores = {name: _scores(answer(rows["text"]), rows, finished.data.task) for name, answer in answers.items()}
     others = {name: scores.get(f"step {step}", scores["fp32"]) for name, step in steps.items()}
     own = {key: value for key, value in args.as_recipe().items() if key in RECORDED}
     figures = {"seconds": round(seconds, 1), "training_seconds": run["training_seconds"], "steps": steps["last"]}
-    named = {name: scores[name] for name in ("fp32", "floor")} | others
+    named = {name: scores[name] for name in ("fp32", "baseline")} | others
     return {"dev": named, **figures, "chosen_step": chosen, "keys": own, "history": history}
 
 
@@ -125,12 +125,15 @@ def _history(run: dict[str, Any]) -> list[list[float]]:
 
 
 def score_test(folder: Path, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Score the model of a trial, and the floor learned from its rows, on the published test rows."""
+    """Score the model of a trial, and the baseline learned from its rows, on the published test rows."""
     classifier = SentimentClassifier.from_pretrained(folder, "torch")
     task = classifier.task
     rows, learned = map_labels(rows, task, "test"), load_labelled(folder / SPLITS_FOLDER / "train.jsonl", task)
-    floor = fit_baseline(learned["text"], learned["label"], task)
-    answers = {"fp32": classifier.scorer.logits(rows["text"]), "floor": baseline_logits(floor, rows["text"], task)}
+    baseline = fit_baseline(learned["text"], learned["label"], task)
+    answers = {
+        "fp32": classifier.scorer.logits(rows["text"]),
+        "baseline": baseline_logits(baseline, rows["text"], task),
+    }
     return {name: _scores(logits, rows, task) for name, logits in answers.items()}
 
 
@@ -141,12 +144,12 @@ def report(lines: list[dict[str, Any]]) -> str:
         trial, keys = line["trial"], line["keys"]
         named = (trial["set"], trial["rows"], f"{keys['learning_rate']:g}", f"{keys['num_train_epochs']:g}")
         groups.setdefault((*named, " ".join(trial["keys"])), []).append(line)
-    columns = [f"{split} {system}" for split in ("dev", "test") for system in ("floor", "fp32")]
+    columns = [f"{split} {system}" for split in ("dev", "test") for system in ("baseline", "fp32")]
     head = ("set", "rows", "learning rate", "epochs", "other keys", "seeds", *columns, "seconds")
     table = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for named, trials in sorted(groups.items()):
         cells = [*named, str(len(trials))]
-        for split, system in itertools.product(("dev", "test"), ("floor", "fp32")):
+        for split, system in itertools.product(("dev", "test"), ("baseline", "fp32")):
             scores = [100 * one[split][system][SCORE[named[0]]] for one in trials if split in one]
             spread = f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""
             cells.append(f"{statistics.mean(scores):.1f}{spread}" if scores else "–")

@@ -3,11 +3,12 @@
     python recipes/enrich/cleaning.py --fast --config recipes/reviews/plain.yaml --data_dir FOLDER \
         --train_file train.tsv --validation_file dev.tsv --test_file test.tsv --output_dir runs/cleaning
 
-Ranks and scores with the TF-IDF floor (`--fast`) or with the recipe's own training: for every seed the folds, and one
-run for each line of the table. `--fast_scores` ranks with the recipe and scores with the floor, so that the folds are
-all that is trained. `--rows 500` takes another sample of so many training rows for every seed. What a training said is
-kept in OUTPUT_DIR/answers and finished seeds beside it, so a study that was stopped goes on. With `--llm MODEL` and the
-options of `sentiment-hf judge` a language model judges the suspects, with two examples of each label from the dev rows.
+Ranks and scores with the TF-IDF baseline (`--fast`) or with the recipe's own training: for every seed the folds, and
+one run for each line of the table. `--fast_scores` ranks with the recipe and scores with the baseline, so that the
+folds are all that is trained. `--rows 500` takes another sample of so many training rows for every seed. What a
+training said is kept in OUTPUT_DIR/answers and finished seeds beside it, so a study that was stopped goes on. With
+`--llm MODEL` and the options of `sentiment-hf judge` a language model judges the suspects, with two examples of each
+label from the dev rows.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tqdm import tqdm
 from sentiment_hf.cli_options.enrich import add_judging_options, add_llm_options
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.enrich.confident import find_suspects
-from sentiment_hf.enrich.folds import Learner, assign_folds, floor_learner, recipe_learner, remembered
+from sentiment_hf.enrich.folds import Learner, assign_folds, baseline_learner, recipe_learner, remembered
 from sentiment_hf.enrich.judge import TEMPLATE, Judge, label_words
 from sentiment_hf.enrich.opening import open_llm
 from sentiment_hf.exceptions import InputError, exits_cleanly
@@ -178,8 +179,8 @@ def main() -> int:
     kind = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=kind, allow_abbrev=False)
     parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--fast", action="store_true", help="the TF-IDF floor in place of the recipe's training")
-    text = "rank with the recipe's training and score with the floor"
+    parser.add_argument("--fast", action="store_true", help="the TF-IDF baseline in place of the recipe's training")
+    text = "rank with the recipe's training and score with the baseline"
     parser.add_argument("--fast_scores", action="store_true", help=text)
     parser.add_argument("--noise", type=float, default=0.2, help="share of training labels flipped (0.2)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
@@ -190,7 +191,7 @@ def main() -> int:
     add_llm_options(parser)
     options, words = parser.parse_known_args()
     if options.fast and options.fast_scores:
-        raise InputError("--fast or --fast_scores", "both", "The former ranks with the floor as well.")
+        raise InputError("--fast or --fast_scores", "both", "The former ranks with the baseline as well.")
     data = load_data(parse_run_arguments([*words, f"--output_dir={options.output_dir}"]))
     task, train, test = data.task, data.splits["train"], data.splits.get("test", data.splits["dev"])
     if not task.is_single_label:
@@ -209,19 +210,19 @@ def main() -> int:
                 staging_folder(options.output_dir) as staging,
                 second_opinion(options, task, data.splits["dev"], seed) as judge,
             ):
-                floor, run = floor_learner(task), [*words, f"--seed={seed}"]
+                baseline, run = baseline_learner(task), [*words, f"--seed={seed}"]
                 learned = remembered(recipe_learner(run, task, staging), options.output_dir / "answers", run)
                 result = cleaning_protocol(
                     rows,
                     test,
                     task,
-                    floor if options.fast else learned,
+                    baseline if options.fast else learned,
                     options.noise,
                     seed,
                     options.folds,
                     options.rounds,
                     judge=judge,
-                    scored=floor if options.fast_scores else None,
+                    scored=baseline if options.fast_scores else None,
                 )
             write_json(file, result | {"settings": settings})
         results.append(result)

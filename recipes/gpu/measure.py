@@ -146,7 +146,7 @@ class Bench:
             module = "sentiment_hf.training.run"
             recipe = {key: value for key, value in recipe.items() if key not in ("dataset", "test_file")}
             recipe |= {"train_file": train_file, "validation_file": str(self.sample(kind.files[1], DEV_ROWS))}
-            recipe |= {"floor": False, "quantize": "none"}
+            recipe |= {"baseline": False, "quantize": "none"}
         recipe |= {"logging_steps": 5} | kind.keys | ({"num_train_epochs": 1} if self.dry else {}) | keys
         recipe |= {"use_cpu": True} if self.device == "cpu" else {}
         file = run.parent / f"{name}.yaml"

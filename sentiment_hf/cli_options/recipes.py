@@ -14,9 +14,9 @@ def add_recipe_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     without = " Without a recipe the model is starter, the folder runs/ and the file's name; learning rate, epochs and "
     without += "others follow from the model's size and the rows. They are said and written down, and an option wins."
     for name, text in (
-        ("run", "the whole job of a recipe: train, score beside the floor, export, INT8 behind the gate, report"),
-        ("train", "fine-tune by a recipe and score beside the floor"),
-        ("baseline", "fit and score the TF-IDF floor alone, with a recipe's data keys"),
+        ("run", "the whole job of a recipe: train, score beside the baseline, export, INT8 behind the gate, report"),
+        ("train", "fine-tune by a recipe and score beside the baseline"),
+        ("baseline", "fit and score the TF-IDF baseline alone, with a recipe's data keys"),
     ):
         chosen = "" if name == "baseline" else without
         verb = verbs.add_parser(name, help=text, description=text, epilog=epilog + chosen)

@@ -9,7 +9,7 @@ def add_clean_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that `clean` has besides the keys of a recipe."""
     group = parser.add_argument_group("cleaning")
     group.add_argument("--output_dir", metavar="FOLDER", help="for suspects.csv, clean.json and what the action writes")
-    group.add_argument("--fast", action="store_true", help="judge by the TF-IDF floor: seconds, no training")
+    group.add_argument("--fast", action="store_true", help="judge by the TF-IDF baseline: seconds, no training")
     group.add_argument("--folds", type=int, default=5, metavar="K", help="models, each judges what it has not seen (5)")
     text = "times that all is judged; from the second on without learning from what is suspect (1)"
     group.add_argument("--rounds", type=int, default=1, metavar="N", help=text)

@@ -69,12 +69,12 @@ def out_of_fold(
     return logits
 
 
-def floor_learner(task: Task) -> Learner:
-    """Build a learner of the TF-IDF floor: seconds a fold."""
+def baseline_learner(task: Task) -> Learner:
+    """Build a learner of the TF-IDF baseline: seconds a fold."""
 
     def judge(rows: pd.DataFrame, judged: pd.DataFrame) -> np.ndarray:
-        floor = fit_baseline(rows["text"].tolist(), rows["label"].tolist(), task)
-        return baseline_logits(floor, judged["text"].tolist(), task)
+        baseline = fit_baseline(rows["text"].tolist(), rows["label"].tolist(), task)
+        return baseline_logits(baseline, judged["text"].tolist(), task)
 
     return judge
 
@@ -126,7 +126,7 @@ def _train_and_judge(
     for name, part in (("train", rows), ("test", judged)):
         lines = task.name_labels(part[["text", "label"]]).to_json(orient="records", lines=True, force_ascii=False)
         write_text(files[name], lines)
-    args = parse_run_arguments([*words, f"--output_dir={run}", "--floor=false", "--protocol=published"])
+    args = parse_run_arguments([*words, f"--output_dir={run}", "--baseline=false", "--protocol=published"])
     data = args.data
     data.train_file, data.test_file, data.validation_file = str(files["train"]), str(files["test"]), None
     data.data_dir = data.text_column = data.label_column = data.supplement = None

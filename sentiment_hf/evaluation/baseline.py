@@ -1,4 +1,4 @@
-"""The floor: character n-gram TF-IDF with linear SVMs, which any model worth its file size has to beat."""
+"""The baseline: character n-gram TF-IDF with linear SVMs, which any model worth its file size has to beat."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sentiment_hf.tasks import Cell, Task
 
 @dataclass(frozen=True)
 class TfidfBaseline:
-    """A fitted floor.
+    """A fitted baseline.
 
     Attributes:
         vectorizer: texts -> features.
@@ -31,7 +31,7 @@ class TfidfBaseline:
 
 
 def fit_baseline(texts: Sequence[str], labels: Sequence[Any], task: Task) -> TfidfBaseline:
-    """Fit the floor on raw texts: 1- to 3-grams of characters, sublinear, seen at least twice; `LinearSVC(C=0.5)`.
+    """Fit the baseline on raw texts: 1- to 3-grams of characters, sublinear, seen at least twice; `LinearSVC(C=0.5)`.
 
     Of several labels there is one such classifier for each, and of a scale, as stars are, ridge regression.
     """
@@ -56,12 +56,12 @@ def _fit(features: Any, labels: np.ndarray) -> Any:
     return classifier.fit(features[known], labels[known]) if known.any() else None
 
 
-def baseline_logits(floor: TfidfBaseline, texts: Sequence[str], task: Task) -> np.ndarray:
-    """Answers of the floor, `[texts, width]` as a model of the task would give them, from its decision values."""
-    features = floor.vectorizer.transform(list(texts))
+def baseline_logits(baseline: TfidfBaseline, texts: Sequence[str], task: Task) -> np.ndarray:
+    """Answers of the baseline, `[texts, width]` as a model of the task would give them, from its decision values."""
+    features = baseline.vectorizer.transform(list(texts))
     answers = [
         _scale(model, features, cell) if cell.is_scale else _decision(model, features, len(cell.values))
-        for cell, model in zip(task.cells, floor.models, strict=True)
+        for cell, model in zip(task.cells, baseline.models, strict=True)
     ]
     return np.concatenate(answers, axis=1)
 
@@ -88,6 +88,6 @@ def _decision(classifier: Any, features: Any, num_classes: int) -> np.ndarray:
     return logits
 
 
-def baseline_size_mb(floor: TfidfBaseline) -> float:
-    """Size in MB that the fitted floor would take on disk (as scikit-learn models are stored, pickled)."""
-    return len(pickle.dumps((floor.vectorizer, floor.models))) / 1e6
+def baseline_size_mb(baseline: TfidfBaseline) -> float:
+    """Size in MB that the fitted baseline would take on disk (as scikit-learn models are stored, pickled)."""
+    return len(pickle.dumps((baseline.vectorizer, baseline.models))) / 1e6

@@ -1,4 +1,4 @@
-"""`metrics.json` and the table made of it: floor, FP32 and INT8 on the same rows, side by side."""
+"""`metrics.json` and the table made of it: baseline, FP32 and INT8 on the same rows, side by side."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 METRICS_FILE = "metrics.json"
 SYSTEMS = {
-    "floor": "TF-IDF + linear SVM (floor)",
+    "baseline": "TF-IDF + linear SVM (baseline)",
     "fp32": "FP32 (torch)",
     "onnx": "FP32 (ONNX Runtime)",
     "int8": "INT8 (ONNX Runtime)",

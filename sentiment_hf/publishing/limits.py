@@ -17,7 +17,7 @@ class Failures:
     """Known failures.
 
     Attributes:
-        below_floor: metric, the model's score and the floor's, where the floor is at least as good; else None.
+        below_baseline: metric, the model's score and the baseline's, where the baseline is at least as good; else None.
         worst_label: label, recall and rows of the class that is found least often; None without classes.
         confusion: truth, answer, rows and share of the truth's rows of the most frequent mistake.
         worst_aspects: name and macro-F1, the worst first.
@@ -26,7 +26,7 @@ class Failures:
         slices: parts of the rows, how many they are and how right, the worst first.
     """
 
-    below_floor: tuple[str, float, float] | None
+    below_baseline: tuple[str, float, float] | None
     worst_label: tuple[str, float, int] | None
     confusion: tuple[str, str, int, float] | None
     worst_aspects: tuple[tuple[str, float], ...]
@@ -37,16 +37,16 @@ class Failures:
 
 def find_failures(run: FinishedFolder, labels: list[str]) -> Failures:
     """Read them off `metrics.json`, `audit.json` and, where there is one, `errors.json`."""
-    model, floor = run.metrics["fp32"], run.metrics.get("floor")
+    model, baseline = run.metrics["fp32"], run.metrics.get("baseline")
     settings = run.config["sentiment_hf"]
     metric = settings["metric"]
-    below = floor is not None and model[metric] <= floor[metric]
+    below = baseline is not None and model[metric] <= baseline[metric]
     lengths = run.audit.get("rows_of_this_run", {}).get(run.metrics["split"], {})
     cut = None if settings["text"]["truncation"] == "sliding" else lengths.get("cut_by_max_length")
     aspects = [(name, row["macro_f1"]) for name, row in model.get("per_aspect", {}).items() if row.get("macro_f1")]
     parts = [part for part in (run.errors or {}).get("slices", ()) if part["rows"] >= MIN_ROWS]
     return Failures(
-        below_floor=(metric, model[metric], floor[metric]) if floor is not None and below else None,
+        below_baseline=(metric, model[metric], baseline[metric]) if baseline is not None and below else None,
         worst_label=_worst_label(model.get("per_class", {})),
         confusion=_top_confusion(model.get("confusion_matrix"), labels),
         worst_aspects=tuple(sorted(aspects, key=lambda item: item[1])[:WORST]),

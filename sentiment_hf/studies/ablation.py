@@ -34,7 +34,7 @@ class _AtWork:
     run: Run
     job: Job
     seat: int
-    has_floor: bool
+    has_baseline: bool
 
 
 def run_sweep(
@@ -79,11 +79,11 @@ def run_sweep(
             while waiting and len(at_work) < jobs:
                 place, run = waiting.popleft()
                 seat = min(set(range(jobs)) - {other.seat for other in at_work})
-                # One floor for each set of rows: it does not depend on anything else.
-                floors = {outcome.run.data for outcome in outcomes if "floor" in outcome.metrics}
-                floors |= {other.run.data for other in at_work if other.has_floor}
-                has_floor = run.floor and run.data not in floors
-                at_work.append(_AtWork(place, run, Job(run, has_floor, seats.environment(seat)), seat, has_floor))
+                # One baseline for each set of rows: it does not depend on anything else.
+                baselines = {outcome.run.data for outcome in outcomes if "baseline" in outcome.metrics}
+                baselines |= {other.run.data for other in at_work if other.has_baseline}
+                has_baseline = run.baseline and run.data not in baselines
+                at_work.append(_AtWork(place, run, Job(run, has_baseline, seats.environment(seat)), seat, has_baseline))
                 bar.set_description(" | ".join(other.run.name for other in at_work))
             ended, status = _next_ended(at_work)
             at_work.remove(ended)

@@ -26,14 +26,14 @@ LENGTH = 10
 UNRELATED_KEYS = {
     *RUN_KEYS,
     *(item.name for item in dataclasses.fields(ExportArguments)),
-    "floor",
+    "baseline",
     "data_dir",
     "cache_dir",
     "preprocessing_num_workers",
     "report_to",
     "disable_tqdm",
 }
-# Data keys that act on the rows of a model alone, not on those that the floor is fitted and everything is scored on.
+# Data keys that act on the rows of a model alone, not on those that the baseline is fitted and everything is scored on.
 _TEXT_KEYS = {item.name for item in dataclasses.fields(TextSettings)} - {"cleaning"}
 _TEXT_KEYS |= {"pad_to_multiple_of", "max_train_rows"}
 _DATA_KEYS = {"supplement_files"} | {

@@ -61,13 +61,13 @@ class Job:
 
     Args:
         run: what is done; its log gets what the process prints.
-        floor: whether the floor is fitted along with it.
+        baseline: whether the baseline is fitted along with it.
         variables: of the environment, beside those of this process.
     """
 
-    def __init__(self, run: Run, floor: bool, variables: dict[str, str]) -> None:
+    def __init__(self, run: Run, baseline: bool, variables: dict[str, str]) -> None:
         write_text(run.folder.with_name(SETTING_FILE), yaml.safe_dump(run.recipe, allow_unicode=True, sort_keys=False))
-        command = run.command(floor)
+        command = run.command(baseline)
         goes_on = run.is_begun and newest_checkpoint(run.folder, "true") is not None
         if not run.is_begun and run.folder.is_dir():
             # A run that was cut off before it wrote its recipe leaves half of it; the run refuses anything else.

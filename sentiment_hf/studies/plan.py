@@ -37,7 +37,7 @@ class Run:
         overrides: words of the command line, which apply to every run.
         fingerprint: of everything that it depends on but the seed.
         data: fingerprint of its data alone.
-        floor: whether the recipe asks for the floor.
+        baseline: whether the recipe asks for the baseline.
         folder: of the run.
     """
 
@@ -48,7 +48,7 @@ class Run:
     overrides: tuple[str, ...]
     fingerprint: str
     data: str
-    floor: bool
+    baseline: bool
     folder: Path
 
     @property
@@ -68,10 +68,10 @@ class Run:
     def is_begun(self) -> bool:
         return not self.is_finished and (self.folder / RECIPE_FILE).is_file()
 
-    def command(self, floor: bool) -> list[str]:
+    def command(self, baseline: bool) -> list[str]:
         """Build the command of the process that does the run, from where it stopped if it was begun."""
         words = [f"--config={self.folder.with_name(SETTING_FILE)}", *self.overrides, f"--seed={self.seed}"]
-        words += [f"--output_dir={self.folder}", f"--floor={str(floor).lower()}", "--disable_tqdm=true"]
+        words += [f"--output_dir={self.folder}", f"--baseline={str(baseline).lower()}", "--disable_tqdm=true"]
         if self.is_begun:
             words.append("--resume_from_checkpoint=true")
         return [sys.executable, "-m", "sentiment_hf.training.run", *words]
@@ -115,14 +115,14 @@ def plan_runs(sweep: Sweep, folder: Path, overrides: Sequence[str]) -> list[Run]
         # A setting that was renamed, or that another sweep here has under its own name, keeps its runs.
         known = sorted((folder / RUNS_FOLDER).glob(f"*-{fingerprint}"))
         home = known[0] if known else folder / RUNS_FOLDER / f"{_slug(setting.name)}-{fingerprint}"
-        shared = (recipe, swept, tuple(overrides), fingerprint, data, args.training.floor)
+        shared = (recipe, swept, tuple(overrides), fingerprint, data, args.training.baseline)
         runs += [Run(setting, seed, *shared, home / str(seed)) for seed in sweep.seeds]
     return runs
 
 
 def _check_overrides(given: Sequence[str], sweep: Sweep) -> None:
     known = recipe_keys()
-    # transformers' parser takes `--no_floor` for `--floor false`.
+    # transformers' parser takes `--no_baseline` for `--baseline false`.
     names = [name if name in known else name.removeprefix("no_") for name in given]
     check_known(names, known, "the command line")
     for name in names:

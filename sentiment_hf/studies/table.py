@@ -40,7 +40,7 @@ class Summary:
 
     Attributes:
         header: titles of the columns.
-        lines: cells, the floor's first.
+        lines: cells, the baseline's first.
         best: lines whose dev metric is the best, and the column of it.
         figures: columns from this one on are numbers.
         notes: what a reader has to know, a sentence each.
@@ -84,7 +84,7 @@ def results_csv(outcomes: Sequence[Outcome]) -> str:
 
 
 def summarize(outcomes: Sequence[Outcome]) -> Summary:
-    """One line a setting, mean and deviation over its seeds; before them the floor, where some run fitted it."""
+    """One line a setting, mean and deviation over its seeds; before them the baseline, where some run fitted it."""
     finished = [outcome for outcome in outcomes if outcome.status == FINISHED]
     settings: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
@@ -93,7 +93,7 @@ def summarize(outcomes: Sequence[Outcome]) -> Summary:
     names = ([] if first.title is None else ["setting"]) + list(first.axes)
     columns = _score_columns(finished)
     header = [*names, "seeds", *(title for title, _ in columns), "training s"]
-    summary = Summary(header, _floor_lines(finished, columns, len(names)), figures=len(names))
+    summary = Summary(header, _baseline_lines(finished, columns, len(names)), figures=len(names))
     means: dict[int, float] = {}
     for group in settings.values():
         setting, done = group[0].run.setting, [outcome for outcome in group if outcome.status == FINISHED]
@@ -128,19 +128,19 @@ def _score_columns(finished: Sequence[Outcome]) -> list[tuple[str, tuple[str, ..
     return columns
 
 
-def _floor_lines(
+def _baseline_lines(
     finished: Sequence[Outcome], columns: Sequence[tuple[str, tuple[str, ...]]], names: int
 ) -> list[list[str]]:
-    """Build a line for each set of rows that a floor was fitted on; where there are several, it says whose they are."""
-    floors: dict[str, Outcome] = {}
+    """Build a line for each set of rows that a baseline was fitted on; where there are several, name whose they are."""
+    baselines: dict[str, Outcome] = {}
     for outcome in finished:
-        if "floor" in outcome.metrics:
-            floors.setdefault(outcome.run.data, outcome)
+        if "baseline" in outcome.metrics:
+            baselines.setdefault(outcome.run.data, outcome)
     lines = []
-    for outcome in floors.values():
-        title = SYSTEMS["floor"] + ("" if len(floors) == 1 else f", rows of {outcome.run.setting.name}")
+    for outcome in baselines.values():
+        title = SYSTEMS["baseline"] + ("" if len(baselines) == 1 else f", rows of {outcome.run.setting.name}")
         cells = [title, *["–"] * names]
-        lines.append([*cells, *(_cell([outcome.metrics["floor"]], path) for _, path in columns), "–"])
+        lines.append([*cells, *(_cell([outcome.metrics["baseline"]], path) for _, path in columns), "–"])
     return lines
 
 

@@ -56,11 +56,11 @@ def below_baseline(metrics: dict[str, Any], training: Training) -> dict[str, Any
 
     Empty where it is not below, and where there is no baseline.
     """
-    floor, model = metrics.get("floor"), metrics["fp32"]
+    baseline, model = metrics.get("baseline"), metrics["fp32"]
     score = next((name for name in _COMPARED if name in model), None)
-    if floor is None or score is None or model[score] >= floor[score]:
+    if baseline is None or score is None or model[score] >= baseline[score]:
         return {}
-    figures = {"score": score, "model": model[score], "baseline": floor[score], "rows": model["rows"]}
+    figures = {"score": score, "model": model[score], "baseline": baseline[score], "rows": model["rows"]}
     return {BELOW: figures | {"advice": advice(training, model["rows"])}}
 
 

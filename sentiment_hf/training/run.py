@@ -78,19 +78,19 @@ class FinishedRun:
         folder: with model, tokenizer, `metrics.json`, `audit.json`, `train.log`, `splits/`.
         data: the rows of the run.
         scorer: the saved model as texts -> logits in FP32; None in all processes but the main one.
-        floor: the fitted floor, or None where the recipe turned it off.
+        baseline: the fitted baseline, or None where the recipe turned it off.
         metrics: what `metrics.json` holds.
     """
 
     folder: Path
     data: PreparedData
     scorer: TextScorer | None
-    floor: TfidfBaseline | None
+    baseline: TfidfBaseline | None
     metrics: dict[str, Any]
 
 
 def train(args: RunArguments) -> FinishedRun:
-    """Prepare data, fine-tune, keep the best checkpoint, score it beside the floor, and write everything down.
+    """Prepare data, fine-tune, keep the best checkpoint, score it beside the baseline, and write everything down.
 
     Everything that can be refused is refused before the output folder is touched.
 
@@ -146,7 +146,7 @@ def train(args: RunArguments) -> FinishedRun:
         run_folder.save_model(folder, trained, tokenizer)
         logger.info("trained in %.0f s; best checkpoint saved in %s", seconds, folder)
         scorer = saved_scorer(folder, args)
-        floor, metrics = scores_and_advice(args, data, scorer, trainer_rows, trainer.state)
+        baseline, metrics = scores_and_advice(args, data, scorer, trainer_rows, trainer.state)
         record = {
             "seed": args.training.seed,
             "chosen_by_default": args.chosen,
@@ -157,7 +157,7 @@ def train(args: RunArguments) -> FinishedRun:
         }
         write_json(folder / "run.json", record | training_record(trainer))
         write_metrics(folder, metrics)
-    return FinishedRun(folder, data, scorer, floor, metrics)
+    return FinishedRun(folder, data, scorer, baseline, metrics)
 
 
 def make_trainer(
@@ -220,9 +220,9 @@ def saved_scorer(folder: Path, args: RunArguments) -> TextScorer:
 def scores_and_advice(
     args: RunArguments, data: PreparedData, scorer: TextScorer, rows: pd.DataFrame, state: TrainerState
 ) -> tuple[TfidfBaseline | None, dict[str, Any]]:
-    """Score a run that learned from `rows`; return the floor and the metrics, with what to do where it is below the
+    """Score a run that learned from `rows`; return the baseline and the metrics, with what to do where it is below the
     baseline."""
-    floor, metrics = score_run(args, data, scorer, len(rows))
+    baseline, metrics = score_run(args, data, scorer, len(rows))
     counts = rows["label"].value_counts() if data.task.is_single_label else {}
     best = state.best_model_checkpoint
     layers, hidden_size, _ = shape_of(args)
@@ -240,7 +240,7 @@ def scores_and_advice(
         truncation=args.data.truncation,
         conflicting=data.left_out.get("conflicting", 0),
     )
-    return floor, metrics | below_baseline(metrics, training)
+    return baseline, metrics | below_baseline(metrics, training)
 
 
 def save_splits(folder: Path, data: PreparedData, record: dict[str, Any] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The scores of a run: the trained model and the floor on dev and on the held-out split, timed side by side."""
+"""The scores of a run: the trained model and the baseline on dev and on the held-out split, timed side by side."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from sentiment_hf.training.arguments import RunArguments
 logger = logging.getLogger(__name__)
 
 
-def score_floor(
+def score_baseline(
     args: RunArguments, data: PreparedData, beside: dict[str, Any] | None = None
 ) -> tuple[TfidfBaseline, dict[str, Any], dict[str, float]]:
-    """Fit the floor on all training rows, score it on dev and test, and time it beside other predictors.
+    """Fit the baseline on all training rows, score it on dev and test, and time it beside other predictors.
 
     Returns:
-        The fitted floor, the metrics so far, and the milliseconds a review of the floor and of the others.
+        The fitted baseline, the metrics so far, and the milliseconds a review of the baseline and of the others.
     """
     train_rows, dev, held_out = data.splits["train"], data.splits["dev"], data.splits[_scored_split(data)]
-    logger.info("fitting the floor on %d rows", len(train_rows))
-    floor = fit_baseline(train_rows["text"], train_rows["label"], data.task)
-    predict = partial(baseline_logits, floor, task=data.task)
-    predictors = {"floor": predict, **(beside or {})}
+    logger.info("fitting the baseline on %d rows", len(train_rows))
+    baseline = fit_baseline(train_rows["text"], train_rows["label"], data.task)
+    predict = partial(baseline_logits, baseline, task=data.task)
+    predictors = {"baseline": predict, **(beside or {})}
     times = milliseconds_per_review(predictors, held_out["text"])
     scores = data.task.scores(predict(held_out["text"]), held_out["label"])
-    row = system_row(scores, baseline_size_mb(floor), times["floor"], len(train_rows))
+    row = system_row(scores, baseline_size_mb(baseline), times["baseline"], len(train_rows))
     row["dev"] = headline(data.task.scores(predict(dev["text"]), dev["label"]))
-    return floor, _metrics_head(args, data) | {"floor": row}, times
+    return baseline, _metrics_head(args, data) | {"baseline": row}, times
 
 
 def score_run(
     args: RunArguments, data: PreparedData, scorer: TextScorer, trained_on: int
 ) -> tuple[TfidfBaseline | None, dict[str, Any]]:
-    """Score the model and the floor on dev and test, and time both side by side."""
+    """Score the model and the baseline on dev and test, and time both side by side."""
     dev, held_out = data.splits["dev"], data.splits[_scored_split(data)]
     predictors = {"fp32": scorer.logits}
-    floor = None
-    if args.training.floor:
-        floor, metrics, times = score_floor(args, data, predictors)
+    baseline = None
+    if args.training.baseline:
+        baseline, metrics, times = score_baseline(args, data, predictors)
     else:
         metrics, times = _metrics_head(args, data), milliseconds_per_review(predictors, held_out["text"])
     # Long documents take long: what was said of each chunk on the way is kept.
@@ -62,7 +62,7 @@ def score_run(
     metrics["fp32"]["dev"] = headline(data.task.scores(scorer.logits(dev["text"]), dev["label"]))
     if documents is not None:
         metrics["fp32"]["chunk_level"] = chunk_scores(documents, held_out["label"], data.task)
-    return floor, metrics
+    return baseline, metrics
 
 
 def _scored_split(data: PreparedData) -> str:

@@ -1,4 +1,4 @@
-"""`sentiment-hf baseline`: the TF-IDF floor alone, in the format of every run."""
+"""`sentiment-hf baseline`: the TF-IDF baseline alone, in the format of every run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sentiment_hf.exceptions import exits_cleanly
 from sentiment_hf.training.defaults import parse_command_line
 from sentiment_hf.training.folder import check_free, init_run_dir
 from sentiment_hf.training.run import save_splits
-from sentiment_hf.training.scoring import score_floor
+from sentiment_hf.training.scoring import score_baseline
 from sentiment_hf.training.setup import load_data
 
 DEFAULT_FOLDER = "runs/baseline"
@@ -23,7 +23,7 @@ def main(words: Sequence[str]) -> int:
     folder = args.training.folder
     check_free(folder, args.training.overwrite_output_dir, resume=False)
     data = load_data(args)
-    _, metrics, _ = score_floor(args, data)
+    _, metrics, _ = score_baseline(args, data)
     init_run_dir(folder, args.as_recipe(), resume=False)
     save_splits(folder, data)
     write_metrics(folder, metrics)

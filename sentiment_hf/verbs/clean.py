@@ -19,7 +19,7 @@ from sentiment_hf.data.spreadsheets import plain, write_csv
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.enrich.clean_options import add_clean_options
 from sentiment_hf.enrich.confident import find_suspects
-from sentiment_hf.enrich.folds import assign_folds, floor_learner, recipe_learner
+from sentiment_hf.enrich.folds import assign_folds, baseline_learner, recipe_learner
 from sentiment_hf.enrich.review import DROP, Decision, apply_decisions, read_decisions, review_table
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import move_files, staging_folder, write_json, write_text
@@ -56,10 +56,10 @@ def main(words: Sequence[str]) -> int:
         show(f"{len(decisions):,} decisions applied; see {folder / TRAIN}")
         return 0
     if not options.fast and args.model.model is None:
-        raise InputError("a recipe with `model:`, or --fast", "neither", "Give --config, or judge by the floor.")
+        raise InputError("a recipe with `model:`, or --fast", "neither", "Give --config, or judge by the baseline.")
     folds = assign_folds(frame, task, options.folds, args.training.seed)
     with staging_folder(folder) as staging:
-        learner = floor_learner(task) if options.fast else recipe_learner(recipe, task, staging / "folds")
+        learner = baseline_learner(task) if options.fast else recipe_learner(recipe, task, staging / "folds")
         ranked = find_suspects(frame, task, folds, learner, options.rounds, options.star_distance)
     suspects = chosen(ranked, options.share)
     write_findings(folder, suspects, ranked, frame, task, options)
@@ -116,7 +116,7 @@ def write_findings(
     report: dict[str, Any] = {"rows": len(frame), "labels": len(ranked), "suspects": len(suspects)}
     twice = frame["text"].iloc[suspects.loc[suspects["two_labels"].astype(bool), "row"].tolist()]
     report |= {"texts_with_two_labels": len({matching_key(text) for text in twice})}
-    report |= {"judged_by": "the TF-IDF floor" if options.fast else "a recipe's model"}
+    report |= {"judged_by": "the TF-IDF baseline" if options.fast else "a recipe's model"}
     report |= {"folds": options.folds, "rounds": options.rounds, "action": options.action}
     with staging_folder(folder) as staging:
         write_csv(table.drop(columns="decision"), staging / SUSPECTS)

@@ -128,7 +128,7 @@ def test_the_whole_job(tiny_arguments, tmp_path):
 
     assert main([*tiny_arguments, *LEARNS, "--quantize=dynamic", "--max_drop=100"]) == 0
     metrics = json.loads((tmp_path / "run/metrics.json").read_text(encoding="utf-8"))
-    for system in ("floor", "fp32", "onnx", "int8"):
+    for system in ("baseline", "fp32", "onnx", "int8"):
         assert metrics[system].keys() >= {"accuracy", "macro_f1", "size_mb", "ms_per_review"}
         assert metrics[system]["ms_per_review"] > 0
     assert metrics["onnx"]["accuracy"] == metrics["fp32"]["accuracy"] > 0.9
@@ -140,13 +140,13 @@ def test_switches_of_what_follows_the_training(tiny_arguments, tmp_path, capsys)
     from sentiment_hf.job import main
 
     other = "avx2" if native_int8_arch() == "arm64" else "arm64"
-    words = [*tiny_arguments, "--max_steps=1", "--num_hidden_layers=1", "--floor=false", "--license=mit"]
+    words = [*tiny_arguments, "--max_steps=1", "--num_hidden_layers=1", "--baseline=false", "--license=mit"]
     words += ["--quantize=static", f"--arch={other}", "--max_drop=77", "--sensitivity=true"]
     assert main(words) == 0
     files = {path.name for path in (tmp_path / "run/onnx").iterdir()}
     assert files == {"model.onnx", static_name(other), "sensitivity.csv"}
     assert "where at most 77 are allowed" in capsys.readouterr().err
-    assert "floor" not in read_json(tmp_path / "run/metrics.json")
+    assert "baseline" not in read_json(tmp_path / "run/metrics.json")
     # The card of the model takes it from here.
     assert "license: mit" in (tmp_path / "run/recipe.yaml").read_text(encoding="utf-8").splitlines()
 
@@ -156,7 +156,7 @@ def test_how_ranges_are_read_reaches_the_job(tiny_arguments, tmp_path, reviews, 
 
     reviews[:90].to_csv(tmp_path / "few.csv", index=False)
     words = [*tiny_arguments, f"--train_file={tmp_path / 'few.csv'}", "--max_steps=1", "--num_hidden_layers=1"]
-    assert main([*words, "--floor=false", "--quantize=static", "--calibration=percentile"]) == 2
+    assert main([*words, "--baseline=false", "--quantize=static", "--calibration=percentile"]) == 2
     assert "at least 100 calibration rows for percentile, found 72" in capsys.readouterr().err
 
 
@@ -164,7 +164,7 @@ def test_export_of_a_run_for_another_processor(tiny_arguments, tmp_path, capsys)
     from sentiment_hf.cli import main
 
     run = tmp_path / "run"
-    assert main(["train", *tiny_arguments, "--floor=false"]) == 0
+    assert main(["train", *tiny_arguments, "--baseline=false"]) == 0
     other = "avx2" if native_int8_arch() == "arm64" else "arm64"
     words = ["export", "--model", str(run), "--quantize=dynamic", "--max_drop=100"]
     assert main([*words, f"--arch={other}"]) == 0

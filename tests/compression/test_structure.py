@@ -193,7 +193,7 @@ def test_the_command_and_the_way_back(model_folder, rows, tmp_path, capsys, tiny
     assert SentimentClassifier.from_pretrained(small)("房间很好").label
     # Fine-tuned again, with the unpruned model as teacher.
     again = [word for word in tiny_arguments if not word.startswith(("--model", "--config_over", "--num_hidden"))]
-    again += [f"--model={small}", f"--distill_from={model_folder}", "--floor=false", "--max_steps=3"]
+    again += [f"--model={small}", f"--distill_from={model_folder}", "--baseline=false", "--max_steps=3"]
     assert main(["train", *again]) == 0
     folder = next(word.partition("=")[2] for word in again if word.startswith("--output_dir"))
     assert SentimentClassifier.from_pretrained(folder)("房间很好").label

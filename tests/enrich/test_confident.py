@@ -14,7 +14,7 @@ from sentiment_hf.cli import main
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.enrich.clean_options import add_clean_options
 from sentiment_hf.enrich.confident import JudgedCell, cells_of, find_suspects, rank_cell
-from sentiment_hf.enrich.folds import assign_folds, floor_learner, out_of_fold, remembered
+from sentiment_hf.enrich.folds import assign_folds, baseline_learner, out_of_fold, remembered
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import MISSING
 from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, Cell, aspect_columns
@@ -71,7 +71,7 @@ def test_flipped_labels_come_first(rows):
     wrong = set(np.flatnonzero(noisy != rows["label"].to_numpy(dtype=int)))
     assert len(wrong) == round(0.1 * len(rows))
     frame = rows.assign(label=noisy)
-    ranked = find_suspects(frame, REVIEWS, assign_folds(frame, REVIEWS, 4, 0), floor_learner(REVIEWS), rounds=2)
+    ranked = find_suspects(frame, REVIEWS, assign_folds(frame, REVIEWS, 4, 0), baseline_learner(REVIEWS), rounds=2)
     assert len(wrong & set(ranked["row"].head(len(wrong)))) >= 0.9 * len(wrong)
     worst = ranked.iloc[0]
     assert {worst["given"], worst["proposed"]} == set(REVIEWS.labels)
@@ -120,7 +120,7 @@ def test_aspects_are_judged_one_by_one():
     labels[4] = (2 if labels[4][0] == 0 else 0, *labels[4][1:])
     task = AspectTask(aspect_columns(["taste", "noise"]), "regression")
     frame = pd.DataFrame({"doc_id": range(len(texts)), "text": texts, "label": labels})
-    ranked = find_suspects(frame, task, assign_folds(frame, task, 4, 0), floor_learner(task))
+    ranked = find_suspects(frame, task, assign_folds(frame, task, 4, 0), baseline_learner(task))
     assert len(ranked) == 3 * len(frame) - 1
     taste = ranked[ranked["cell"] == "taste"]
     assert taste["row"].iloc[0] == 4
@@ -129,7 +129,7 @@ def test_aspects_are_judged_one_by_one():
 
 def test_the_protocol_measures_what_review_regains(rows):
     train, test = rows.iloc[:300].reset_index(drop=True), rows.iloc[300:]
-    result = cleaning_protocol(train, test, REVIEWS, floor_learner(REVIEWS), noise=0.3, reviewed=(0.3, 1.0))
+    result = cleaning_protocol(train, test, REVIEWS, baseline_learner(REVIEWS), noise=0.3, reviewed=(0.3, 1.0))
     scores = result["scores"]
     assert scores[CLEAN] > scores[CORRUPTED]
     assert scores["100% reviewed"] == scores[CLEAN]
@@ -142,31 +142,31 @@ def test_the_protocol_measures_what_review_regains(rows):
         true = dict(zip(train["text"], train["label"], strict=True))
         return [None if number == 0 else REVIEWS.labels[true[text]] for number, text in enumerate(texts)]
 
-    judged = cleaning_protocol(train, test, REVIEWS, floor_learner(REVIEWS), noise=0.3, reviewed=(), judge=judge)
+    judged = cleaning_protocol(train, test, REVIEWS, baseline_learner(REVIEWS), noise=0.3, reviewed=(), judge=judge)
     assert judged["judged"]["abstained"] == 1
     assert judged["judged"]["rows"] == judged["dropped"]["rows"] > 10
     assert judged["judged"]["right"] >= 1 - 1 / judged["judged"]["rows"]
     assert judged["scores"][JUDGED] > judged["scores"][CORRUPTED]
     assert CONFIRMED in protocol_table([judged], "macro_f1")
     with pytest.raises(InputError, match="between 0 and 1"):
-        cleaning_protocol(train, test, REVIEWS, floor_learner(REVIEWS), noise=0)
+        cleaning_protocol(train, test, REVIEWS, baseline_learner(REVIEWS), noise=0)
 
 
 def test_another_model_than_the_one_that_ranks_can_be_scored_and_answers_are_kept(rows, tmp_path):
     train, test = rows.iloc[:300].reset_index(drop=True), rows.iloc[300:]
-    floor, calls = floor_learner(REVIEWS), []
+    baseline, calls = baseline_learner(REVIEWS), []
 
     def counted(learned_from, judged):
         calls.append(len(judged))
-        return floor(learned_from, judged)
+        return baseline(learned_from, judged)
 
     def study(settings):
         ranks = remembered(counted, tmp_path / "answers", settings)
-        return cleaning_protocol(train, test, REVIEWS, ranks, reviewed=(0.3,), folds=4, scored=floor)
+        return cleaning_protocol(train, test, REVIEWS, ranks, reviewed=(0.3,), folds=4, scored=baseline)
 
     first = study(["--seed=42"])
     assert calls == [75] * 4
-    assert first == cleaning_protocol(train, test, REVIEWS, floor, reviewed=(0.3,), folds=4)
+    assert first == cleaning_protocol(train, test, REVIEWS, baseline, reviewed=(0.3,), folds=4)
     assert study(["--seed=42"]) == first
     assert len(calls) == 4
     study(["--seed=43"])

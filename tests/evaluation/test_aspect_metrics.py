@@ -59,7 +59,7 @@ def test_the_error_of_a_rating_is_that_of_the_expected_stars():
     assert found["rating_accuracy"] == 0
 
 
-def test_the_floor_answers_the_stars_that_are_nearest(reviews):
+def test_the_baseline_answers_the_stars_that_are_nearest(reviews):
     """As an ordinal head's logits or as a number, which ridge regression says."""
     labels = [(0, 3, 1 + len(text) % 5) for text in reviews["text"][:200]]
     answered = []
@@ -95,17 +95,17 @@ def test_stars_of_both_heads():
 
 
 @pytest.mark.parametrize("rating", ["none", "ordinal", "regression"])
-def test_the_floor_of_aspects_learns(reviews, rating):
+def test_the_baseline_of_aspects_learns(reviews, rating):
     task = AspectTask(TASK.columns, rating)
     # The third aspect's column says nothing anywhere, the second's the same everywhere.
     labels = [
         (2 if label == "positive" else 0, 3, *([5 if label == "positive" else 1] if task.has_rating else []))
         for label in reviews["label"]
     ]
-    floor = fit_baseline(reviews["text"][:300], labels[:300], task)
-    scores = task.scores(baseline_logits(floor, list(reviews["text"][300:]), task), labels[300:])
+    baseline = fit_baseline(reviews["text"][:300], labels[:300], task)
+    scores = task.scores(baseline_logits(baseline, list(reviews["text"][300:]), task), labels[300:])
     assert scores["accuracy"] > 0.95
     assert scores.get("rating_mae", 0) < 0.5
-    shown = metrics_table([{"name": "x", "split": "test", "floor": system_row(scores, 1.0, 1.0, 300)}])
+    shown = metrics_table([{"name": "x", "split": "test", "baseline": system_row(scores, 1.0, 1.0, 300)}])
     assert len(shown.columns) == (11 if task.has_rating else 9)
     assert headline(scores)["macro_f1"] == scores["macro_f1"]

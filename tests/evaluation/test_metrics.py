@@ -73,11 +73,11 @@ def test_the_module_loads_by_path_offline_and_alone():
     assert done.stdout.strip() == "0.5"
 
 
-def test_floor_learns_and_handles_missing_classes(reviews):
+def test_baseline_learns_and_handles_missing_classes(reviews):
     labels = (reviews["label"] == "positive").astype(int)
     task = BUILT_IN_TASKS["reviews"]
-    floor = fit_baseline(reviews["text"][:300], labels[:300], task)
-    assert task.scores(baseline_logits(floor, reviews["text"][300:], task), labels[300:])["accuracy"] > 0.95
+    baseline = fit_baseline(reviews["text"][:300], labels[:300], task)
+    assert task.scores(baseline_logits(baseline, reviews["text"][300:], task), labels[300:])["accuracy"] > 0.95
     three = SingleLabelTask("three", LabelSpace(NAMES))
     wide = baseline_logits(fit_baseline(["好", "坏", "好 好"], [0, 2, 0], three), ["好"], three)
     assert wide.shape == (1, 3)
@@ -87,15 +87,15 @@ def test_floor_learns_and_handles_missing_classes(reviews):
 
 @pytest.mark.shared
 @pytest.mark.parametrize(("protocol", "published"), [("clean", 87.2), ("published", 92.7)])
-def test_floor_gives_the_published_figure(shared, protocol, published):
+def test_baseline_gives_the_published_figure(shared, protocol, published):
     from sentiment_hf.data.preparation import prepare_splits
     from sentiment_hf.data.sources import load_splits
 
     paths = [str(shared / "data/chnsenticorp" / f"{split}.tsv") for split in ("train", "dev", "test")]
     task = BUILT_IN_TASKS["reviews"]
     splits = prepare_splits(load_splits(None, None, *paths), task, protocol).splits
-    floor = fit_baseline(splits["train"]["text"], splits["train"]["label"], task)
-    scores = task.scores(baseline_logits(floor, splits["test"]["text"], task), splits["test"]["label"])
+    baseline = fit_baseline(splits["train"]["text"], splits["train"]["label"], task)
+    scores = task.scores(baseline_logits(baseline, splits["test"]["text"], task), splits["test"]["label"])
     assert scores["accuracy"] * 100 == pytest.approx(published, abs=0.2)
 
 
@@ -151,7 +151,7 @@ def test_report_shows_every_system_and_refusals(tmp_path):
     from rich.console import Console
 
     scores = {"accuracy": 0.9, "macro_f1": 0.8, "rows": 12}
-    metrics = {"name": "run", "protocol": "clean", "split": "test", "floor": system_row(scores, 1.5, 0.2, 1000)}
+    metrics = {"name": "run", "protocol": "clean", "split": "test", "baseline": system_row(scores, 1.5, 0.2, 1000)}
     metrics |= {"fp32": system_row(scores, 2.5, 0.4, 500), "int8": None, "int8_refused": "lost too much"}
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(metrics_table([metrics]))

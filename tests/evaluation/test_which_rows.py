@@ -58,7 +58,7 @@ class Finished(NamedTuple):
 
     def answers(self, system: str, split: str) -> np.ndarray:
         texts = self.rows[split]["text"].tolist()
-        if system == "floor":
+        if system == "baseline":
             train = self.rows["train"]
             return baseline_logits(fit_baseline(train["text"], train["label"], TASK), texts, TASK)
         backend = "torch" if system == "fp32" else system
@@ -91,7 +91,7 @@ def finished(reviews: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) ->
     return Finished(home / "run", rows)
 
 
-@pytest.mark.parametrize("system", ["floor", "fp32", "onnx", "static"])
+@pytest.mark.parametrize("system", ["baseline", "fp32", "onnx", "static"])
 def test_each_row_is_of_test_and_its_dev_block_of_dev(finished, system):
     metrics = finished.metrics
     row, on_test, on_dev = metrics[system], finished.scores(system, "test"), finished.scores(system, "dev")
@@ -101,8 +101,8 @@ def test_each_row_is_of_test_and_its_dev_block_of_dev(finished, system):
     assert headline(row) == pytest.approx(headline(on_test))
     assert (row["confusion_matrix"], row["rows"]) == (on_test["confusion_matrix"], sum(COUNTS["test"]))
     assert row["dev"] == pytest.approx(headline(on_dev))
-    # The floor costs nothing and gets all of them.
-    assert row["train_rows"] == (sum(COUNTS["train"]) if system == "floor" else LEARNED_FROM)
+    # The baseline costs nothing and gets all of them.
+    assert row["train_rows"] == (sum(COUNTS["train"]) if system == "baseline" else LEARNED_FROM)
 
 
 def test_the_checkpoint_that_is_kept_has_the_best_macro_f1_on_dev(finished):
@@ -146,7 +146,7 @@ def exported(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Fi
     shutil.copytree(finished.folder, folder)
     shutil.copy(finished.folder.parent / "train.jsonl", folder / "splits")
     metrics = finished.metrics | {"static_refused": "by an earlier gate"}
-    metrics["floor"] = metrics["floor"] | {"ms_per_review": 123.0}
+    metrics["baseline"] = metrics["baseline"] | {"ms_per_review": 123.0}
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     assert main(["export", "--model", str(folder), "--quantize=static", f"--max_drop={MAX_DROP}"]) == 0
     return Finished(folder, finished.rows)
@@ -163,8 +163,8 @@ def test_an_export_writes_the_figures_of_the_run_again(finished, exported):
         for metrics in (before, after):
             del metrics[system]["ms_per_review"]
         assert after[system] == before[system]
-    # Nobody fitted a floor: its time stays what it was.
-    assert after["floor"]["ms_per_review"] == 123.0
+    # Nobody fitted a baseline: its time stays what it was.
+    assert after["baseline"]["ms_per_review"] == 123.0
 
 
 def test_static_ranges_are_of_the_training_rows_in_both(finished, exported):

@@ -196,7 +196,7 @@ def test_a_run_below_the_baseline_says_what_to_do(train_file, model_folder, tmp_
     assert "  1. Use --learning_rate 0.0002, which suits a model of this size; this run had 1e-09." in shown
     metrics = json.loads((tmp_path / "runs/reviews/metrics.json").read_text(encoding="utf-8"))
     below = metrics[BELOW]
-    assert below["model"] == metrics["fp32"]["macro_f1"] < below["baseline"] == metrics["floor"]["macro_f1"]
+    assert below["model"] == metrics["fp32"]["macro_f1"] < below["baseline"] == metrics["baseline"]["macro_f1"]
     assert all(line in shown for line in below["advice"])
 
 
@@ -219,7 +219,7 @@ def test_the_trials_can_be_repeated(reviews, model_folder, tmp_path, monkeypatch
     assert "INFO step" not in again.err
     figures = [json.loads(line) for line in (tmp_path / "trials/results.jsonl").read_text().splitlines()]
     assert [one["trial"]["seed"] for one in figures] == [1, 2]
-    accuracy = [100 * one["test"]["floor"]["accuracy"] for one in figures]
+    accuracy = [100 * one["test"]["baseline"]["accuracy"] for one in figures]
     row = again.out.splitlines()[-1]
     assert row.startswith(f"| chnsenticorp | 100 | 0.0002 | 2 | --model={model_folder} ")
     assert f" {statistics.mean(accuracy):.1f} ± {statistics.stdev(accuracy):.1f} |" in row
@@ -265,7 +265,7 @@ def test_advice_fits_the_run(facts, sentence):
 
 
 def test_no_advice_where_the_model_is_not_below():
-    metrics = {"floor": {"macro_f1": 0.8}, "fp32": {"macro_f1": 0.8, "rows": 40}}
+    metrics = {"baseline": {"macro_f1": 0.8}, "fp32": {"macro_f1": 0.8, "rows": 40}}
     assert below_baseline(metrics, TRAINED) == {}
     metrics["fp32"]["macro_f1"] = math.nextafter(0.8, 0)
     assert below_baseline(metrics, TRAINED)[BELOW]["rows"] == 40
@@ -278,13 +278,13 @@ def test_run_makes_int8_as_well(train_file, model_folder, tmp_path, capsys):
     assert main([*words, "--max_steps=2", "--precision=fp32", "--disable_tqdm=true"]) == 0
     assert "Try it: sentiment-hf predict --model runs/reviews TEXT" in capsys.readouterr().out
     metrics = json.loads((tmp_path / "runs/reviews/metrics.json").read_text(encoding="utf-8"))
-    assert metrics.keys() >= {"floor", "fp32", "onnx", "int8"}
+    assert metrics.keys() >= {"baseline", "fp32", "onnx", "int8"}
 
 
 def test_the_baseline_takes_a_file_as_well(train_file, tmp_path):
     assert main(["baseline", str(train_file)]) == 0
     metrics = json.loads((tmp_path / "runs/baseline/metrics.json").read_text(encoding="utf-8"))
-    assert metrics["floor"]["train_rows"] == 344
+    assert metrics["baseline"]["train_rows"] == 344
 
 
 def labelled(count: int, labels: list[str]) -> pd.DataFrame:

@@ -119,7 +119,7 @@ def test_a_model_that_was_trained_anew_starts_new_figures(model_folder, data, ma
 
 
 def test_an_evaluation_never_takes_the_place_of_a_runs_metrics(tiny_arguments, tmp_path, data, capsys):
-    assert main(["train", *tiny_arguments, "--max_steps=2", "--floor=false"]) == 0
+    assert main(["train", *tiny_arguments, "--max_steps=2", "--baseline=false"]) == 0
     before = (tmp_path / "run/metrics.json").read_bytes()
     assert evaluate(tmp_path / "run", data, f"--output_dir={tmp_path / 'run'}") == 2
     assert "a training run at" in capsys.readouterr().err

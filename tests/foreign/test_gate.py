@@ -214,7 +214,7 @@ def test_one_row_of_a_rare_class_is_worth_more_than_one_of_many():
 
 
 def test_run_and_export_write_down_what_the_gate_saw(tiny_arguments, tmp_path, monkeypatch, capsys):
-    learns = ["--num_train_epochs=4", "--per_device_train_batch_size=8", "--learning_rate=5e-3", "--floor=false"]
+    learns = ["--num_train_epochs=4", "--per_device_train_batch_size=8", "--learning_rate=5e-3", "--baseline=false"]
     assert main(["run", *tiny_arguments, *learns, "--quantize=dynamic"]) == 0
     gate = metrics_of(tmp_path)["int8_gate"]
     assert gate["decided_by"] == "agreement"

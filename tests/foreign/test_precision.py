@@ -24,7 +24,7 @@ def in_precision(words: list[str], precision: str, *more: str) -> list[str]:
 def test_the_scores_of_a_bf16_run_are_those_of_the_saved_model(tiny_arguments, tmp_path: Path, more, capsys):
     words = [word for word in tiny_arguments if not (more and word.startswith("--max_length"))]
     words = in_precision(words, "bf16", "--max_steps=6", "--eval_strategy=no", "--save_strategy=no", *more)
-    words += ["--load_best_model_at_end=false", "--floor=false"]
+    words += ["--load_best_model_at_end=false", "--baseline=false"]
     finished = train(parse_run_arguments(words))
     run = tmp_path / "run"
     kept = read_predictions(run)
@@ -43,7 +43,9 @@ def test_the_scores_of_a_bf16_run_are_those_of_the_saved_model(tiny_arguments, t
 def test_runs_of_two_precisions_in_one_process_have_each_its_own(tiny_arguments, tmp_path: Path):
     parsed = {}
     for name in ("bf16", "fp32"):
-        words = in_precision(tiny_arguments, name, "--max_steps=2", "--floor=false", f"--output_dir={tmp_path / name}")
+        words = in_precision(
+            tiny_arguments, name, "--max_steps=2", "--baseline=false", f"--output_dir={tmp_path / name}"
+        )
         parsed[name] = parse_run_arguments(words)
     # Parsed before either is trained, and trained in another order.
     for name in ("fp32", "bf16"):
@@ -53,6 +55,6 @@ def test_runs_of_two_precisions_in_one_process_have_each_its_own(tiny_arguments,
 
 def test_bf16_by_transformers_own_key_is_said(tiny_arguments, tmp_path: Path):
     words = [word for word in tiny_arguments if not word.startswith("--precision")]
-    train(parse_run_arguments([*words, "--bf16=true", "--use_cpu=true", "--max_steps=2", "--floor=false"]))
+    train(parse_run_arguments([*words, "--bf16=true", "--use_cpu=true", "--max_steps=2", "--baseline=false"]))
     assert "precision: bf16" in (tmp_path / "run/recipe.yaml").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "run/run.json").read_text(encoding="utf-8"))["precision"] == "bf16"

@@ -18,7 +18,13 @@ from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.run import train
 
 HUB_ID = "lansinuote/ChnSentiCorp"
-SHORT = ("--max_steps=2", "--floor=false", "--eval_strategy=no", "--save_strategy=no", "--load_best_model_at_end=false")
+SHORT = (
+    "--max_steps=2",
+    "--baseline=false",
+    "--eval_strategy=no",
+    "--save_strategy=no",
+    "--load_best_model_at_end=false",
+)
 
 
 def card_of(run: Path) -> ModelCard:

@@ -9,7 +9,7 @@ from sentiment_hf.cli import main
 from sentiment_hf.files import read_json
 
 OPTIONS = ["--save_strategy=steps", "--eval_strategy=steps", "--eval_steps=4", "--save_steps=4", "--max_steps=8"]
-OPTIONS += ["--floor=false", "--save_total_limit=3"]
+OPTIONS += ["--baseline=false", "--save_total_limit=3"]
 
 
 @pytest.fixture

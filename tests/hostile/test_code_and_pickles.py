@@ -149,7 +149,7 @@ def test_pickled_weights_of_tensors_alone_still_load(model_folder, make_model):
 @pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth", "scheduler.pt"])
 def test_a_checkpoint_with_something_else_in_it_is_refused(tiny_arguments, tmp_path, marker, capsys, name):
     few = ["--max_train_rows=32", "--save_strategy=steps", "--save_steps=1", "--eval_strategy=no"]
-    few += ["--load_best_model_at_end=false", "--floor=false", "--per_device_train_batch_size=32"]
+    few += ["--load_best_model_at_end=false", "--baseline=false", "--per_device_train_batch_size=32"]
     assert main([*tiny_arguments, *few, "--max_steps=1"]) == 0
     checkpoint = tmp_path / "run" / "checkpoint-1"
     torch.save(Payload(marker), checkpoint / name)

@@ -70,7 +70,7 @@ def training(rows_file, tmp_path_factory):
         *("train", "--task=reviews", f"--train_file={rows_file}", "--model=scratch", f"--config_overrides={tiny}"),
         *("--num_hidden_layers=1", "--max_length=32", "--max_train_rows=64", "--max_steps=2", "--learning_rate=2e-3"),
         *("--eval_strategy=steps", "--eval_steps=1", "--save_strategy=steps", "--save_steps=1", "--precision=fp32"),
-        *("--floor=false", "--disable_tqdm=true", f"--cache_dir={tmp_path_factory.mktemp('cache')}"),
+        *("--baseline=false", "--disable_tqdm=true", f"--cache_dir={tmp_path_factory.mktemp('cache')}"),
     ]
 
 
@@ -233,10 +233,10 @@ def test_a_sweep_killed_while_it_writes_its_tables(command, training, run_folder
     import yaml
 
     folder, keys = tmp_path / "sweep", dict(word[2:].split("=", 1) for word in training[1:])
-    plain = {key: yaml.safe_load(value) for key, value in keys.items() if key not in ("floor", "disable_tqdm")}
+    plain = {key: yaml.safe_load(value) for key, value in keys.items() if key not in ("baseline", "disable_tqdm")}
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(plain, allow_unicode=True), encoding="utf-8")
     (tmp_path / "sweep.yaml").write_text("base: base.yaml\nlist: {plain: {}}\nseeds: [42]\n", encoding="utf-8")
-    words = ["ablate", f"--config={tmp_path / 'sweep.yaml'}", f"--output_dir={folder}", "--floor=false"]
+    words = ["ablate", f"--config={tmp_path / 'sweep.yaml'}", f"--output_dir={folder}", "--baseline=false"]
     planned = folder_of_its_run(words)
 
     def prepare():

@@ -74,7 +74,7 @@ def test_it_predicts_with_torch(trained, data, tmp_path):
 def test_it_audits_and_scores(trained, data, capsys):
     assert main(["audit", "--train_file", str(data), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["train"]["rows"] == 120
-    assert main(["baseline", "--train_file", str(data), "--task=reviews", f"--output_dir={trained / 'floor'}"]) == 0
+    assert main(["baseline", "--train_file", str(data), "--task=reviews", f"--output_dir={trained / 'baseline'}"]) == 0
     assert main(["evaluate", "--model", str(trained), "--data", str(data)]) == 0
     assert main(["explain", "--model", str(trained), "房间很吵"]) == 0
 

@@ -152,7 +152,7 @@ def words(reviews, tmp_path):
         "--num_train_epochs=1",
         "--precision=fp32",
         "--disable_tqdm=true",
-        "--floor=false",
+        "--baseline=false",
         f"--cache_dir={tmp_path}",
     ]
 

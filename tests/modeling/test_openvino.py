@@ -46,7 +46,7 @@ def test_callers_at_the_same_time_get_their_own_answers(model_folder, rows):
 
 
 def test_aspects_and_documents_run_as_well(tmp_path, tiny_arguments, rows):
-    words = [*tiny_arguments, "--truncation=sliding", "--hierarchical=attention", "--max_steps=2", "--floor=false"]
+    words = [*tiny_arguments, "--truncation=sliding", "--hierarchical=attention", "--max_steps=2", "--baseline=false"]
     assert main(["train", *words]) == 0
     run = tmp_path / "run"
     export_model(run, rows)

@@ -55,7 +55,7 @@ METRICS = {
     "split": "test",
     "rows": {"train": 1000, "dev": 100, "test": 100},
     "left_out": {"blank": 1, "leaked": 20, "conflicting": 3, "repeated": 1234},
-    "floor": system(0.85, ms_per_review=0.2),
+    "baseline": system(0.85, ms_per_review=0.2),
     "fp32": system(0.9),
     "onnx": system(0.9, dev={"accuracy": 0.91, "macro_f1": 0.90}, file="model.onnx"),
     "int8": system(
@@ -141,7 +141,7 @@ RUN = FinishedFolder(Path("run"), CONFIG, METRICS, AUDIT, RECIPE, RECORD, CALIBR
 PUBLISHED = {
     **METRICS,
     "protocol": "published",
-    "floor": system(0.88),
+    "baseline": system(0.88),
     "fp32": system(0.93),
     "onnx": None,
     "int8": None,
@@ -240,7 +240,7 @@ def aspects_card() -> OurCard:
     names = {str(index): name for index, name in enumerate(("negative", "neutral", "positive", "not mentioned"))}
     config = {"model_type": "sentiment_hf_aspect_bert", "auto_map": {}, "id2label": names, "rating": "ordinal"}
     config |= {"aspects": ["taste", "noise", "price"], "sentiment_hf": {**CONFIG["sentiment_hf"], "task": "aspects"}}
-    metrics = {**METRICS, "task": "aspects", "split": "dev", "fp32": row, "floor": row | {"macro_f1": 0.4}}
+    metrics = {**METRICS, "task": "aspects", "split": "dev", "fp32": row, "baseline": row | {"macro_f1": 0.4}}
     del metrics["onnx"], metrics["int8"]
     labels = {"taste: positive": 3, "taste: not mentioned": 1, "noise: not mentioned": 4}
     audit = {"train": AUDIT["train"] | {"labels": labels}}
@@ -260,7 +260,7 @@ def test_a_card_says_what_is_wrong_and_what_is_missing():
         "Never calibrated",
         "The best checkpoint was chosen by the very rows above",
         "One seed.",
-        "**It is no better than the TF-IDF floor**: macro_f1 38.0% against 40.0%.",
+        "**It is no better than the TF-IDF baseline**: macro_f1 38.0% against 40.0%.",
         "Weakest aspects by macro-F1: noise 25.0%, taste 50.0%.",
         "positive 37.5%, not mentioned 62.5%",
         "Only the clean protocol was measured.",

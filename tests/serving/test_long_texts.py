@@ -209,7 +209,7 @@ print(json.dumps(pipeline("long-text-classification", model=sys.argv[1])(sys.arg
 
 def test_the_pipeline_loads_models_of_our_own(tmp_path, tiny_arguments):
     """In a process of its own, where nothing else has registered their classes."""
-    words = [*tiny_arguments, "--truncation=sliding", "--hierarchical=attention", "--max_steps=2", "--floor=false"]
+    words = [*tiny_arguments, "--truncation=sliding", "--hierarchical=attention", "--max_steps=2", "--baseline=false"]
     run = train(parse_run_arguments(words)).folder
     command = [sys.executable, "-c", HIERARCHICAL, str(run), document(20)]
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)

@@ -139,7 +139,7 @@ def test_a_fingerprint_is_of_what_a_run_depends_on(plan, train_file, tmp_path):
 
     first = fingerprint()
     assert first == fingerprint(text="grid: {max_length: [16]}\nseeds: [2]\n")
-    assert first == fingerprint("--floor=false", "--report_to=none", folder="elsewhere")
+    assert first == fingerprint("--baseline=false", "--report_to=none", folder="elsewhere")
     assert first == fingerprint("--data_dir", str(train_file.parent), f"--train_file={train_file.name}")
     # transformers' own fields are no less a part of it.
     different = {first, fingerprint("--learning_rate=1e-3"), fingerprint("--adam_beta2=0.9")}
@@ -154,7 +154,7 @@ def test_a_fingerprint_is_of_what_a_run_depends_on(plan, train_file, tmp_path):
     assert fingerprint(supplement) != first
 
 
-def test_the_floor_is_of_rows_and_not_of_how_a_model_reads_them(plan):
+def test_the_baseline_is_of_rows_and_not_of_how_a_model_reads_them(plan):
     def rows(settings):
         (run,) = plan(f"list: {{a: {settings}}}\nseeds: [1]\n")
         return run.data
@@ -230,10 +230,10 @@ def test_the_best_is_chosen_by_dev_alone(plan):
         fp32 = on_both | {"dev": {"accuracy": 0.95 - on_dev, "macro_f1": on_dev}}
         metrics = {"split": "test", "protocol": "clean", "fp32": fp32}
         outcomes.append(Outcome(run, "finished", "", metrics, 10.0 * (run.seed - 41) ** 2))
-    outcomes[0].metrics["floor"] = {"accuracy": 1.0, "macro_f1": 1.0, "dev": {"accuracy": 1.0, "macro_f1": 1.0}}
+    outcomes[0].metrics["baseline"] = {"accuracy": 1.0, "macro_f1": 1.0, "dev": {"accuracy": 1.0, "macro_f1": 1.0}}
     outcomes[8] = Outcome(runs[8], "failed", "out | of memory")
     text = markdown(summarize(outcomes))
-    assert "| TF-IDF + linear SVM (floor) | – | 100.00 | 100.00 | 100.00 | 100.00 | – |" in text
+    assert "| TF-IDF + linear SVM (baseline) | – | 100.00 | 100.00 | 100.00 | 100.00 | – |" in text
     assert "| left | 3 | 10.00 ± 5.00 | **85.00 ± 5.00** | 50.00 ± 0.00 | 50.00 ± 0.00 | 40 |" in text
     assert "| right | 3 | 20.00 ± 5.00 | 75.00 ± 5.00 | 10.00 ± 0.00 | 90.00 ± 0.00 | 40 |" in text
     assert "| head_tail | 2 of 3 | 35.00 ± 0.00 |" in text
@@ -282,8 +282,8 @@ def test_a_sweep_from_end_to_end(tmp_path, train_file, monkeypatch, capsys):
         assert float(row["dev_accuracy"]) == metrics["fp32"]["dev"]["accuracy"]
         assert float(row["training_seconds"]) > 0
         assert yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))["seed"] == int(row["seed"])
-        # The floor is fitted once, and neither weights nor checkpoints stay.
-        assert ("floor" in metrics) == (row is rows[2])
+        # The baseline is fitted once, and neither weights nor checkpoints stay.
+        assert ("baseline" in metrics) == (row is rows[2])
         assert not [*run.glob("checkpoint-*"), *run.glob("*.safetensors")]
     assert len({row["fingerprint"] for row in rows}) == 3
     table = (folder / "table.md").read_text(encoding="utf-8")
@@ -293,7 +293,7 @@ def test_a_sweep_from_end_to_end(tmp_path, train_file, monkeypatch, capsys):
     # A second call tries what failed and repeats nothing.
     started = []
 
-    def start(run, floor, variables):
+    def start(run, baseline, variables):
         started.append(run.setting.name)
         return ended_job(1)
 
@@ -306,13 +306,13 @@ def test_a_sweep_from_end_to_end(tmp_path, train_file, monkeypatch, capsys):
 
 
 def test_two_runs_at_a_time(plan, tmp_path, monkeypatch):
-    """Each on a seat of its own, one floor between them, and a seat that is free is taken at once."""
+    """Each on a seat of its own, one baseline between them, and a seat that is free is taken at once."""
     runs = plan("grid: {truncation: [right, left, head_tail]}\n" + SEEDS)
     started, left = [], {"right": 1, "left": 3, "head_tail": 1}
 
     class Timed:
-        def __init__(self, run, floor, variables):
-            started.append((run.setting.axes["truncation"], run.seed, floor, variables))
+        def __init__(self, run, baseline, variables):
+            started.append((run.setting.axes["truncation"], run.seed, baseline, variables))
             self.looks = left[run.setting.axes["truncation"]]
             run.folder.mkdir(parents=True)
             run.log.write_text("error: no luck\n", encoding="utf-8")
@@ -340,7 +340,7 @@ def test_an_interrupt_stops_all_that_is_at_work(plan, tmp_path, monkeypatch):
     done = []
 
     class Interrupted:
-        def __init__(self, run, floor, variables):
+        def __init__(self, run, baseline, variables):
             self.name = run.setting.axes["truncation"]
 
         def poll(self):
@@ -378,7 +378,7 @@ def test_two_sweeps_do_not_share_a_folder(tmp_path, train_file, monkeypatch, cap
     """They would train the same runs in the same folders at the same time."""
     (tmp_path / "plain.yaml").write_text(BASE, encoding="utf-8")
     (tmp_path / "compare.yaml").write_text("base: plain.yaml\nlist: {plain: {}}\nseeds: [42]\n", encoding="utf-8")
-    monkeypatch.setattr(ablation, "Job", lambda run, floor, variables: ended_job(1))
+    monkeypatch.setattr(ablation, "Job", lambda run, baseline, variables: ended_job(1))
     folder = tmp_path / "sweep"
     words = ["ablate", f"--config={tmp_path / 'compare.yaml'}", f"--output_dir={folder}", f"--train_file={train_file}"]
     with held_alone(folder) as alone:

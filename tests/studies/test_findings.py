@@ -98,7 +98,7 @@ def test_runs_of_aspects_are_shown_and_not_tested(tmp_path):
 def sweep(tmp_path):
     for (length, loss), share in RIGHT.items():
         for seed in (42, 43, 44):
-            recipe = {"task": "reviews", "max_length": length, "loss": loss, "floor": seed == 42}
+            recipe = {"task": "reviews", "max_length": length, "loss": loss, "baseline": seed == 42}
             write_run(tmp_path / "runs" / f"{length}-{loss}" / str(seed), recipe, seed, share)
     return tmp_path / "runs"
 

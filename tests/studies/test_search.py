@@ -50,7 +50,7 @@ def started(monkeypatch):
     """The runs that were started; each is scored by how near its learning rate is to 1e-3, and on test by how far."""
     names = []
 
-    def start(run, floor, variables):
+    def start(run, baseline, variables):
         names.append(run.folder)
         keys = run.recipe
         score = 1 - abs(math.log10(keys["learning_rate"]) + 3) / 4 - 0.1 * (keys["truncation"] == "left")
@@ -117,11 +117,11 @@ def test_a_search_that_was_cut_off_goes_the_way_of_one_that_was_not(sweep, start
     start = ablation.Job
     calls = []
 
-    def cut_off(run, floor, variables):
+    def cut_off(run, baseline, variables):
         calls.append(run)
         if len(calls) == 6:
             raise KeyboardInterrupt
-        return start(run, floor, variables)
+        return start(run, baseline, variables)
 
     monkeypatch.setattr(ablation, "Job", cut_off)
     with pytest.raises(KeyboardInterrupt):
@@ -143,12 +143,12 @@ def test_a_search_that_was_cut_off_goes_the_way_of_one_that_was_not(sweep, start
 def test_trials_that_fail_or_are_refused_stop_no_other(sweep, started, tmp_path, train_file, monkeypatch, caplog):
     start = ablation.Job
 
-    def sometimes(run, floor, variables):
+    def sometimes(run, baseline, variables):
         if run.recipe["truncation"] == "left":
             run.folder.parent.mkdir(parents=True, exist_ok=True)
             run.log.write_text("$ train\nerror: no luck\n", encoding="utf-8")
             return ended_job(2)
-        return start(run, floor, variables)
+        return start(run, baseline, variables)
 
     monkeypatch.setattr(ablation, "Job", sometimes)
     space = {"truncation": ["left", "right"], "learning_rate": [1.0e-3, 1.0e-4], "stride": [4, 100]}

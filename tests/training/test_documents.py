@@ -225,7 +225,7 @@ def test_two_processes_equal_one(documents, tmp_path):
             "--length_grouping=false",
             "--precision=fp32",
             "--protocol=published",
-            "--floor=false",
+            "--baseline=false",
             "--disable_tqdm=true",
             f"--cache_dir={tmp_path / 'cache'}",
         ]

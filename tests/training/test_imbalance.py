@@ -19,7 +19,7 @@ def imbalanced(reviews, tmp_path, tiny_arguments):
     negative, positive = reviews[reviews["label"] == "negative"], reviews[reviews["label"] == "positive"].head(36)
     path = tmp_path / "imbalanced.csv"
     pd.concat([negative, positive]).to_csv(path, index=False)
-    return [*tiny_arguments, f"--train_file={path}", "--floor=false", "--save_strategy=no", "--eval_strategy=no",
+    return [*tiny_arguments, f"--train_file={path}", "--baseline=false", "--save_strategy=no", "--eval_strategy=no",
             "--load_best_model_at_end=false"]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from sentiment_hf.tasks.metrics import classification_scores
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.run import train
 
-OPTIONS = ["--logging_steps=5", "--num_train_epochs=2", "--floor=false", "--learning_rate=3e-3"]
+OPTIONS = ["--logging_steps=5", "--num_train_epochs=2", "--baseline=false", "--learning_rate=3e-3"]
 
 
 def records(folder):

@@ -45,7 +45,7 @@ def test_an_adversarial_step_has_its_length_and_leaves_nothing_behind():
 
 
 def finish(words, tmp_path, name, *extra):
-    words = [*words, "--floor=false", "--max_steps=3", "--save_strategy=no", "--eval_strategy=no"]
+    words = [*words, "--baseline=false", "--max_steps=3", "--save_strategy=no", "--eval_strategy=no"]
     words += ["--load_best_model_at_end=false", f"--output_dir={tmp_path / name}", *extra]
     return train(parse_run_arguments(words)).folder
 

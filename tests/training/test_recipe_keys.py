@@ -69,7 +69,7 @@ BESIDE = {
 }
 # Keys of what follows the training, with the test that sees them.
 AFTERWARDS = {
-    "floor": "test_switches_of_what_follows_the_training",
+    "baseline": "test_switches_of_what_follows_the_training",
     "quantize": "test_switches_of_what_follows_the_training",
     "arch": "test_switches_of_what_follows_the_training",
     "max_drop": "test_switches_of_what_follows_the_training",

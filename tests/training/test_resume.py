@@ -26,7 +26,7 @@ OPTIONS = [
     "--save_steps=5",
     "--save_total_limit=20",
     "--logging_steps=5",
-    "--floor=false",
+    "--baseline=false",
 ]
 # In the second epoch (steps 23 to 44), between two checkpoints of it.
 KILLED_AFTER = 30

@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).parents[1] / "shard_on_cpu.py"
 def test_two_processes_share_a_model(tiny_arguments, tmp_path, reviews):
     words = [*tiny_arguments, "--use_cpu=true", "--optim=sgd", "--learning_rate=0.05", "--length_grouping=false"]
     # With a last batch that does not divide one process would repeat rows.
-    words += ["--max_grad_norm=0", "--floor=false", "--logging_steps=1", "--max_train_rows=320"]
+    words += ["--max_grad_norm=0", "--baseline=false", "--logging_steps=1", "--max_train_rows=320"]
     # Every process draws its own.
     words += [word.replace("{", "{hidden_dropout_prob: 0, attention_probs_dropout_prob: 0, ") for word in words[5:6]]
     folders = []

@@ -37,7 +37,7 @@ def teacher(tiny_arguments, tmp_path):
     """A classifier that has learned the task, with a tokenizer of its own."""
     words = [word for word in tiny_arguments if not word.startswith(("--output_dir", "--num_train"))]
     options = [f"--output_dir={tmp_path / 'teacher'}", "--num_train_epochs=4", "--cleaning={nfkc: false}"]
-    return train(parse_run_arguments([*words, *options, "--floor=false"])).folder
+    return train(parse_run_arguments([*words, *options, "--baseline=false"])).folder
 
 
 def test_a_student_learns_from_the_teacher_alone(tiny_arguments, teacher, reviews, tmp_path):
@@ -49,7 +49,9 @@ def test_a_student_learns_from_the_teacher_alone(tiny_arguments, teacher, review
     shape = "{hidden_size: 16, num_attention_heads: 2, intermediate_size: 32, vocab_size: 150}"
     options = [f"--output_dir={tmp_path / 'student'}", "--num_train_epochs=6", f"--config_overrides={shape}"]
     options += [f"--distill_from={teacher}", "--distillation_weight=1.0", f"--unlabelled=[{unlabelled}]"]
-    run = train(parse_run_arguments([*words, *options, "--max_train_rows=8", "--floor=false", "--learning_rate=5e-3"]))
+    run = train(
+        parse_run_arguments([*words, *options, "--max_train_rows=8", "--baseline=false", "--learning_rate=5e-3"])
+    )
     audit = run.data.audit["unlabelled"]
     assert audit["found"] == len(reviews) + 2
     assert audit["blank"] == 2
@@ -73,7 +75,7 @@ def test_weight_nought_is_plain_training_and_one_is_not(tiny_arguments, teacher,
         ("half", [f"--distill_from={teacher}", "--rdrop_alpha=0.5"]),
     ):
         folder = tmp_path / name
-        train(parse_run_arguments([*words, *options, f"--output_dir={folder}", "--floor=false", "--max_steps=4"]))
+        train(parse_run_arguments([*words, *options, f"--output_dir={folder}", "--baseline=false", "--max_steps=4"]))
         weights.append(load_file(folder / "model.safetensors"))
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     assert any(not torch.equal(weights[0][name], weights[2][name]) for name in weights[0])
@@ -83,7 +85,7 @@ def test_several_teachers_are_asked_and_their_mean_counts(tiny_arguments, teache
     """Teachers of other tokenizers and another order of labels: each answers in its own way, and is read rightly."""
     words = [word for word in tiny_arguments if not word.startswith(("--output_dir", "--task"))]
     turned = "--labels={1: positive, 0: negative}"
-    options = [f"--output_dir={tmp_path / 'second'}", "--task=turned", turned, "--floor=false", "--seed=7"]
+    options = [f"--output_dir={tmp_path / 'second'}", "--task=turned", turned, "--baseline=false", "--seed=7"]
     second = train(parse_run_arguments([*words, *options])).folder
     teachers = [SentimentClassifier.from_pretrained(folder) for folder in (teacher, second)]
     assert [one.task.labels for one in teachers] == [("negative", "positive"), ("positive", "negative")]
@@ -128,7 +130,7 @@ def test_states_come_nearer_to_the_teachers(tiny_arguments, teacher, tmp_path):
     distance = []
     weight = "--distillation_hidden_weight=20"
     for name, more in (("without", []), ("with", [weight]), ("rdrop", [weight, "--rdrop_alpha=0.5"])):
-        options = [*more, f"--distill_from={teacher}", f"--output_dir={tmp_path / name}", "--floor=false"]
+        options = [*more, f"--distill_from={teacher}", f"--output_dir={tmp_path / name}", "--baseline=false"]
         run = train(parse_run_arguments([*words, *options, "--max_steps=60", "--learning_rate=5e-3"]))
         texts = run.data.splits["test"]["text"].tolist()
         states = []

@@ -66,7 +66,7 @@ def check_run(run: Path, hub: Hub, name: str) -> None:
     written = {path.name for path in (run / "onnx").iterdir()}
     assert {"model.onnx", "model_quint8_avx2.onnx"} <= written
     assert {"model.safetensors", "metrics.json", "audit.json", "recipe.yaml"} <= {path.name for path in run.iterdir()}
-    assert json.loads((run / "metrics.json").read_text(encoding="utf-8")).keys() >= {"floor", "fp32", "int8"}
+    assert json.loads((run / "metrics.json").read_text(encoding="utf-8")).keys() >= {"baseline", "fp32", "int8"}
     repository = hub.repositories["model", f"alice/{name}"]
     pushed = set(repository.commits[repository.resolve("main")])
     assert {"README.md", "model.safetensors", "onnx/model.onnx", "onnx/model_quint8_avx2.onnx"} <= pushed
