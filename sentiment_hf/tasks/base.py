@@ -102,7 +102,8 @@ class Task(ABC):
     kind: ClassVar[str]
 
     name: str
-    metric: str
+    # The score that picks the best checkpoint and that INT8 is gated by.
+    metric: str = "macro_f1"
     # What a label in a file means; None where cells are ids from the moment that they are read.
     space: LabelSpace | None = None
 

@@ -30,7 +30,6 @@ class ScoreTask(Task):
     problem_type: str | None = None
 
     has_labelled_rows = False
-    metric = "macro_f1"
 
     @property
     def name(self) -> str:  # type: ignore[override]
