@@ -10,7 +10,7 @@ from typing import Any
 from sentiment_hf.evaluation.scores import TITLES
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.recipe import check_known
-from sentiment_hf.tasks import Task
+from sentiment_hf.tasks import SingleLabelTask
 
 SEARCH_KEYS = ("space", "trials", "metric", "sampler_seed")
 RANGE_KEYS = ("low", "high", "log", "step")
@@ -48,7 +48,7 @@ class Search:
 
     space: dict[str, list[Any] | Range]
     trials: int
-    metric: str = Task.metric
+    metric: str = SingleLabelTask.metric
     sampler_seed: int = 42
 
     def describe(self) -> str:
@@ -76,7 +76,7 @@ def read_search(value: Any, path: Path) -> Search:
         raise InputError(f"trials of at least 1 in the search of {path}", repr(trials), "Write it as `trials: 20`.")
     if type(seed) is not int or seed < 0:
         raise InputError(f"a whole sampler_seed in the search of {path}", repr(seed), "Leave it out for 42.")
-    metric = value.get("metric", Task.metric)
+    metric = value.get("metric", SingleLabelTask.metric)
     if metric not in METRICS:
         expected = f"a metric among {', '.join(METRICS)} in the search of {path}"
         raise InputError(expected, repr(metric), "Use one of these; it is taken on dev.")

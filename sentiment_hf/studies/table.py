@@ -18,14 +18,14 @@ from sentiment_hf.evaluation.seeds import spread
 from sentiment_hf.files import write_text
 from sentiment_hf.studies.outcome import FAILED, FINISHED, Outcome
 from sentiment_hf.studies.sweep import as_word
-from sentiment_hf.tasks import Task
+from sentiment_hf.tasks import SingleLabelTask
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 RESULTS_FILE, TABLE_FILE = "results.csv", "table.md"
 # By which settings are compared: the score that picks checkpoints, too, is the same for every task.
-METRIC = Task.metric
+METRIC = SingleLabelTask.metric
 SCORES = TITLES | {"pr_auc": "PR-AUC"}
 # In stars, not in percent; it stands in results.csv.
 _NOT_PERCENT = {"rating_mae"}

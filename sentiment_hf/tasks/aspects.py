@@ -82,6 +82,7 @@ class AspectTask(Task):
     name: str = ASPECTS_TASK
     metric: str = "macro_f1"
 
+    space = None
     kind = "aspects"
     head = "aspects"
     unsaid = NOT_MENTIONED

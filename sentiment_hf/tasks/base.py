@@ -103,9 +103,9 @@ class Task(ABC):
 
     name: str
     # The score that picks the best checkpoint and that INT8 is gated by.
-    metric: str = "macro_f1"
+    metric: str
     # What a label in a file means; None where cells are ids from the moment that they are read.
-    space: LabelSpace | None = None
+    space: LabelSpace | None
 
     # The id of a value that says that a text says nothing of a cell; None where there is no such value.
     unsaid: ClassVar[int | None] = None

@@ -20,16 +20,18 @@ class ScoreTask(Task):
     """A task whose outputs stand each for themselves; such a model predicts, and is not trained or measured here.
 
     Attributes:
-        labels: label names in the order of their ids.
+        names: label names in the order of their ids.
         problem_type: as in the model's config: `multi_label_classification`, `regression`, or None for a model of one
             output that does not say.
         name: shown where a task's name is.
     """
 
-    labels: tuple[str, ...]
+    names: tuple[str, ...]
     problem_type: str | None = None
 
     has_labelled_rows = False
+    space = None
+    metric = "macro_f1"
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -38,6 +40,10 @@ class ScoreTask(Task):
     @property
     def kind(self) -> str:  # type: ignore[override]
         return self.name
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.names
 
     @property
     def cells(self) -> tuple[Cell, ...]:

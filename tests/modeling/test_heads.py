@@ -145,7 +145,7 @@ def test_other_encoders_are_refused(tmp_path, tokenizer):
     ElectraConfig(**TINY).save_pretrained(tmp_path)
     with pytest.raises(InputError, match="BERT's kind for pooling: mean, found electra"):
         classifier_config(str(tmp_path), BUILT_IN_TASKS["reviews"], tokenizer, pooling="mean")
-    with pytest.raises(InputError, match="the aspect heads"):
+    with pytest.raises(InputError, match="the heads of aspects"):
         classifier_config(str(tmp_path), ASPECTS, tokenizer)
 
 
