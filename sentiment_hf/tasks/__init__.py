@@ -4,38 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from sentiment_hf.tasks.aspects import ASPECTS_MODEL, AspectTask, aspect_columns
-from sentiment_hf.tasks.base import TOP_K, Cell, LabelColumn, Task
-from sentiment_hf.tasks.predictions import (
-    AnyPrediction,
-    AspectPrediction,
-    ChunkAnswer,
-    Prediction,
-    ScorePrediction,
-    softmax,
+# Names as themselves: handed on. `__all__` would hide the files of this room from the reference.
+from sentiment_hf.tasks.aspects import (
+    ASPECTS_MODEL,
+    AspectTask as AspectTask,
+    aspect_columns as aspect_columns,
 )
-from sentiment_hf.tasks.scores import ScoreTask
-from sentiment_hf.tasks.single_label import BUILT_IN_TASKS, SingleLabelTask, resolve_task
-
-__all__ = [
-    "BUILT_IN_TASKS",
-    "TOP_K",
-    "AnyPrediction",
-    "AspectPrediction",
-    "AspectTask",
-    "Cell",
-    "ChunkAnswer",
-    "LabelColumn",
-    "Prediction",
-    "ScorePrediction",
-    "ScoreTask",
-    "SingleLabelTask",
-    "Task",
-    "aspect_columns",
-    "resolve_task",
-    "saved_task",
-    "softmax",
-]
+from sentiment_hf.tasks.base import (
+    TOP_K as TOP_K,
+    Cell as Cell,
+    LabelColumn as LabelColumn,
+    Task as Task,
+)
+from sentiment_hf.tasks.predictions import (
+    AnyPrediction as AnyPrediction,
+    AspectPrediction as AspectPrediction,
+    ChunkAnswer as ChunkAnswer,
+    Prediction as Prediction,
+    ScorePrediction as ScorePrediction,
+    softmax as softmax,
+)
+from sentiment_hf.tasks.scores import ScoreTask as ScoreTask
+from sentiment_hf.tasks.single_label import (
+    BUILT_IN_TASKS as BUILT_IN_TASKS,
+    SingleLabelTask as SingleLabelTask,
+    resolve_task as resolve_task,
+)
 
 
 def saved_task(config: Any, saved: dict[str, Any]) -> Task:

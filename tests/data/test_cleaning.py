@@ -1,8 +1,7 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sentiment_hf.data.cleaning import CHOICES, Cleaning, clean
 from sentiment_hf.data.dataset import tokenize_frame

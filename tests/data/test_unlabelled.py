@@ -1,7 +1,6 @@
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sentiment_hf.data.held_out import HeldOutTexts
 from sentiment_hf.data.matching import matching_key

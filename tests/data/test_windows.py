@@ -1,8 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sentiment_hf.data.chunks import document_rows, encode_chunks
 from sentiment_hf.data.collation import DocumentCollator

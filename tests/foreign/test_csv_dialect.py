@@ -5,8 +5,7 @@ import logging
 
 import pandas as pd
 import pytest
-from hypothesis import Phase, assume, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, assume, example, given, settings, strategies as st
 
 from sentiment_hf.data.delimited import delimited_text
 from sentiment_hf.data.row_blocks import open_blocks

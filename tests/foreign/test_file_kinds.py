@@ -7,8 +7,7 @@ import zipfile
 
 import pandas as pd
 import pytest
-from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import Phase, given, settings, strategies as st
 
 from sentiment_hf.data.row_blocks import open_blocks
 from sentiment_hf.data.table_format import TableFormat

@@ -4,8 +4,7 @@ import itertools
 import time
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from sentiment_hf.data.cleaning import CHOICES, Cleaning, clean
 from sentiment_hf.data.passages import align, move_span

@@ -4,8 +4,7 @@ import json
 import shutil
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.predictor import SentimentClassifier

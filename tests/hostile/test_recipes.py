@@ -4,8 +4,7 @@ import dataclasses
 import os
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from sentiment_hf.data.supplement import check_supplement
 from sentiment_hf.exceptions import InputError

@@ -4,8 +4,7 @@ import io
 
 import pandas as pd
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from sentiment_hf.data.spreadsheets import FORMULA_STARTS, csv_text, guarded_cell, plain, plain_cell, write_csv
 from sentiment_hf.data.tables import read_table

@@ -6,8 +6,7 @@ import json
 
 import pandas as pd
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.row_blocks import open_blocks

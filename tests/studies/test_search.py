@@ -12,8 +12,7 @@ from sentiment_hf.files import write_json
 from sentiment_hf.studies import ablation
 from sentiment_hf.studies.outcome import FAILED, FINISHED
 from sentiment_hf.studies.plan import SETTING_FILE
-from sentiment_hf.studies.search import STORAGE_FILE, run_search
-from sentiment_hf.studies.search import _open_study as open_study
+from sentiment_hf.studies.search import STORAGE_FILE, _open_study as open_study, run_search
 from sentiment_hf.studies.search_space import Range
 from sentiment_hf.studies.sweep import read_sweep
 
