@@ -1,4 +1,4 @@
-"""Small, fast, honest classifiers for Chinese text, on the Hugging Face stack."""
+"""Small, fast classifiers for Chinese text, on the Hugging Face stack."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def _run_verb(words: list[str]) -> int:
 
 
 def _build_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="sentiment-hf", description="Small, fast, honest classifiers for Chinese text.")
+    parser = _Parser(prog="sentiment-hf", description="Small, fast classifiers for Chinese text.")
     parser.add_argument("--version", action="version", version=f"sentiment_hf {version('sentiment_hf')}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=_Parser)
     for add_verbs in (

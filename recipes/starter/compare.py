@@ -2,7 +2,7 @@
 
     python recipes/starter/compare.py --teacher intfloat/multilingual-e5-small --output_dir runs/compare
 
-writes `undistilled/`, a copy of the teacher's layers 0, 4, 8 and 11 with the starter's word pieces, and
+writes `undistilled/`, a copy of the teacher's layers 0, 4, 8 and 11 with the starter's tokens, and
 `random-42/`, `random-43/`, `random-44/`. Each is a `model:` for every recipe.
 """
 

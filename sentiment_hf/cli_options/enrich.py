@@ -13,7 +13,7 @@ from sentiment_hf.enrich.clean_options import add_clean_options
 def add_enrich_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     from sentiment_hf.recipe import add_recipe_options
 
-    text = "labels that the rest of the data speaks against: found, and dropped, changed or written for review"
+    text = "find label errors by confident learning, and drop them, correct them or write them down for review"
     epilog = "A recipe says which rows and, without --fast, how a model is trained on them."
     clean = verbs.add_parser("clean", help=text, description=text, epilog=epilog, conflict_handler="resolve")
     add_recipe_options(clean)

@@ -59,7 +59,7 @@ def add_model_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
 
 
 def _add_prune(verbs: argparse._SubParsersAction[Any]) -> None:
-    text = "a smaller model: without the word pieces that its text does not use, or with smaller layers"
+    text = "make a model smaller: without the tokens that its text does not use, or with smaller layers"
     prune = verbs.add_parser("prune", help=text, description=text)
     prune.add_argument("--model", required=True, metavar="PATH_OR_ID")
     prune.add_argument("--output_dir", required=True, metavar="FOLDER", help="for the smaller model")

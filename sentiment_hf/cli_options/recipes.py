@@ -22,7 +22,7 @@ def add_recipe_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
         verb = verbs.add_parser(name, help=text, description=text, epilog=epilog + chosen)
         verb.add_argument("file", nargs="?", metavar="FILE", help="labelled rows; the same as --train_file")
         add_recipe_options(verb)
-    text = "make a small encoder out of a large one, on unlabelled text"
+    text = "distill a large encoder into a small one, on unlabelled text"
     add_recipe_options(verbs.add_parser("distill", help=text, description=text, epilog=epilog), DISTILLATION_PARTS)
     text = "compare settings of a recipe over seeds: one run each, one table; goes on where it was stopped"
     epilog = "Recipe keys apply to every run; a key that the sweep varies is not among them."

@@ -23,7 +23,7 @@ def add_study_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     add_column_options(errors)
     errors.set_defaults(verb="errors")
 
-    text = "probabilities that mean what they say, and a threshold below which no label is given; kept in the config"
+    text = "temperature scaling, and an abstention threshold below which no label is given; saved in the config"
     calibrate = verbs.add_parser("calibrate", help=text, description=text)
     add_model_options(calibrate)
     calibrate.add_argument("--data", metavar="FILE", help="labelled rows to fit on; default: dev as saved with the run")

@@ -1,4 +1,4 @@
-"""A model without the word pieces that its text does not use."""
+"""A model without the tokens that its text does not use."""
 
 from __future__ import annotations
 

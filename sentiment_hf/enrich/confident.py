@@ -1,4 +1,4 @@
-"""Confident learning: rows whose label the rest of the data speaks against.
+"""Confident learning: label errors, found by models that did not learn from the row.
 
 Northcutt et al. 2021, "Confident Learning: Estimating Uncertainty in Dataset Labels", through cleanlab.
 """

@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: temperature scaling, calibration error, and when to say nothing."""
+"""Temperature scaling, calibration error and the abstention threshold."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Traffic:
             "sentiment_hf_predict_seconds", "time of a request to /predict", buckets=SECONDS, registry=self._registry
         )
         self._batch_texts = Histogram(
-            "sentiment_hf_batch_texts", "texts read together", buckets=BATCH_SIZES, registry=self._registry
+            "sentiment_hf_batch_texts", "texts in a batch", buckets=BATCH_SIZES, registry=self._registry
         )
         self._batch_seconds = Histogram(
             "sentiment_hf_batch_seconds", "time in which a batch was read", buckets=SECONDS, registry=self._registry

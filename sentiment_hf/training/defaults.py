@@ -246,7 +246,7 @@ def _usual_length(args: RunArguments, data: PreparedData) -> int | None:
     settings = args.text_settings
     name = args.model.model or STARTER
     if name == SCRATCH:
-        # Its word pieces are yet to be made, and none is shorter than a character.
+        # Its tokens are yet to be made, and none is shorter than a character.
         lengths = [len(clean(text, settings.cleaning)) + 2 for text in texts]
     else:
         tokenizer = load_tokenizer(name, args.model.model_revision)

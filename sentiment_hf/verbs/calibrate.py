@@ -1,4 +1,4 @@
-"""`sentiment-hf calibrate`: probabilities that mean what they say, and a threshold below which the model is silent."""
+"""`sentiment-hf calibrate`: temperature scaling and an abstention threshold."""
 
 from __future__ import annotations
 

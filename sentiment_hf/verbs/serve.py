@@ -1,4 +1,4 @@
-"""`sentiment-hf serve`: a classifier over HTTP, with the texts of concurrent requests read together."""
+"""`sentiment-hf serve`: a classifier over HTTP, with dynamic batching."""
 
 from __future__ import annotations
 

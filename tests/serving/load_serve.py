@@ -130,7 +130,7 @@ def main() -> int:
     parser.add_argument("--max_wait_ms", type=float, default=2.0)
     args = parser.parse_args()
     lines = [
-        "| texts read together | answers | errors | answers/s | p50 ms | p99 ms | server ms | users ms |",
+        "| texts in a batch | answers | errors | answers/s | p50 ms | p99 ms | server ms | users ms |",
         "|---|" + "---|" * 7,
     ]
     lost = 0
