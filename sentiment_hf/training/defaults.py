@@ -1,7 +1,8 @@
 """The settings of a run that names no recipe: what suits the model's size and the rows, where no option says otherwise.
 
 `sentiment-hf train mine.csv` has to give a good model, and no single learning rate or number of epochs does so for four
-layers and for twenty-four, for 400 rows and for 40,000. The figures behind these rules are in `docs/defaults.md`.
+layers and for twenty-four, for 400 rows and for 40,000. The figures behind these rules are in
+`docs/results/defaults.md`.
 """
 
 from __future__ import annotations
