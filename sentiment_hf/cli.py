@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -40,8 +42,16 @@ class _Parser(argparse.ArgumentParser):
     """argparse that answers a wrong option in one line instead of a page."""
 
     def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"error: {message}. See: {self.prog} --help\n")
+        if wrong := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
+            nearest = _did_you_mean(wrong[1], re.findall(r"[\w.-]+", wrong[2]))
+            message = message.partition(" (choose from")[0] + nearest if nearest else message
+        sys.stderr.write(f"error: {message}{'' if message.endswith('?') else '.'} See: {self.prog} --help\n")
         sys.exit(EXIT_STATUS)
+
+
+def _did_you_mean(word: str, known: Sequence[str]) -> str:
+    nearest = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,11 +84,12 @@ def _run_verb(words: list[str]) -> int:
     if words and words[0] in CONFIG_VERBS:
         words, keys = with_config(words)
     args, unknown = parser.parse_known_args(words)
+    usage = vars(args).pop("usage")()
     # A key of the file is told with the one that was meant.
     check_config(keys, args)
     if unknown:
-        remedy = ""
-        if args.verb in TEXT_VERBS:
+        remedy = _did_you_mean(unknown[0].partition("=")[0], re.findall(r"--\w+", usage))
+        if args.verb in TEXT_VERBS and not remedy:
             remedy = f"; a text that begins with - stands after --: sentiment-hf {args.verb} -- '{unknown[0]}'"
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{remedy}")
     status: int = import_module(f"sentiment_hf.verbs.{args.verb}").run(args)
@@ -99,6 +110,9 @@ def _build_parser() -> argparse.ArgumentParser:
         add_publishing_verbs,
     ):
         add_verbs(verbs)
+    for verb in verbs.choices.values():
+        # For the nearest of its options, where one is misspelled.
+        verb.set_defaults(usage=verb.format_usage)
     return parser
 
 

@@ -48,3 +48,24 @@ def test_help_tells_what_there_is(capsys):
     # The file alone is enough, and help says what is chosen then.
     assert re.search(r"^  FILE +labelled rows; the same as --train_file$", told, re.MULTILINE)
     assert "Without a recipe the model is starter" in " ".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["trian", "mine.csv"], "'trian'; did you mean train? See: sentiment-hf --help"),
+        (["predict", "--bakend=onnx", "很好"], "--bakend=onnx; did you mean --backend? See"),
+        (["predict", "--backend", "onx", "很好"], "'onx'; did you mean onnx? See: sentiment-hf predict --help"),
+        (["predict", "-很好"], "unrecognized arguments: -很好; a text that begins with - stands after --"),
+        (["nothing"], "invalid choice: 'nothing' (choose from"),
+    ],
+)
+def test_what_is_misspelled_is_told_with_what_was_meant(words, meant, capsys):
+    with pytest.raises(SystemExit):
+        main(words)
+    assert meant in capsys.readouterr().err
+
+
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "sentiment_hf", "--version"], capture_output=True, text=True)
+    assert done.stdout.startswith("sentiment_hf ")

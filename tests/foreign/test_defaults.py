@@ -201,7 +201,7 @@ def test_a_run_below_the_baseline_says_what_to_do(train_file, model_folder, tmp_
 
 
 def test_the_trials_can_be_repeated(reviews, model_folder, tmp_path, monkeypatch, capsys):
-    """The script behind the table in docs/results/defaults.md, on a tiny model: finished trials are kept, test comes after."""
+    """What docs/results/defaults.md is made with, on a tiny model: finished trials are kept, test comes after."""
     folder = tmp_path / "data" / "chnsenticorp"
     folder.mkdir(parents=True)
     for split, rows in (("train", reviews[:200]), ("dev", reviews[200:260]), ("test", reviews[260:320])):
