@@ -44,7 +44,10 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if wrong := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
             nearest = _did_you_mean(wrong[1], re.findall(r"[\w.-]+", wrong[2]))
-            message = message.partition(" (choose from")[0] + nearest if nearest else message
+            if nearest and message.startswith("argument VERB"):
+                # Of two dozen verbs the nearest says more than all of them.
+                message = message.partition(" (choose from")[0]
+            message += nearest
         sys.stderr.write(f"error: {message}{'' if message.endswith('?') else '.'} See: {self.prog} --help\n")
         sys.exit(EXIT_STATUS)
 
@@ -58,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of the `sentiment-hf` command."""
     words = list(sys.argv[1:] if argv is None else argv)
     # A recipe's keys are parsed by the recipe's own parser, which knows hundreds of them.
-    if words and words[0] in RECIPE_VERBS and not {"-h", "--help"} & set(words[1:]):
+    options = words[: words.index("--")] if "--" in words else words
+    if words and words[0] in RECIPE_VERBS and not {"-h", "--help"} & set(options):
         status: int = import_module(RECIPE_VERBS[words[0]]).main(words[1:])
         return status
     return _run_verb(with_underscores(words))
@@ -84,11 +88,12 @@ def _run_verb(words: list[str]) -> int:
     if words and words[0] in CONFIG_VERBS:
         words, keys = with_config(words)
     args, unknown = parser.parse_known_args(words)
-    usage = vars(args).pop("usage")()
+    known = re.findall(r"--\w+", vars(args).pop("format_help")())
     # A key of the file is told with the one that was meant.
     check_config(keys, args)
     if unknown:
-        remedy = _did_you_mean(unknown[0].partition("=")[0], re.findall(r"--\w+", usage))
+        wrong = next((word for word in unknown if word.startswith("--")), unknown[0]).partition("=")[0]
+        remedy = _did_you_mean(wrong, known) if wrong.isascii() else ""
         if args.verb in TEXT_VERBS and not remedy:
             remedy = f"; a text that begins with - stands after --: sentiment-hf {args.verb} -- '{unknown[0]}'"
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{remedy}")
@@ -110,9 +115,9 @@ def _build_parser() -> argparse.ArgumentParser:
         add_publishing_verbs,
     ):
         add_verbs(verbs)
-    for verb in verbs.choices.values():
-        # For the nearest of its options, where one is misspelled.
-        verb.set_defaults(usage=verb.format_usage)
+    for name, verb in verbs.choices.items():
+        # The help for the nearest of its options, where one is misspelled.
+        verb.set_defaults(verb=name, format_help=verb.format_help)
     return parser
 
 

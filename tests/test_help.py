@@ -55,7 +55,15 @@ def test_help_tells_what_there_is(capsys):
     [
         (["trian", "mine.csv"], "'trian'; did you mean train? See: sentiment-hf --help"),
         (["predict", "--bakend=onnx", "很好"], "--bakend=onnx; did you mean --backend? See"),
-        (["predict", "--backend", "onx", "很好"], "'onx'; did you mean onnx? See: sentiment-hf predict --help"),
+        (
+            ["predict", "--backend", "onx", "很好"],
+            "'openvino_int8'); did you mean onnx? See: sentiment-hf predict --help",
+        ),
+        (["predict", "--provider", "gpu", "很好"], "'cuda', 'tensorrt'); did you mean cpu?"),
+        (["predict", "--model太差了"], "a text that begins with - stands after --"),
+        (["demo", "foo", "--prot=1"], "foo --prot=1; did you mean --port?"),
+        (["export", "--model", "x", "--targte", "avx2"], "did you mean --target?"),
+        (["--foo", "train", "x.csv"], "unrecognized arguments: --foo"),
         (["predict", "-很好"], "unrecognized arguments: -很好; a text that begins with - stands after --"),
         (["nothing"], "invalid choice: 'nothing' (choose from"),
     ],

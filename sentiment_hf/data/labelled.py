@@ -121,7 +121,7 @@ def map_labels(
     """
     if task.space is None:
         if labels is not None or label_values != AUTO:
-            remedy = f"A cell holds {task.label_columns()[0].expected}; name the columns with `aspects:`."
+            remedy = f"Name the columns with `aspects:`, whose cells are {task.label_columns()[0].expected}."
             raise InputError(f"no labels and no label_values for {task.kind}", str(labels or label_values), remedy)
         return frame
     space = task.space if labels is None else task.space.with_raw(labels)

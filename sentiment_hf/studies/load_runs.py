@@ -68,7 +68,7 @@ class FoundRun:
     @property
     def history(self) -> list[dict[str, Any]]:
         """Losses and scores by step."""
-        return self.record.get("history", [])
+        return self.record.get("history") or []
 
     @cached_property
     def predictions(self) -> Predictions | None:

@@ -87,6 +87,11 @@ class AspectTask(Task):
     head = "aspects"
     unsaid = NOT_MENTIONED
 
+    def __post_init__(self) -> None:
+        if self.has_rating and STARS_CELL in self.columns:
+            remedy = f"Give it another name, aspects: {{name: {STARS_CELL}}}, or set rating: none."
+            raise InputError(f"no aspect called {STARS_CELL!r} beside a rating, which has that name", "one", remedy)
+
     @property
     def aspects(self) -> tuple[str, ...]:
         return tuple(self.columns)

@@ -49,6 +49,9 @@ class SingleLabelTask(Task):
     def cells(self) -> tuple[Cell, ...]:
         return (Cell("", self.labels, 0, len(self.labels)),)
 
+    def references(self, labels: Iterable[Any]) -> np.ndarray:
+        return np.asarray(list(labels))[:, None]
+
     def label_of(self, ids: Sequence[int]) -> int:
         return int(ids[0])
 

@@ -155,13 +155,15 @@ def choose_precision(wanted: str, on_gpu: bool, gpu_bf16: bool, cpu_bf16: bool) 
     return "bf16" if cpu_bf16 else "fp32"
 
 
-def _trackers(report_to: str) -> list[str]:
+def _trackers(report_to: str | list[str]) -> list[str]:
     """Names with commas between them -> those that transformers logs to; it would take all of them for one name.
 
     Raises:
         InputError: an unknown name.
         MissingExtraError: a tracker whose package is not installed.
     """
+    if isinstance(report_to, list):
+        report_to = ",".join(report_to) or "none"
     names = [name.strip() for name in report_to.split(",")]
     if names in (["none"], ["all"]):
         return names

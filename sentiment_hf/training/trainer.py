@@ -156,6 +156,9 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
 
     def _corrections(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Class weights and log priors of the training rows, as the arguments ask for them."""
+        if self.task is None:
+            remedy = "Name the labels with labels=[…], or give class_weight= and log_prior= themselves."
+            raise InputError("labels, for class_weights and logit_adjustment", "a model and datasets without", remedy)
         known = [label for label in ids_of(self.train_dataset) if label != MISSING]
         corrections = self.task.corrections(self.args, known)
         return corrections["class_weight"], corrections["log_prior"]

@@ -107,3 +107,9 @@ def test_recipe_aspects():
         aspect_columns(["a", "a"])
     with pytest.raises(InputError, match="different aspects"):
         aspect_columns([])
+
+
+def test_an_aspect_does_not_take_the_name_of_the_rating():
+    assert AspectTask(aspect_columns(["stars"])).aspects == ("stars",)
+    with pytest.raises(InputError, match="no aspect called 'stars' beside a rating"):
+        AspectTask(aspect_columns(["stars"]), "ordinal")

@@ -138,6 +138,21 @@ def test_a_dataset_of_torch_and_no_tokenizer(raw, make_model, tokenizer, argumen
     trainer.train()
     assert trainer.evaluate()["eval_macro_f1"] > 0
 
+    class Bare(torch.nn.Module):
+        """Without a config, and so without labels."""
+
+        def __init__(self):
+            super().__init__()
+            self.inner = make_model()
+
+        def forward(self, input_ids, attention_mask):
+            return self.inner(input_ids, attention_mask)
+
+    args = arguments(report_to=[])
+    assert SentimentTrainer(Bare(), args, DataCollatorWithPadding(tokenizer), Rows()).train().training_loss > 0
+    with pytest.raises(InputError, match="labels, for class_weights and logit_adjustment"):
+        SentimentTrainer(Bare(), arguments(class_weights="balanced"), DataCollatorWithPadding(tokenizer), Rows())
+
 
 def test_own_scores_choose_by_the_loss_unless_told(raw, model_folder, arguments):
     def share(output):
