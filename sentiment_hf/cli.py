@@ -41,6 +41,12 @@ CONFIG_VERBS = ("judge", "augment")
 class _Parser(argparse.ArgumentParser):
     """argparse that answers a wrong option in one line instead of a page."""
 
+    words: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.words = list(args or ())
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         if wrong := re.search(r"invalid choice: '(.*)' \(choose from (.*)\)", message):
             nearest = _did_you_mean(wrong[1], re.findall(r"[\w.-]+", wrong[2]))
@@ -48,6 +54,11 @@ class _Parser(argparse.ArgumentParser):
                 # Of two dozen verbs the nearest says more than all of them.
                 message = message.partition(" (choose from")[0]
             message += nearest
+        if "are required" in message:
+            # The one that is missing may be there, misspelled.
+            known = re.findall(r"--\w+", self.format_help())
+            given = [word.partition("=")[0] for word in self.words if word.startswith("--") and word.isascii()]
+            message += next((_did_you_mean(word, known) for word in given if word not in known), "")
         sys.stderr.write(f"error: {message}{'' if message.endswith('?') else '.'} See: {self.prog} --help\n")
         sys.exit(EXIT_STATUS)
 

@@ -63,6 +63,7 @@ def test_help_tells_what_there_is(capsys):
         (["predict", "--model太差了"], "a text that begins with - stands after --"),
         (["demo", "foo", "--prot=1"], "foo --prot=1; did you mean --port?"),
         (["export", "--model", "x", "--targte", "avx2"], "did you mean --target?"),
+        (["evaluate", "--modle", "x", "--data", "y"], "are required: --model; did you mean --model?"),
         (["--foo", "train", "x.csv"], "unrecognized arguments: --foo"),
         (["predict", "-很好"], "unrecognized arguments: -很好; a text that begins with - stands after --"),
         (["nothing"], "invalid choice: 'nothing' (choose from"),

@@ -35,9 +35,7 @@ from sentiment_hf.console import show
 
 PAGE = ROOT / "docs/reliability.md"
 START, END = "<!-- mutations: written by tests/mutation/run.py -->\n", "<!-- end of mutations -->\n"
-LEFT_BEHIND = shutil.ignore_patterns(
-    ".git", ".venv*", "runs", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", "results"
-)
+LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv*", "runs", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
 SECONDS = itertools.count(1_000_000_000)
 # A change may make a loop endless.
 TIMEOUT = 600
