@@ -2,7 +2,7 @@
 
 import sys
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

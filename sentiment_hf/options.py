@@ -163,7 +163,7 @@ class ModelArguments:
 
 @dataclass
 class ExportArguments:
-    """Export: what `sentiment-hf run` makes after training, and `sentiment-hf export` of a finished model."""
+    """Export: what `train` makes after training, and `compress export` of a finished model."""
 
     quantize: str = option("none", "none, dynamic (INT8) or static (INT8 with ranges from training rows)")
     arch: str = option("auto", "what the INT8 file is for: avx512_vnni, avx2, arm64, tensorrt; auto: this machine")

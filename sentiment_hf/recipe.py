@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 import difflib
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,12 +61,36 @@ def as_command_line(keys: dict[str, Any]) -> list[str]:
     return words
 
 
-def add_recipe_options(parser: argparse.ArgumentParser, parts: Iterable[Any] = FINE_TUNING_PARTS) -> None:
-    """Describe the project's own keys in a parser's help; `sentiment_hf.training.arguments` does the parsing."""
+class _HelpOnAll(argparse.Action):
+    """Print the help with the options that the ordinary help leaves out."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        for action in parser._actions:
+            action.help = self.const.get(action.dest, action.help)
+        parser.print_help()
+        parser.exit()
+
+
+def add_recipe_options(
+    parser: argparse.ArgumentParser, parts: Iterable[Any] = FINE_TUNING_PARTS, shown: Collection[str] | None = None
+) -> None:
+    """Describe the project's own keys in a parser's help; `sentiment_hf.training.arguments` does the parsing.
+
+    Args:
+        parser: gets an option for each key.
+        parts: dataclasses whose fields are the keys.
+        shown: keys that the help shows; the others stand in that of `--help_all`. None for all.
+    """
     parser.add_argument("--config", metavar="RECIPE.yaml", help="recipe file")
+    hidden: dict[str, str] = {}
+    if shown is not None:
+        text = "show all keys; these are the ones that most people set"
+        parser.add_argument("--help_all", action=_HelpOnAll, nargs=0, const=hidden, help=text)
     for part in parts:
-        group = parser.add_argument_group((part.__doc__ or "").splitlines()[0].rstrip("."))
+        group = parser.add_argument_group(re.split(r"[.:]", part.__doc__ or "")[0])
         for item in dataclasses.fields(part):
             default = "" if item.default is None else f" (default: {item.default})"
             text = (item.metadata["help"] + default).replace("%", "%%")
+            if shown is not None and item.name not in shown:
+                hidden[item.name], text = text, argparse.SUPPRESS
             group.add_argument(f"--{item.name}", metavar="…", help=text)

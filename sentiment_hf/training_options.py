@@ -77,6 +77,7 @@ class FineTuningOptions(TrainingOptions):
     metric_for_best_model: str | None = option(None, "score on dev that chooses the checkpoint; none: macro_f1")
     load_best_model_at_end: bool = option(True, "end with the checkpoint that is best on dev")
     baseline: bool = option(True, "fit the TF-IDF baseline on all training rows and report it beside the model")
+    baseline_only: bool = option(False, "fit and score the TF-IDF baseline alone, train nothing")
 
     def __post_init__(self) -> None:
         # By name: mixed with transformers' class, `super()` would be that.
@@ -97,6 +98,8 @@ class FineTuningOptions(TrainingOptions):
             raise InputError("layerwise_lr_decay above 0 and at most 1", found, "0.9 is usual.")
         if self.fgm_epsilon < 0:
             raise InputError("fgm_epsilon of at least 0", str(self.fgm_epsilon), "1.0 is usual, 0 turns it off.")
+        if self.baseline_only and not self.baseline:
+            raise InputError("baseline: true with baseline_only", "baseline: false", "Leave one of them out.")
         check_positive("max_chunks_per_batch", self.max_chunks_per_batch)
         check_positive("early_stopping_patience", self.early_stopping_patience)
         if self.early_stopping_patience is not None and not self.load_best_model_at_end:

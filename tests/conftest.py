@@ -153,6 +153,7 @@ def tiny_arguments(train_file: Path, tmp_path: Path) -> list[str]:
         "--learning_rate=2e-3",
         "--precision=fp32",
         "--disable_tqdm=true",
+        "--quantize=none",
     ]
 
 

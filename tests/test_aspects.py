@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.data.tokenization import encode
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.arguments import parse_run_arguments

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 import torch
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 
 
 def command(*words):
-    return [sys.executable, "-m", "sentiment_hf.cli", *map(str, words)]
+    return [sys.executable, "-m", "sentiment_hf", *map(str, words)]
 
 
 def run(*words, **options):
@@ -86,9 +86,12 @@ def test_evaluate_writes_the_same_format(trained, capsys):
 def test_baseline_and_report(tiny_arguments, tmp_path, capsys):
     words = [word for word in tiny_arguments if word.startswith(("--train_file", "--task"))]
     for protocol in ("clean", "published"):
-        assert main(["baseline", *words, f"--protocol={protocol}", f"--output_dir={tmp_path / protocol}"]) == 0
+        assert (
+            main(["train", "--baseline_only", *words, f"--protocol={protocol}", f"--output_dir={tmp_path / protocol}"])
+            == 0
+        )
     capsys.readouterr()
-    assert main(["report", str(tmp_path / "clean"), str(tmp_path / "published")]) == 0
+    assert main(["evaluate", "--runs", str(tmp_path / "clean"), str(tmp_path / "published")]) == 0
     printed = capsys.readouterr().out
     assert "│ clean " in printed
     assert "│ published " in printed
@@ -247,8 +250,8 @@ def test_bad_training_input_is_one_sentence_and_nothing_written(
         (["predict", "--model", "{model}", "--output", "a.csv", "文本"], "--file with --output"),
         (["predict", "--model", "{model}", "--backend", "int8", "文本"], "--quantize dynamic"),
         (["evaluate", "--model", "{model}", "--data", "none.csv"], "nothing there"),
-        (["report", "none"], "no metrics.json"),
-        (["export", "--model", "{model}", "--quantize", "dynamic"], "--validation_file"),
+        (["evaluate", "--runs", "none"], "no metrics.json"),
+        (["compress", "export", "--model", "{model}", "--quantize", "dynamic"], "--validation_file"),
         (["audit"], "neither a file nor a dataset"),
     ],
 )

@@ -23,9 +23,6 @@ FLOORS = [
     {"enrich"},
     {"studies", "benchmark"},
     {"publishing"},
-    {"job"},
-    {"verbs"},
-    {"cli_options"},
     {"cli"},
     {"__main__"},
 ]

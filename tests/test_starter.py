@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from sentiment_hf import SentimentClassifier
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.modeling.encoder import load_encoder
 from sentiment_hf.modeling.loading import load_tokenizer
 from sentiment_hf.modeling.names import STARTER_FOLDER
@@ -135,7 +135,7 @@ def refuse(*_):
 
 socket.socket.connect = socket.getaddrinfo = refuse
 import sentiment_hf
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.publishing.space import space_folder
 print(sentiment_hf.__file__)
 # What `push --space` sends.

@@ -2,9 +2,9 @@
 
     python recipes/compression/runtimes.py runs/mine --shapes 1x32 8x64 8x96
 
-The folder needs its ONNX files: `sentiment-hf export --quantize dynamic`, and `static` for the static ones. Ids are
-random; runtimes take turns, and medians count. `torch, bfloat16` is no backend and I/O binding no option: what they
-would be worth is seen here.
+The folder needs its ONNX files: `sentiment-hf compress export --quantize dynamic`, and `static` for the static ones.
+Ids are random; runtimes take turns, and medians count. `torch, bfloat16` is no backend and I/O binding no option: what
+they would be worth is seen here.
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ from sentiment_hf.modeling.loading import load_config
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import resolve_task
 from sentiment_hf.training.defaults import parse_command_line
-from sentiment_hf.training.run import SPLITS_FOLDER, train
+from sentiment_hf.training.folder import SPLITS_FOLDER
+from sentiment_hf.training.run import train
 
 logger = logging.getLogger("sentiment_hf.tune")
 

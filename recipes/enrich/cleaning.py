@@ -1,4 +1,4 @@
-"""What cleaning is worth on your data: labels flipped on purpose, found by `sentiment-hf clean`, restored or dropped.
+"""What cleaning is worth on your data: labels flipped on purpose, found by `data clean`, restored or dropped.
 
     python recipes/enrich/cleaning.py --fast --config recipes/reviews/plain.yaml --data_dir FOLDER \
         --train_file train.tsv --validation_file dev.tsv --test_file test.tsv --output_dir runs/cleaning
@@ -7,7 +7,7 @@ Ranks and scores with the TF-IDF baseline (`--fast`) or with the recipe's own tr
 one run for each line of the table. `--fast_scores` ranks with the recipe and scores with the baseline, so that the
 folds are all that is trained. `--rows 500` takes another sample of so many training rows for every seed. What a
 training said is kept in OUTPUT_DIR/answers and finished seeds beside it, so a study that was stopped goes on. With
-`--llm MODEL` and the options of `sentiment-hf judge` a language model judges the suspects, with two examples of each
+`--llm MODEL` and the options of `data judge` a language model judges the suspects, with two examples of each
 label from the dev rows.
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from sentiment_hf.cli_options.enrich import add_judging_options, add_llm_options
+from sentiment_hf.cli.llm_options import add_judging_options, add_llm_options
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.enrich.confident import find_suspects
 from sentiment_hf.enrich.folds import Learner, assign_folds, baseline_learner, recipe_learner, remembered

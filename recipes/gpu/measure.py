@@ -476,7 +476,7 @@ def onnx(bench: Bench) -> Iterator[Row]:
     """ONNX Runtime on every provider: which one really ran, how long a text takes, how far its logits are."""
     file = Path(bench.model or "") / "onnx" / "model.onnx"
     if not file.is_file():
-        remedy = "Give --model, a run that was exported: sentiment-hf export --model RUN --quantize none"
+        remedy = "Give --model, a run that was exported: sentiment-hf compress export --model RUN --quantize none"
         raise InputError("a model with onnx/model.onnx", str(bench.model), remedy)
     exact = onnx_forward(open_session(file))(batch_of(8, 64))
     for provider in ("cuda", "tensorrt"):

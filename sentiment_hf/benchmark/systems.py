@@ -122,7 +122,7 @@ def systems_of(model: str, smaller: Sequence[str], provider: str) -> list[System
     for folder in smaller:
         kinds = [kind for kind in onnx_kinds(folder, provider) if kind not in ("onnx", "openvino")]
         if not kinds:
-            remedy = f"Make one: sentiment-hf export --model {folder} --quantize dynamic"
+            remedy = f"Make one: sentiment-hf compress export --model {folder} --quantize dynamic"
             raise InputError(f"an INT8 file in {folder}", "none", remedy)
         rows += [System(f"{Path(folder).name}, {_title(kind)}", folder, kind, provider=provider) for kind in kinds]
     return rows

@@ -42,6 +42,7 @@ class Exported:
     """Files of an export.
 
     Attributes:
+        scorer: the checkpoint as it was exported from: texts -> logits by torch on the processor.
         fp32: the FP32 file.
         int8: the INT8 file, or None where none was asked for or the gate refused.
         gate: what the gate saw, or None where INT8 was not asked for.
@@ -49,6 +50,7 @@ class Exported:
         int8_name: the name of the INT8 file that was asked for, whether it came to be or not.
     """
 
+    scorer: TextScorer
     fp32: Path
     int8: Path | None = None
     gate: GateResult | None = None
@@ -134,7 +136,9 @@ def export_model(
             gate = judge.verdict(int8, quantization.max_drop, resolution)
             logger.info("gate %s: %s", "passed" if gate.passed else "refused", gate)
         passed = gate is not None and gate.passed
-        return _put(fp32, int8 if passed else None, table, output, quantization, gate)
+        fp32, placed = _put(fp32, int8 if passed else None, table, output, quantization)
+        name = "" if quantization.method == "none" else quantization.file_name
+        return Exported(scorer, fp32, placed, gate, quantization.backend, name)
 
 
 def training_texts(rows: pd.DataFrame | None) -> list[str]:
@@ -151,8 +155,7 @@ def _put(
     table: pd.DataFrame | None,
     output: Path,
     quantization: Quantization,
-    gate: GateResult | None,
-) -> Exported:
+) -> tuple[Path, Path | None]:
     """Move what was made into its place, and what an earlier export left for the same target out of it."""
     name = "" if quantization.method == "none" else quantization.file_name
     if name:
@@ -171,5 +174,4 @@ def _put(
     os.replace(fp32, output / FP32_FILE)
     if int8 is not None:
         os.replace(int8, output / name)
-    placed = None if int8 is None else output / name
-    return Exported(output / FP32_FILE, placed, gate, quantization.backend, name)
+    return output / FP32_FILE, None if int8 is None else output / name

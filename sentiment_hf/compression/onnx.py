@@ -57,7 +57,9 @@ def check_exportable(config: PretrainedConfig, name: str) -> None:
         tasks = {}
     unknown = [field for field in tasks[TASK](config).inputs if field not in INPUTS] if TASK in tasks else []
     if TASK not in tasks or unknown:
-        remedy = "`sentiment-hf train` trains it without one; bert, roberta, electra and most other encoders have one."
+        remedy = (
+            "With --quantize none it is trained without one; bert, roberta, electra and most other encoders have one."
+        )
         raise InputError("a model type with an export to ONNX", f"{config.model_type} in {name}", remedy)
 
 

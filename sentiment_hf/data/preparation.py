@@ -103,7 +103,7 @@ def prepare_splits(
         parts = split_rows(rows.assign(label=task.strata(rows["label"])), shares, split_seed, split_method)
         mapped |= {split: rows.loc[part.index] for split, part in parts.items()}
     if mapped["train"].empty:
-        raise InputError("training rows", "none left", "Check the files; `sentiment-hf audit` shows the overlap.")
+        raise InputError("training rows", "none left", "Check the files; `sentiment-hf data audit` shows the overlap.")
     task.check_training(mapped["train"]["label"].tolist())
     ordered: dict[str, pd.DataFrame] = {
         split: mapped[split].reset_index(drop=True) for split in ("train", "dev", "test") if split in mapped

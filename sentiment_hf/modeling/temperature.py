@@ -117,7 +117,7 @@ def _fold_graph(path: Path, folder: Path, staging: Path, temperature: float) -> 
         if "embedding" in outputs:
             # Of a hierarchical model: what reads over these is the last layer.
             return False
-        raise CannotFold(f"{shown} has no output named logits; export it anew with sentiment-hf export")
+        raise CannotFold(f"{shown} has no output named logits; export it anew with sentiment-hf compress export")
     dtype = helper.tensor_dtype_to_np_dtype(outputs["logits"].type.tensor_type.elem_type)
     scales = [tensor for tensor in graph.initializer if tensor.name == SCALE]
     if scales:

@@ -56,7 +56,7 @@ AS_THEY_ARE = (
 OWN_CODE = ("configuration_*.py", "modeling_*.py")
 # Records, rewritten without texts and paths.
 RECORDS = (METRICS_FILE, AUDIT_FILE, CALIBRATION_FILE, ERRORS_FILE, HYPERPARAMETERS_FILE)
-# Pages of `sentiment-hf findings` and their pictures. They may show texts, so they go out only where they are named.
+# Pages of `sentiment-hf sweep report` and their pictures. They may show texts: they go out only where they are named.
 FINDINGS = ("findings/*.md", "findings/*.png")
 # Keys of records under which texts of the data stand.
 TEXT_KEYS = ("conflicting_examples", "examples")
@@ -101,13 +101,13 @@ def _matches(path: str, patterns: Sequence[str]) -> bool:
 
 
 def findings_files(page: Path) -> list[PushedFile]:
-    """Collect a page of `sentiment-hf findings` and the pictures that are named after it.
+    """Collect a page of `sentiment-hf sweep report` and the pictures that are named after it.
 
     Raises:
         InputError: there is no such page.
     """
     if page.suffix != ".md" or not page.is_file():
-        remedy = "Write one: sentiment-hf findings RUN … --output findings.md --examples 0"
+        remedy = "Write one: sentiment-hf sweep report RUN … --output findings.md --examples 0"
         raise InputError("a page of findings ending in .md", str(page), remedy)
     files = [page, *sorted(page.parent.glob(f"{page.stem}-*.png"))]
     return [PushedFile(f"findings/{file.name}", file) for file in files]

@@ -32,7 +32,7 @@ class PushOptions:
         space: push the demonstration page as well, pinned to the pushed revision.
         create_pr: open a pull request in place of a commit to main.
         license: of the weights, as the Hub names it (`apache-2.0`, `mit`, …); the recipe's `license` where it is None.
-        findings: a page of `sentiment-hf findings` that goes along, with the texts that it shows.
+        findings: a page of `sentiment-hf sweep report` that goes along, with the texts that it shows.
         compare: folders of runs of the same task that stand in the card's score table, too.
         token: of the Hub; the one of this machine where it is None.
     """

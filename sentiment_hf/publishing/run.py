@@ -15,7 +15,7 @@ CONFIG_FILE, RECORD_FILE, AUDIT_FILE, RECIPE_FILE = "config.json", "run.json", "
 CALIBRATION_FILE = "calibration.json"
 # All of transformers' arguments, of which the recipe has the project's own.
 HYPERPARAMETERS_FILE = "hyperparameters.json"
-# Where `sentiment-hf errors --output_dir RUN/errors` puts it.
+# Where `sentiment-hf evaluate --errors --output_dir RUN/errors` puts it.
 ERRORS_FILE = "errors/errors.json"
 WEIGHTS = "*.safetensors"
 
@@ -55,7 +55,7 @@ def read_run(run: str | Path) -> FinishedFolder:
     metrics = read_metrics(folder)
     missing = [name for name in (CONFIG_FILE, RECORD_FILE, AUDIT_FILE, RECIPE_FILE) if not (folder / name).is_file()]
     if missing:
-        remedy = "Make it with `sentiment-hf run`; a card is made of a run's records."
+        remedy = "Make it with `sentiment-hf train`; a card is made of a run's records."
         raise InputError(f"a run with {METRICS_FILE} and all other records at {run}", f"no {missing[0]}", remedy)
     if not any(folder.glob(WEIGHTS)):
         remedy = "Save it with model.save_pretrained(folder); pickled weights are not pushed."

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sentiment_hf.evaluation.prediction import DocumentHead, Forward
+from sentiment_hf.evaluation.prediction import BATCH_SIZES, DocumentHead, Forward
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.hardware import usable_threads
 from sentiment_hf.modeling.configuration_bert_heads import HierarchicalBertConfig
@@ -41,8 +41,6 @@ CHECKPOINTS = (
     "adapter_model.safetensors",
 )
 GPU_BATCH_SIZE = 32
-# On a processor, where in small batches of sorted texts next to nothing is padding; torch has more overhead a call.
-BATCH_SIZES = {"torch": 16, "onnx": 8, "int8": 8, "static": 8, "openvino": 8, "openvino_int8": 8}
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def open_backend(
     if provider == "cpu" or session.get_providers()[0] == PROVIDERS["cpu"]:
         session, workers, batch_size = open_session(path, "cpu", threads=1), usable_threads(), BATCH_SIZES[backend]
         if backend != "onnx" and path.name not in OTHER_INT8_FILES and not suits_this_machine(path.name):
-            command = "sentiment-hf export --model MODEL --quantize dynamic"
+            command = "sentiment-hf compress export --model MODEL --quantize dynamic"
             logger.warning("%s is for another processor: its numbers may be wrong. Make one: %s", path.name, command)
     providers = tuple(session.get_providers())
     head = _open_head(model, config, revision)
@@ -173,4 +171,4 @@ def _model_file(model: str, backend: str, revision: str | None, provider: str = 
         quantize = " --quantize static --calibration_file FILE"
     expected = f"{paths[0]} in {model}"
     found = ", ".join(files) or "no ONNX files"
-    raise InputError(expected, found, f"Make it: sentiment-hf export --model {model}{quantize}")
+    raise InputError(expected, found, f"Make it: sentiment-hf compress export --model {model}{quantize}")

@@ -82,7 +82,7 @@ def advice(training: Training, held_out_rows: int) -> list[str]:
     if training.conflicting > _MANY_CONFLICTS * training.rows:
         lines.append(f"{training.conflicting:,} rows have a text that also stands there with another label: decide.")
     named = training.train_file or "FILE"
-    lines.append(f"Look for wrong labels: sentiment-hf clean --fast --train_file {named} --output_dir runs/clean")
+    lines.append(f"Look for wrong labels: sentiment-hf data clean --fast --train_file {named} --output_dir runs/clean")
     rare = [f"{label} has {count}" for label, count in training.class_counts.items() if count < _FEW_OF_A_CLASS]
     if rare:
         lines.append(f"Label more rows of rare classes ({', '.join(rare[:3])} in training), or merge them with others.")

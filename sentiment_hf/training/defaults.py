@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from sentiment_hf.modeling.names import STARTER
 from sentiment_hf.training.arguments import RUN_PARTS, RunArguments, build_parts, parse_values
 
 RUNS = "runs"
+OUTPUT_OPTION = re.compile(r"--output[-_]dir(=|$)")
 # Keys that are settled once the rows and the model are known.
 RULED = (
     "learning_rate",
@@ -137,6 +139,9 @@ def parse_command_line(argv: Sequence[str]) -> RunArguments:
         InputError: see `parse_recipe`; two training files, or none.
     """
     values, given = parse_values(argv, RUN_PARTS, lone="train_file")
+    if values["baseline_only"] and values["output_dir"] and not any(OUTPUT_OPTION.match(word) for word in argv):
+        # Not into the folder where the recipe's model will be.
+        values["output_dir"] += "-baseline"
     if "config" in given:
         return RunArguments(*build_parts(values, RUN_PARTS))
     source = values["train_file"] or values["dataset"]
@@ -148,7 +153,7 @@ def parse_command_line(argv: Sequence[str]) -> RunArguments:
         folder = Path(resume).parent
     fixed = {
         "model": (STARTER, "an encoder that comes with the package"),
-        "quantize": ("dynamic", "INT8 is made, and kept if it is as good on dev"),
+        "quantize": usual_quantization(),
         "output_dir": (str(folder), "named after the data"),
     }
     fixed = {name: chosen for name, chosen in fixed.items() if name not in given}
@@ -157,6 +162,13 @@ def parse_command_line(argv: Sequence[str]) -> RunArguments:
     args = RunArguments(*build_parts(values, RUN_PARTS))
     args.open_keys, args.chosen = open_keys(given, values), reasons
     return args
+
+
+def usual_quantization() -> tuple[str, str]:
+    """Choose how INT8 is made where nothing is said, and why: not at all where nothing is installed that exports."""
+    if find_spec("optimum") is None or find_spec("onnxruntime") is None:
+        return "none", "ONNX and INT8 need pip install 'sentiment_hf[onnx]'"
+    return "dynamic", "INT8 is made, and kept if it passes the gate on dev"
 
 
 def run_folder(source: str, going_on: bool = False, overwrite: bool = False) -> Path:

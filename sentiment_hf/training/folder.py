@@ -11,10 +11,12 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import pandas as pd
 import yaml
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from sentiment_hf.data.cleaning import Cleaning
+from sentiment_hf.data.labelled import load_labelled
 from sentiment_hf.data.normalization import left_out
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import contents, move_files, staging_folder, write_text
@@ -22,10 +24,12 @@ from sentiment_hf.modeling.config_io import CONFIG_KEY, NOT_IN_TOKENIZER, record
 from sentiment_hf.modeling.tokenizer_files import save_tokenizer
 from sentiment_hf.modeling.version import record_version
 from sentiment_hf.recipe import read_recipe
+from sentiment_hf.tasks import Task
 
 logger = logging.getLogger(__name__)
 
 RECIPE_FILE = "recipe.yaml"
+SPLITS_FOLDER = "splits"
 # Written last into a checkpoint, so that a checkpoint cut off in the middle of being written has none or half of one.
 _CHECKPOINT_END = "trainer_state.json"
 
@@ -44,6 +48,12 @@ def check_free(folder: Path, overwrite: bool, resume: bool) -> None:
         remedy = "Choose another --output_dir, replace it with --overwrite_output_dir, or go on with it: "
         remedy += "--resume_from_checkpoint true."
         raise InputError(f"an empty folder at {folder}", "another run", remedy)
+
+
+def saved_split(folder: Path, split: str, task: Task) -> pd.DataFrame | None:
+    """Read a split that a run saved beside its model, labels as ids; return None where it saved none."""
+    path = folder / SPLITS_FOLDER / f"{split}.jsonl"
+    return load_labelled(path, task) if path.is_file() else None
 
 
 def init_run_dir(folder: Path, recipe: dict[str, Any], resume: bool) -> None:

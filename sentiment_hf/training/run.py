@@ -1,7 +1,7 @@
 """One training run from recipe to `metrics.json`.
 
-`accelerate launch -m sentiment_hf.training.run --config recipe.yaml --key value …`, or `sentiment-hf train` with the
-same arguments.
+`accelerate launch -m sentiment_hf.training.run --config recipe.yaml --key value …`; `sentiment-hf train` takes the same
+arguments, and exports the model afterwards.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
 from sentiment_hf.modeling.lora import merge_adapters
 from sentiment_hf.modeling.names import check_there, resolve_model
+from sentiment_hf.options import ModelArguments
 from sentiment_hf.processes import end_with_parent
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.advice import Training, below_baseline, show_advice
@@ -52,7 +53,7 @@ from sentiment_hf.training.records import (
     log_to_file,
     rows_digest,
 )
-from sentiment_hf.training.scoring import score_run
+from sentiment_hf.training.scoring import score_baseline, score_run
 from sentiment_hf.training.setup import (
     audit_tokens,
     load_data,
@@ -66,7 +67,6 @@ from sentiment_hf.training.trainer import SentimentTrainer
 # Not __name__: started with -m that is __main__, whose log goes nowhere.
 logger = logging.getLogger("sentiment_hf.training.run")
 
-SPLITS_FOLDER = "splits"
 AUDIT_FILE = "audit.json"
 
 
@@ -104,6 +104,8 @@ def train(args: RunArguments) -> FinishedRun:
         run_folder.check_free(folder, args.training.overwrite_output_dir, resume is not None)
     checkpoint = run_folder.newest_checkpoint(folder, resume)
     data = load_data(args)
+    if args.training.baseline_only:
+        return score_baseline_alone(args, data)
     settle(args, data)
     tokenizer, model = load_model(args, data)
     data.audit["rows_of_this_run"] = audit_tokens(args, data, tokenizer)
@@ -122,8 +124,7 @@ def train(args: RunArguments) -> FinishedRun:
     if teachers:
         tokenized["train"] = with_soft_targets(tokenized["train"], learned_from["text"].tolist(), teachers)
     with log_to_file(folder) if is_main else nullcontext():
-        log_facts(args, data, len(trainer_rows), model)
-        logger.info("read: %s", sources)
+        log_facts(args, data, len(trainer_rows), model, sources)
         # W&B's own choice would be wherever the command was called from.
         os.environ.setdefault("WANDB_DIR", str(folder))
         trainer = make_trainer(args, model, tokenizer, tokenized, corrections)
@@ -158,6 +159,24 @@ def train(args: RunArguments) -> FinishedRun:
         write_json(folder / "run.json", record | training_record(trainer))
         write_metrics(folder, metrics)
     return FinishedRun(folder, data, scorer, baseline, metrics)
+
+
+def score_baseline_alone(args: RunArguments, data: PreparedData) -> FinishedRun:
+    """Fit and score the baseline, and write it down as a run is written."""
+    folder = args.training.folder
+    if args.training.process_index > 0:
+        return FinishedRun(folder, data, None, None, {})
+    baseline, metrics, _ = score_baseline(args, data)
+    run_folder.init_run_dir(folder, args.as_recipe(), resume=False)
+    save_splits(folder, data)
+    write_metrics(folder, metrics)
+    return FinishedRun(folder, data, None, baseline, metrics)
+
+
+def check_model(model: ModelArguments) -> None:
+    """Raise InputError for a model that is not there, before a large table is read."""
+    if model.model not in (None, SCRATCH):
+        check_there(resolve_model(model.model), model.model_revision)
 
 
 def make_trainer(
@@ -249,14 +268,16 @@ def save_splits(folder: Path, data: PreparedData, record: dict[str, Any] | None 
     if record is not None:
         write_json(folder / ROWS_FILE, record)
     write_json(folder / AUDIT_FILE, data.audit)
-    (folder / SPLITS_FOLDER).mkdir(exist_ok=True)
+    (folder / run_folder.SPLITS_FOLDER).mkdir(exist_ok=True)
     for split, frame in data.splits.items():
         if split != "train" or data.made_splits:
             rows = data.task.name_labels(frame).to_json(orient="records", lines=True, force_ascii=False)
-            write_text(folder / SPLITS_FOLDER / f"{split}.jsonl", rows)
+            write_text(folder / run_folder.SPLITS_FOLDER / f"{split}.jsonl", rows)
 
 
-def log_facts(args: RunArguments, data: PreparedData, trained_on: int, model: PreTrainedModel) -> None:
+def log_facts(
+    args: RunArguments, data: PreparedData, trained_on: int, model: PreTrainedModel, sources: dict[str, Any]
+) -> None:
     """Seed, versions, hyper-parameters and row counts: what a reader of the log wants first."""
     rows = ", ".join(f"{split} {len(frame):,}" for split, frame in data.splits.items())
     logger.info("protocol %s: %s rows; left out of training: %s", args.data.protocol, rows, data.left_out)
@@ -266,6 +287,7 @@ def log_facts(args: RunArguments, data: PreparedData, trained_on: int, model: Pr
     logger.info("model %s: %.1f million parameters", args.model.model, model.num_parameters() / 1e6)
     logger.info("versions and hardware: %s", environment())
     logger.info("hyper-parameters: %s", args.as_recipe())
+    logger.info("read: %s", sources)
 
 
 @exits_cleanly
@@ -275,18 +297,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_command_line(sys.argv[1:] if argv is None else argv)
     if args.training.push_finished_run:
         remedy = "Use that, or push afterwards: sentiment-hf push RUN USER/MODEL"
-        raise InputError("`sentiment-hf run` for push_to_hub", "training alone", remedy)
+        raise InputError("`sentiment-hf train` for push_to_hub", "training alone", remedy)
     log_to_stderr(logging.INFO if args.training.process_index == 0 else logging.WARNING)
-    if args.model.model not in (None, SCRATCH):
-        # Before a large table is read.
-        check_there(resolve_model(args.model.model), args.model.model_revision)
+    check_model(args.model)
     finished = train(args)
     if finished.metrics:
         show(metrics_table([finished.metrics]))
         show_advice(finished.metrics)
-        show(f"The model is in {finished.folder}. Try it: sentiment-hf predict --model {finished.folder} TEXT")
-        if args.export.quantize != "none":
-            show(f"Trained only. For ONNX and INT8: sentiment-hf export --model {finished.folder} --quantize dynamic")
+        if not args.training.baseline_only:
+            show(f"The model is in {finished.folder}. Try it: sentiment-hf predict --model {finished.folder} TEXT")
+            command = f"sentiment-hf compress export --model {finished.folder} --quantize dynamic"
+            show(f"Trained only. For ONNX and INT8: {command}")
     # A thread of gloo that is still there when the interpreter ends may abort the process, and with it the whole job.
     PartialState().destroy_process_group()
     return 0

@@ -21,7 +21,7 @@ from sentiment_hf.benchmark.measure import (
     throughput,
 )
 from sentiment_hf.benchmark.systems import System, systems_of
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.compression.export import export_model
 from sentiment_hf.compression.pruning import prune_structure
 from sentiment_hf.compression.quantization import Quantization
@@ -49,8 +49,8 @@ def test_one_run_has_every_way_to_run_it(exported, rows, reviews, tmp_path, caps
     export_model(tmp_path / "half", rows, Quantization(max_drop=100))
     reviews[:60].to_csv(tmp_path / "data.csv", index=False)
     # A process of its own for each system takes seconds; one of them is measured for real below.
-    monkeypatch.setattr("sentiment_hf.verbs.bench.peak_megabytes", lambda system, texts: 100.0)
-    command = ["bench", "--model", str(exported), "--data", str(tmp_path / "data.csv")]
+    monkeypatch.setattr("sentiment_hf.benchmark.bench.peak_megabytes", lambda system, texts: 100.0)
+    command = ["compress", "bench", "--model", str(exported), "--data", str(tmp_path / "data.csv")]
     command += ["--smaller", str(tmp_path / "half"), "--output_dir", str(tmp_path / "out"), "--max_texts", "40"]
     answers = SentimentClassifier.from_pretrained(exported, "torch").scorer.logits(rows["text"][:60]).argmax(axis=1)
     accuracy = (answers == rows["label"][:60]).mean()
@@ -103,9 +103,18 @@ def test_the_peak_is_of_a_process_of_its_own(exported):
 
 def test_a_provider_that_does_not_run_gets_no_figure(exported, tmp_path, reviews, capsys, monkeypatch):
     monkeypatch.setattr(measure, "CALLS", 2)
-    monkeypatch.setattr("sentiment_hf.verbs.bench.peak_megabytes", lambda system, texts: 100.0)
+    monkeypatch.setattr("sentiment_hf.benchmark.bench.peak_megabytes", lambda system, texts: 100.0)
     reviews[:10].to_csv(tmp_path / "data.csv", index=False)
-    command = ["bench", "--model", str(exported), "--data", str(tmp_path / "data.csv"), "--provider", "cuda"]
+    command = [
+        "compress",
+        "bench",
+        "--model",
+        str(exported),
+        "--data",
+        str(tmp_path / "data.csv"),
+        "--provider",
+        "cuda",
+    ]
     assert main([*command, "--rounds", "1", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
     assert rows["ONNX, INT8"]["reviews_per_s"] is None
@@ -155,4 +164,4 @@ def test_what_cannot_be_compared_is_refused(exported, tmp_path, reviews, capsys)
     with pytest.raises(InputError, match="an INT8 file in"):
         systems_of(str(exported), [str(tmp_path)], "cpu")
     reviews[:4].to_csv(tmp_path / "data.csv", index=False)
-    assert main(["bench", "--model", str(tmp_path / "none"), "--data", str(tmp_path / "data.csv")]) == 2
+    assert main(["compress", "bench", "--model", str(tmp_path / "none"), "--data", str(tmp_path / "data.csv")]) == 2

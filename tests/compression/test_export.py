@@ -124,7 +124,7 @@ LEARNS = ["--num_train_epochs=6", "--per_device_train_batch_size=8", "--learning
 
 
 def test_the_whole_job(tiny_arguments, tmp_path):
-    from sentiment_hf.job import main
+    from sentiment_hf.cli.train import main
 
     assert main([*tiny_arguments, *LEARNS, "--quantize=dynamic", "--max_drop=100"]) == 0
     metrics = json.loads((tmp_path / "run/metrics.json").read_text(encoding="utf-8"))
@@ -137,7 +137,7 @@ def test_the_whole_job(tiny_arguments, tmp_path):
 
 
 def test_switches_of_what_follows_the_training(tiny_arguments, tmp_path, capsys):
-    from sentiment_hf.job import main
+    from sentiment_hf.cli.train import main
 
     other = "avx2" if native_int8_arch() == "arm64" else "arm64"
     words = [*tiny_arguments, "--max_steps=1", "--num_hidden_layers=1", "--baseline=false", "--license=mit"]
@@ -152,7 +152,7 @@ def test_switches_of_what_follows_the_training(tiny_arguments, tmp_path, capsys)
 
 
 def test_how_ranges_are_read_reaches_the_job(tiny_arguments, tmp_path, reviews, capsys):
-    from sentiment_hf.job import main
+    from sentiment_hf.cli.train import main
 
     reviews[:90].to_csv(tmp_path / "few.csv", index=False)
     words = [*tiny_arguments, f"--train_file={tmp_path / 'few.csv'}", "--max_steps=1", "--num_hidden_layers=1"]
@@ -161,12 +161,12 @@ def test_how_ranges_are_read_reaches_the_job(tiny_arguments, tmp_path, reviews, 
 
 
 def test_export_of_a_run_for_another_processor(tiny_arguments, tmp_path, capsys):
-    from sentiment_hf.cli import main
+    from sentiment_hf.cli.main import main
 
     run = tmp_path / "run"
     assert main(["train", *tiny_arguments, "--baseline=false"]) == 0
     other = "avx2" if native_int8_arch() == "arm64" else "arm64"
-    words = ["export", "--model", str(run), "--quantize=dynamic", "--max_drop=100"]
+    words = ["compress", "export", "--model", str(run), "--quantize=dynamic", "--max_drop=100"]
     assert main([*words, f"--arch={other}"]) == 0
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["onnx"]["accuracy"] == metrics["fp32"]["accuracy"]
@@ -182,20 +182,20 @@ def test_export_of_a_run_for_another_processor(tiny_arguments, tmp_path, capsys)
         assert json.loads((run / "metrics.json").read_text(encoding="utf-8"))["int8"]["file"] == scored["file"]
     # FP32 alone is asked for: what is there of the same weights stays.
     before = sorted(path.name for path in (run / "onnx").iterdir())
-    assert main(["export", "--model", str(run)]) == 0
+    assert main(["compress", "export", "--model", str(run)]) == 0
     assert sorted(path.name for path in (run / "onnx").iterdir()) == before
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["int8"]["file"] == scored["file"]
     assert "int8_refused" not in metrics
     capsys.readouterr()
-    assert main(["export", "--model", str(run), "--arch=tensorrt"]) == 2
+    assert main(["compress", "export", "--model", str(run), "--arch=tensorrt"]) == 2
     assert "quantize: static for TensorRT, found none" in capsys.readouterr().err
-    assert main(["export", "--model", str(run), "--calibration_file=x.csv"]) == 2
+    assert main(["compress", "export", "--model", str(run), "--calibration_file=x.csv"]) == 2
     assert "INT8 for --calibration_file, found --quantize none" in capsys.readouterr().err
 
 
 def test_the_whole_job_when_the_gate_refuses(tiny_arguments, tmp_path, monkeypatch):
-    from sentiment_hf.job import main
+    from sentiment_hf.cli.train import main
 
     monkeypatch.setattr("sentiment_hf.compression.export.quantize_dynamic", broken_quantizer)
     assert main([*tiny_arguments, *LEARNS, "--quantize=dynamic"]) == 0

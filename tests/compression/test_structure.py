@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.compression import pruning
 from sentiment_hf.compression.pruning import calibration_batches, prune_structure
 from sentiment_hf.compression.structure import (
@@ -185,7 +185,7 @@ def test_the_command_and_the_way_back(model_folder, rows, tmp_path, capsys, tiny
     blank = pd.DataFrame({"text": ["", " ", "\u3000"], "label": "negative"})
     pd.concat([rows, blank]).to_csv(tmp_path / "rows.csv", index=False)
     small = tmp_path / "small"
-    words = ["prune", "--model", str(model_folder), "--calibration", str(tmp_path / "rows.csv")]
+    words = ["compress", "prune", "--model", str(model_folder), "--calibration", str(tmp_path / "rows.csv")]
     assert main([*words, "--ffn", "0.25", "--heads", "0.5", "--output_dir", str(small)]) == 0
     assert "neurons: 64 -> 16" in capsys.readouterr().out
     report = json.loads((small / "pruning.json").read_text(encoding="utf-8"))

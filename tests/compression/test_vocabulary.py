@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.compression.vocabulary import kept_pieces, prune_vocabulary
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
@@ -108,7 +108,16 @@ def test_rare_pieces_go_and_what_is_lost_is_said(model_folder, tmp_path, caplog)
 
 def test_the_command(model_folder, tmp_path, capsys):
     (tmp_path / "texts.csv").write_text("text\n房间很干净\n早餐也不错\n", encoding="utf-8")
-    words = ["prune", "--model", str(model_folder), "--corpus", str(tmp_path / "texts.csv"), "--han_rank", "10"]
+    words = [
+        "compress",
+        "prune",
+        "--model",
+        str(model_folder),
+        "--corpus",
+        str(tmp_path / "texts.csv"),
+        "--han_rank",
+        "10",
+    ]
     small = tmp_path / "small"
     assert main([*words, "--vocabulary", "--output_dir", str(small)]) == 0
     assert "100.00% of 2 texts" in capsys.readouterr().out

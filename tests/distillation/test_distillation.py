@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
-from sentiment_hf.cli import main as cli
+from sentiment_hf.cli.main import main as cli
 from sentiment_hf.distillation import losses
 from sentiment_hf.distillation.batches import DistillationCollator, tokenize_passages
 from sentiment_hf.distillation.run import distill, main, parse_distillation_arguments
@@ -129,7 +129,7 @@ def sentences(encoder, tokenizer, texts):
 
 def test_the_command_brings_the_student_nearer_to_its_teacher(words, teacher_folder, tmp_path, reviews):
     more = ["--num_train_epochs=3", "--vocab_size=130", "--max_texts=300", "--shingle_length=6"]
-    assert cli(["distill", *words, *more]) == 0
+    assert cli(["compress", "distill", *words, *more]) == 0
     folder = tmp_path / "student"
     corpus = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
     counts = corpus["sources"]["texts.csv"]

@@ -6,7 +6,7 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.data.held_out import HeldOutTexts
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.enrich.filters import TextFilter
@@ -212,7 +212,7 @@ def files(tmp_path, reviews):
     reviews.head(30).to_csv(tmp_path / "train.csv", index=False)
     reviews.iloc[30:60].to_csv(tmp_path / "dev.csv", index=False)
     evaluation = ["--evaluation", str(CHALLENGE), str(tmp_path / "dev.csv")]
-    return ["augment", "--task", "reviews", "--data", str(tmp_path / "train.csv"), *evaluation]
+    return ["data", "augment", "--task", "reviews", "--data", str(tmp_path / "train.csv"), *evaluation]
 
 
 def test_the_command_with_a_language_model(files, tmp_path, model_folder, reviews, capsys):
@@ -332,7 +332,18 @@ def test_templates_of_a_task_without_praise_and_blame(tmp_path, reviews):
     rows = pd.DataFrame({"text": reviews["text"].head(8), "label": ["sad", "happy"] * 4})
     rows.to_csv(tmp_path / "train.csv", index=False)
     reviews.tail(5).to_csv(tmp_path / "dev.csv", index=False)
-    words = ["augment", "--task", "emotion", "--data", str(tmp_path / "train.csv"), "--llm", "tiny", "--judge", "off"]
+    words = [
+        "data",
+        "augment",
+        "--task",
+        "emotion",
+        "--data",
+        str(tmp_path / "train.csv"),
+        "--llm",
+        "tiny",
+        "--judge",
+        "off",
+    ]
 
     def parrot(body):
         """A small model, which says an example of the template over again where it knows no better."""

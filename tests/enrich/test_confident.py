@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
-from sentiment_hf.cli import main
-from sentiment_hf.data.matching import matching_key
 from sentiment_hf.enrich.clean_options import add_clean_options
+
+from sentiment_hf.cli.main import main
+from sentiment_hf.data.matching import matching_key
 from sentiment_hf.enrich.confident import JudgedCell, cells_of, find_suspects, rank_cell
 from sentiment_hf.enrich.folds import assign_folds, baseline_learner, out_of_fold, remembered
 from sentiment_hf.exceptions import InputError
@@ -184,7 +184,7 @@ def noisy_file(tmp_path, reviews):
 
 
 def test_review_and_back(noisy_file, tmp_path, capsys):
-    words = ["clean", "--fast", "--task=reviews", f"--train_file={noisy_file}"]
+    words = ["data", "clean", "--fast", "--task=reviews", f"--train_file={noisy_file}"]
     assert main([*words, f"--output_dir={tmp_path / 'found'}"]) == 0
     review = pd.read_csv(tmp_path / "found" / "review.csv", dtype=str, keep_default_na=False)
     lines = {name.split("-")[0]: place for place, name in enumerate(review["id"])}
@@ -220,7 +220,7 @@ def test_review_and_back(noisy_file, tmp_path, capsys):
 
 
 def test_drop_relabel_and_share(noisy_file, tmp_path, capsys):
-    words = ["clean", "--fast", "--task=reviews", f"--train_file={noisy_file}"]
+    words = ["data", "clean", "--fast", "--task=reviews", f"--train_file={noisy_file}"]
     assert main([*words, "--action=drop", f"--output_dir={tmp_path / 'dropped'}"]) == 0
     report = json.loads((tmp_path / "dropped" / "clean.json").read_text(encoding="utf-8"))
     rows = (tmp_path / "dropped" / "train.jsonl").read_text(encoding="utf-8").splitlines()
@@ -241,7 +241,10 @@ def test_drop_relabel_and_share(noisy_file, tmp_path, capsys):
     for word, message in (("--share=0", "a share above 0"), ("--rounds=0", "1 round"), ("--folds=1", "2 folds")):
         assert main([*words, word, f"--output_dir={tmp_path / 'refused'}"]) == 2
         assert message in capsys.readouterr().err
-    assert main(["clean", "--task=reviews", f"--train_file={noisy_file}", f"--output_dir={tmp_path / 'refused'}"]) == 2
+    assert (
+        main(["data", "clean", "--task=reviews", f"--train_file={noisy_file}", f"--output_dir={tmp_path / 'refused'}"])
+        == 2
+    )
     assert "or --fast" in capsys.readouterr().err
 
 
@@ -257,7 +260,7 @@ def test_every_option_acts(noisy_file, tmp_path, reviews):
 
     def found(*options):
         folder = tmp_path / "-".join(map(str, options)).replace("/", "")[-40:]
-        assert main(["clean", "--fast", *options, f"--output_dir={folder}"]) == 0
+        assert main(["data", "clean", "--fast", *options, f"--output_dir={folder}"]) == 0
         return (folder / "suspects.csv").read_text(encoding="utf-8")
 
     plain = ["--task=reviews", f"--train_file={noisy_file}"]
@@ -268,7 +271,7 @@ def test_every_option_acts(noisy_file, tmp_path, reviews):
 
 def test_folds_of_a_recipe(tiny_arguments, tmp_path):
     words = [word for word in tiny_arguments if not word.startswith("--output_dir")]
-    assert main(["clean", *words, "--folds=2", f"--output_dir={tmp_path / 'out'}"]) == 0
+    assert main(["data", "clean", *words, "--folds=2", f"--output_dir={tmp_path / 'out'}"]) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"suspects.csv", "clean.json", "review.csv"}
 
 

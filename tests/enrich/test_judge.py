@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sentiment_hf.cli import CONFIG_VERBS, _build_parser, main
-from sentiment_hf.cli_options.config_file import check_config, with_config
+from sentiment_hf.cli.common import check_config, with_config
+from sentiment_hf.cli.main import CONFIG_VERBS, build_parser, main
 from sentiment_hf.enrich.cache import AnswerCache
 from sentiment_hf.enrich.endpoint import Endpoint
 from sentiment_hf.enrich.judge import (
@@ -196,7 +196,18 @@ def test_a_prompt_has_to_name_each_label_and_the_text(server, tmp_path):
 
 def test_the_command(model_folder, rows_file, tmp_path, server, capsys):
     server.misdeeds = {pd.read_csv(rows_file)["text"][0]: ["empty"] * 99}
-    words = ["judge", "--model", str(model_folder), "--data", str(rows_file), "--threshold", "0", "--llm", "tiny"]
+    words = [
+        "data",
+        "judge",
+        "--model",
+        str(model_folder),
+        "--data",
+        str(rows_file),
+        "--threshold",
+        "0",
+        "--llm",
+        "tiny",
+    ]
     words += ["--base_url", server.base_url, "--examples", "0", "--repeats", "2", "--prices", "1", "2"]
     assert main([*words, "--output_dir", str(tmp_path / "out")]) == 0
     table = pd.read_csv(tmp_path / "out" / "verdicts.csv")
@@ -242,7 +253,7 @@ def test_options_from_a_file(model_folder, rows_file, tmp_path, server, capsys):
     file = tmp_path / "judge.yaml"
     text = f"llm: tiny\nbase_url: {server.base_url}\nthreshold: 0\nexamples: 0\nlimit: 30\nprices: [1, 2]\n"
     file.write_text(text, encoding="utf-8")
-    words = ["judge", "--model", str(model_folder), "--data", str(rows_file), f"--config={file}"]
+    words = ["data", "judge", "--model", str(model_folder), "--data", str(rows_file), f"--config={file}"]
     assert main([*words, "--limit", "4", "--output_dir", str(tmp_path / "out")]) == 0
     report = json.loads((tmp_path / "out" / "judge.json").read_text(encoding="utf-8"))
     assert report["asked"] == 4, "the command line wins"
@@ -268,17 +279,28 @@ def test_options_from_a_file(model_folder, rows_file, tmp_path, server, capsys):
 
 @pytest.mark.parametrize("verb", CONFIG_VERBS)
 def test_the_recipe_of_each_verb_says_what_the_verb_knows(verb):
-    recipe = ROOT / "recipes/enrich" / f"{verb}.yaml"
-    files = ["--data=x", "--output_dir=x", *(["--model=x"] if verb == "judge" else ["--evaluation", "x"])]
-    words, keys = with_config([verb, "--config", str(recipe), *files])
-    args = _build_parser().parse_args(words)
+    recipe = ROOT / "recipes/enrich" / f"{verb.split()[1]}.yaml"
+    files = ["--data=x", "--output_dir=x", *(["--model=x"] if verb == "data judge" else ["--evaluation", "x"])]
+    words, keys = with_config([*verb.split(), "--config", str(recipe), *files])
+    args = build_parser().parse_args(words)
     check_config(keys, args)
     assert args.llm == "Qwen/Qwen2-7B-Instruct-GPTQ-Int4"
     assert {name: getattr(args, name) for name in keys} == keys
 
 
 def test_the_command_with_a_local_model(model_folder, rows_file, llm_folder, tmp_path):
-    words = ["judge", "--model", str(model_folder), "--data", str(rows_file), "--threshold", "0", "--limit", "6"]
+    words = [
+        "data",
+        "judge",
+        "--model",
+        str(model_folder),
+        "--data",
+        str(rows_file),
+        "--threshold",
+        "0",
+        "--limit",
+        "6",
+    ]
     words += ["--llm", str(llm_folder), "--output_dir", str(tmp_path / "out"), "--repeats", "2"]
     assert main(words) == 0
     table = pd.read_csv(tmp_path / "out" / "verdicts.csv")
@@ -292,7 +314,17 @@ def test_the_command_with_a_local_model(model_folder, rows_file, llm_folder, tmp
 def test_a_run_that_is_killed_goes_on_and_asks_each_row_once(model_folder, rows_file, tmp_path):
     out = tmp_path / "out"
     with LlmServer(delay=0.1) as server:
-        words = [sys.executable, "-m", "sentiment_hf.cli", "judge", "--model", str(model_folder), "--threshold", "0"]
+        words = [
+            sys.executable,
+            "-m",
+            "sentiment_hf",
+            "data",
+            "judge",
+            "--model",
+            str(model_folder),
+            "--threshold",
+            "0",
+        ]
         words += ["--data", str(rows_file), "--llm", "tiny", "--base_url", server.base_url, "--concurrency", "3"]
         words += ["--output_dir", str(out), "--examples", "0"]
         with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:

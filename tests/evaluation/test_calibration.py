@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.evaluation.calibration import (
     Calibration,
     calibration_report,
@@ -145,7 +145,7 @@ def rows_file(tmp_path, reviews):
 
 
 def test_the_command_writes_what_the_predictor_uses(model_folder, rows_file, capsys, tmp_path):
-    words = ["calibrate", "--model", str(model_folder), "--data", str(rows_file / "dev.csv")]
+    words = ["evaluate", "--calibrate", "--model", str(model_folder), "--data", str(rows_file / "dev.csv")]
     before = SentimentClassifier.from_pretrained(model_folder)("房间很好")
     assert main([*words, "--test", str(rows_file / "test.csv")]) == 0
     assert "calibration error" in capsys.readouterr().out
@@ -166,7 +166,7 @@ def test_the_command_writes_what_the_predictor_uses(model_folder, rows_file, cap
 
 
 def test_a_wanted_precision_becomes_a_threshold_that_the_predictor_keeps(model_folder, rows_file, capsys):
-    words = ["calibrate", "--model", str(model_folder), "--data", str(rows_file / "dev.csv")]
+    words = ["evaluate", "--calibrate", "--model", str(model_folder), "--data", str(rows_file / "dev.csv")]
     classifier = SentimentClassifier.from_pretrained(model_folder)
     dev = pd.read_csv(rows_file / "dev.csv")
     answers = classifier(dev["text"].tolist())
@@ -201,10 +201,10 @@ def test_below_the_threshold_there_is_no_label(model_folder):
 
 
 def test_bad_input(model_folder, rows_file, capsys):
-    assert main(["calibrate", "--model", "starter-reviews"]) == 2
+    assert main(["evaluate", "--calibrate", "--model", "starter-reviews"]) == 2
     assert "the folder of a saved model" in capsys.readouterr().err
-    assert main(["calibrate", "--model", str(model_folder)]) == 2
+    assert main(["evaluate", "--calibrate", "--model", str(model_folder)]) == 2
     assert "dev rows saved beside" in capsys.readouterr().err
     words = ["--data", str(rows_file / "dev.csv"), "--precision", "1.5"]
-    assert main(["calibrate", "--model", str(model_folder), *words]) == 2
+    assert main(["evaluate", "--calibrate", "--model", str(model_folder), *words]) == 2
     assert not (model_folder / "calibration.json").exists()

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation.comparison import changed_rows, compare
 from sentiment_hf.labels import LabelSpace
@@ -67,7 +67,15 @@ def other_folder(tmp_path, make_model, tokenizer):
 
 def test_the_command(model_folder, other_folder, tmp_path, reviews, capsys):
     reviews.head(90).to_csv(tmp_path / "rows.csv", index=False)
-    words = ["compare", str(model_folder), str(other_folder), "--data", str(tmp_path / "rows.csv")]
+    words = [
+        "evaluate",
+        "--model",
+        str(model_folder),
+        "--compare",
+        str(other_folder),
+        "--data",
+        str(tmp_path / "rows.csv"),
+    ]
     assert main([*words, "--output_dir", str(tmp_path / "out")]) == 0
     assert "McNemar" in capsys.readouterr().out
     report = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
@@ -90,5 +98,18 @@ def test_models_of_other_labels_are_refused(model_folder, tmp_path, make_model, 
     model = make_model(labels=task.labels)
     record_settings(model.config, tokenizer, task, TextSettings(max_length=32))
     save_model(tmp_path / "emotion", model, tokenizer)
-    assert main(["compare", str(model_folder), str(tmp_path / "emotion"), "--data", str(train_file)]) == 2
+    assert (
+        main(
+            [
+                "evaluate",
+                "--model",
+                str(model_folder),
+                "--compare",
+                str(tmp_path / "emotion"),
+                "--data",
+                str(train_file),
+            ]
+        )
+        == 2
+    )
     assert "two models of the same labels, found negative, positive and neutral" in capsys.readouterr().err

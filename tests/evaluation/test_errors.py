@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.evaluation.errors import (
     MARKS,
     MIN_SLICE_ROWS,
@@ -88,7 +88,7 @@ def test_the_command(model_folder, tmp_path, reviews, capsys):
     rows = reviews.head(120).assign(kind=["酒店", "书"] * 60)
     rows.loc[3, "text"] = "很|差<b>`x`"
     rows.to_csv(tmp_path / "rows.csv", index=False)
-    words = ["errors", "--model", str(model_folder), "--data", str(tmp_path / "rows.csv")]
+    words = ["evaluate", "--errors", "--model", str(model_folder), "--data", str(tmp_path / "rows.csv")]
     out = tmp_path / "report"
     assert main([*words, "--category", "kind", "--output_dir", str(out)]) == 0
     page = (out / "errors.md").read_text(encoding="utf-8")

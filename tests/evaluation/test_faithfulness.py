@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.data.passages import Passage
 from sentiment_hf.evaluation.explanation import Target
 from sentiment_hf.evaluation.faithfulness import RANDOM, SHARES, erased_rows, faithfulness, summarize
@@ -51,7 +51,16 @@ def test_who_names_the_word_is_faithful_and_who_does_not_is_not():
 
 def test_the_command(model_folder, tmp_path, reviews, capsys):
     reviews.head(12).to_csv(tmp_path / "rows.csv", index=False)
-    words = ["faithfulness", "--model", str(model_folder), "--data", str(tmp_path / "rows.csv"), "--rows", "6"]
+    words = [
+        "explain",
+        "--faithfulness",
+        "--model",
+        str(model_folder),
+        "--data",
+        str(tmp_path / "rows.csv"),
+        "--rows",
+        "6",
+    ]
     methods = ["--methods", "occlusion", "grad_x_input", "attention"]
     report = tmp_path / "report.json"
     assert main([*words, *methods, "--output", str(report)]) == 0
@@ -64,4 +73,4 @@ def test_the_command(model_folder, tmp_path, reviews, capsys):
         assert figures["methods"]["occlusion"][gain]["low"] <= figures["methods"]["occlusion"][gain]["mean"]
     assert main([*words[:-1], "1"]) == 2
     (tmp_path / "blank.csv").write_text("text,label\n ,0\n ,1\n", encoding="utf-8")
-    assert main([*words[:4], str(tmp_path / "blank.csv")]) == 2
+    assert main([*words[:5], str(tmp_path / "blank.csv")]) == 2

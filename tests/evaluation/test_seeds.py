@@ -4,7 +4,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.evaluation.seeds import group_by_recipe, seeds_table, spread
 
 
@@ -42,10 +42,10 @@ def test_the_verb_reads_runs(tmp_path, capsys):
         (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
         (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     runs = [str(tmp_path / "a-42"), str(tmp_path / "a-43")]
-    assert main(["report", "--over_seeds", *runs]) == 0
+    assert main(["evaluate", "--over_seeds", "--runs", *runs]) == 0
     assert "85.00 ± 7.07" in capsys.readouterr().out
     (tmp_path / "a-43" / "recipe.yaml").unlink()
-    assert main(["report", "--over_seeds", *runs]) == 2
+    assert main(["evaluate", "--over_seeds", "--runs", *runs]) == 2
     assert "a run of a recipe at" in capsys.readouterr().err
 
 

@@ -20,7 +20,7 @@ pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which t
 
 from safetensors.torch import load_file
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.evaluation.baseline import baseline_logits, fit_baseline
 from sentiment_hf.evaluation.calibration import calibration_report, threshold_for
 from sentiment_hf.evaluation.recorded import read_predictions
@@ -87,7 +87,7 @@ def finished(reviews: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) ->
     arguments += [f"--test_file={home}/test.jsonl", f"--output_dir={home}/run", f"--cache_dir={home}/cache"]
     arguments += ["--task=reviews", "--model=scratch", TINY_MODEL, "--num_hidden_layers=2", "--max_length=32"]
     arguments += ["--precision=fp32", "--disable_tqdm=true", "--quantize=static", f"--max_drop={MAX_DROP}", *LEARNS]
-    assert main(["run", *arguments]) == 0
+    assert main(["train", *arguments]) == 0
     return Finished(home / "run", rows)
 
 
@@ -148,7 +148,7 @@ def exported(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Fi
     metrics = finished.metrics | {"static_refused": "by an earlier gate"}
     metrics["baseline"] = metrics["baseline"] | {"ms_per_review": 123.0}
     (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
-    assert main(["export", "--model", str(folder), "--quantize=static", f"--max_drop={MAX_DROP}"]) == 0
+    assert main(["compress", "export", "--model", str(folder), "--quantize=static", f"--max_drop={MAX_DROP}"]) == 0
     return Finished(folder, finished.rows)
 
 
@@ -177,7 +177,7 @@ def test_static_ranges_are_of_the_training_rows_in_both(finished, exported):
 def test_calibrate_fits_on_dev_and_reports_test(finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished.folder, folder, ignore=shutil.ignore_patterns("checkpoint-*", "onnx"))
-    assert main(["calibrate", "--model", str(folder), "--backend=torch", "--precision=0.8"]) == 0
+    assert main(["evaluate", "--calibrate", "--model", str(folder), "--backend=torch", "--precision=0.8"]) == 0
     report = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
     temperature = report["temperature"]
     for part, split in (("fitted_on", "dev"), ("test", "test")):

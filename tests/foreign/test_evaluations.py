@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.evaluation.report import read_metrics
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.training.folder import save_model
@@ -43,7 +43,7 @@ def test_the_same_file_twice(model_folder, data, capsys):
     assert "wangwu" not in json.dumps(first)
     assert [path.name for path in (model_folder / "evaluation").iterdir()] == ["rows"]
     # What it wrote can be read by what reads metrics.
-    assert main(["report", str(model_folder / "evaluation/rows")]) == 0
+    assert main(["evaluate", "--runs", str(model_folder / "evaluation/rows")]) == 0
     assert "rows.csv (40)" in capsys.readouterr().out
 
 
@@ -62,9 +62,15 @@ def test_blank_rows_are_no_part_of_any_figure(model_folder, data, tmp_path):
     assert evaluate(model_folder, data, f"--output_dir={tmp_path / 'e'}") == 0
     metrics = metrics_in(tmp_path / "e")
     words = ["--data", str(data), "--output_dir"]
-    assert main(["errors", "--model", str(model_folder), "--category=kind", *words, str(tmp_path / "w")]) == 0
+    assert (
+        main(["evaluate", "--errors", "--model", str(model_folder), "--category=kind", *words, str(tmp_path / "w")])
+        == 0
+    )
     errors = json.loads((tmp_path / "w/errors.json").read_text(encoding="utf-8"))
-    assert main(["compare", str(model_folder), str(model_folder), *words, str(tmp_path / "c")]) == 0
+    assert (
+        main(["evaluate", "--model", str(model_folder), "--compare", str(model_folder), *words, str(tmp_path / "c")])
+        == 0
+    )
     compared = json.loads((tmp_path / "c/compare.json").read_text(encoding="utf-8"))
     assert (metrics["fp32"]["rows"], metrics["blank_rows_left_out"]) == (40, 9)
     assert errors["rows"] == compared["rows"] == 40
@@ -78,7 +84,7 @@ def test_blank_rows_are_no_part_of_any_figure(model_folder, data, tmp_path):
 def test_another_backend_joins_the_first(model_folder, data):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("optimum.onnxruntime")
-    assert main(["export", "--model", str(model_folder)]) == 0
+    assert main(["compress", "export", "--model", str(model_folder)]) == 0
     for backend in ("torch", "onnx", "torch"):
         assert evaluate(model_folder, data, "--backend", backend) == 0
     metrics = read_metrics(model_folder / "evaluation/rows")
@@ -141,4 +147,4 @@ def test_what_an_older_version_left_is_replaced(model_folder, data):
 def test_a_model_from_elsewhere_is_exported_after_its_evaluation(model_folder, data):
     pytest.importorskip("optimum.onnxruntime")
     assert evaluate(model_folder, data, f"--output_dir={model_folder}") == 0
-    assert main(["export", "--model", str(model_folder)]) == 0
+    assert main(["compress", "export", "--model", str(model_folder)]) == 0

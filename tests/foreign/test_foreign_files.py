@@ -28,7 +28,7 @@ from transformers import (
     pipeline,
 )
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.modeling import adapters
 from sentiment_hf.modeling.loading import load_tokenizer
@@ -94,7 +94,10 @@ def exported(tmp_path_factory, tokenizer, make_model):
     model.save_pretrained(home / "model")
     tokenizer.save_pretrained(home / "model")
     graphs = home / "graphs"
-    assert main(["export", "--model", str(home / "model"), "--quantize", "none", "--output_dir", str(graphs)]) == 0
+    assert (
+        main(["compress", "export", "--model", str(home / "model"), "--quantize", "none", "--output_dir", str(graphs)])
+        == 0
+    )
     quantize_dynamic(graphs / "model.onnx", graphs / "int8.onnx")
     return home
 
@@ -215,7 +218,7 @@ def test_a_decoder_is_trained_exported_and_read_by_the_stock_pipeline(decoder, t
     words = [f"--model={decoder}", f"--train_file={train_file}", f"--output_dir={run}", "--max_length=32"]
     words += [f"--cache_dir={tmp_path / 'cache'}", "--max_steps=2", "--precision=fp32", "--disable_tqdm=true"]
     words += ["--save_strategy=steps", "--eval_strategy=steps", "--eval_steps=2", "--save_steps=2"]
-    assert main(["run", *words, "--task=reviews", "--quantize=none"]) == 0
+    assert main(["train", *words, "--task=reviews", "--quantize=none"]) == 0
     assert json.loads((run / "config.json").read_text(encoding="utf-8"))["pad_token_id"] == 0
     # Which cleaning leaves as they are.
     texts = ["房间非常好", "早餐非常差下次还会考虑再来一次也不会", "电池"]
@@ -259,10 +262,10 @@ def test_a_type_without_export_is_refused_before_training(tmp_path, tokenizer, t
     AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     words = [f"--model={folder}", f"--train_file={train_file}", f"--output_dir={tmp_path / 'run'}"]
-    assert main(["run", *words]) == 2
+    assert main(["train", *words]) == 2
     assert "found ernie in" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-    assert main(["export", "--model", str(folder)]) == 2
+    assert main(["compress", "export", "--model", str(folder)]) == 2
     assert "found ernie in" in capsys.readouterr().err
     assert not (folder / "onnx").exists()
     # It answers all the same.
@@ -318,7 +321,7 @@ def test_an_adapter_answers_as_its_merged_model(adapter, caplog):
 
 def test_an_adapter_is_exported_whole(adapter):
     pytest.importorskip("optimum.exporters.onnx", reason="needs the onnx extra")
-    assert main(["export", "--model", str(adapter), "--quantize", "none"]) == 0
+    assert main(["compress", "export", "--model", str(adapter), "--quantize", "none"]) == 0
     same(SentimentClassifier.from_pretrained(adapter, "onnx")(TEXTS), stock(adapter.parent / "merged"), 1e-4)
 
 

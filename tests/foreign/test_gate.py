@@ -17,7 +17,7 @@ pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which t
 import onnx
 from onnx import numpy_helper
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.compression.export import export_model, training_texts
 from sentiment_hf.compression.gate import (
     MAX_TEXTS,
@@ -215,14 +215,14 @@ def test_one_row_of_a_rare_class_is_worth_more_than_one_of_many():
 
 def test_run_and_export_write_down_what_the_gate_saw(tiny_arguments, tmp_path, monkeypatch, capsys):
     learns = ["--num_train_epochs=4", "--per_device_train_batch_size=8", "--learning_rate=5e-3", "--baseline=false"]
-    assert main(["run", *tiny_arguments, *learns, "--quantize=dynamic"]) == 0
+    assert main(["train", *tiny_arguments, *learns, "--quantize=dynamic"]) == 0
     gate = metrics_of(tmp_path)["int8_gate"]
     assert gate["decided_by"] == "agreement"
     # Training and dev, and never test.
     assert gate["texts"] == metrics_of(tmp_path)["rows"]["train"] + metrics_of(tmp_path)["rows"]["dev"]
     monkeypatch.setattr("sentiment_hf.compression.export.quantize_dynamic", broken(np.zeros_like))
     # The texts are the training rows that the run saved, or a file without labels.
-    export = ["export", "--model", str(tmp_path / "run")]
+    export = ["compress", "export", "--model", str(tmp_path / "run")]
     assert main([*export, "--quantize=dynamic", "--max_drop=0.25"]) == 1
     assert not metrics_of(tmp_path)["int8_gate"]["passed"]
     assert metrics_of(tmp_path)["int8_gate"]["max_drop"] == 0.25

@@ -8,12 +8,14 @@ import pandas as pd
 import pytest
 import transformers
 
-from sentiment_hf.cli import main
+from sentiment_hf.benchmark import bench
+from sentiment_hf.cli import calibrate
+from sentiment_hf.cli.main import main
 from sentiment_hf.data.labelled import load_labelled
+from sentiment_hf.enrich import verdicts
 from sentiment_hf.modeling.config_io import task_of
 from sentiment_hf.modeling.loading import load_config
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.verbs import bench, calibrate, judge
 
 # Optimum's exporter, which comes with transformers 4.57 alone; without it the chain is that of torch.
 EXPORTS = importlib.util.find_spec("optimum") is not None and transformers.__version__.startswith("4.")
@@ -73,7 +75,7 @@ def trained(request, tmp_path_factory):
     ]
     words += ["--num_hidden_layers=2", "--max_length=32", *LEARNING[len(labels) > 50]]
     words += ["--precision=fp32", "--disable_tqdm=true", "--baseline=false", "--quantize=dynamic", "--max_drop=100"]
-    assert main(["run" if EXPORTS else "train", *words]) == 0
+    assert main(["train", *words]) == 0
     return request.param, folder / "run", files, words
 
 
@@ -98,9 +100,40 @@ def test_every_verb_has_the_score_of_the_run(trained, tmp_path, capsys):
         assert main(["evaluate", *words]) == 0
         assert score(tmp_path / backend, system) == pytest.approx(score(run, system), abs=1e-9)
     assert score(run, BACKENDS[-1][1]) == pytest.approx(own, abs=0.15)
-    assert main(["errors", "--model", str(run), "--backend", "torch", *said, "--output_dir", str(tmp_path / "w")]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                "--errors",
+                "--model",
+                str(run),
+                "--backend",
+                "torch",
+                *said,
+                "--output_dir",
+                str(tmp_path / "w"),
+            ]
+        )
+        == 0
+    )
     assert json.loads((tmp_path / "w" / "errors.json").read_text())["accuracy"] == pytest.approx(own)
-    assert main(["compare", str(run), str(run), "--backend", "torch", *said, "--output_dir", str(tmp_path / "c")]) == 0
+    assert (
+        main(
+            [
+                "evaluate",
+                "--model",
+                str(run),
+                "--compare",
+                str(run),
+                "--backend",
+                "torch",
+                *said,
+                "--output_dir",
+                str(tmp_path / "c"),
+            ]
+        )
+        == 0
+    )
     assert json.loads((tmp_path / "c" / "compare.json").read_text())["accuracy"]["a"] == pytest.approx(own)
 
 
@@ -121,17 +154,20 @@ def test_verbs_that_only_read_read_the_same_ids(trained, tmp_path):
         "label_values": "raw",
     }
     args = argparse.Namespace(data=str(files["train"]), **options)
-    assert judge.classified_rows(classifier, task, args)["label"].tolist() == expected
+    assert verdicts.classified_rows(classifier, task, args)["label"].tolist() == expected
     assert bench.labelled_rows(args, classifier)["name"].tolist() == expected
     assert calibrate._answers(classifier, task, str(files["train"]), "dev", args)[1].tolist() == ids
     said = reading(name)
     pruned = ["--model", str(run), "--ffn=0.5", "--calibration", str(files["train"]), *said]
-    assert main(["prune", *pruned, "--output_dir", str(tmp_path / "pruned")]) == 0
+    assert main(["compress", "prune", *pruned, "--output_dir", str(tmp_path / "pruned")]) == 0
     assert task_of(load_config(str(tmp_path / "pruned"))) == task
     faithful = ["--model", str(run), "--backend=torch", "--methods", "occlusion", "--rows=2", *said]
-    assert main(["faithfulness", *faithful, "--data", str(files["test"])]) == 0
+    assert main(["explain", "--faithfulness", *faithful, "--data", str(files["test"])]) == 0
     kept = [word for word in words if not word.startswith(("--output_dir", "--validation", "--test_file"))]
-    assert main(["clean", *kept, "--fast", "--action=drop", "--share=0.01", f"--output_dir={tmp_path / 'clean'}"]) == 0
+    assert (
+        main(["data", "clean", *kept, "--fast", "--action=drop", "--share=0.01", f"--output_dir={tmp_path / 'clean'}"])
+        == 0
+    )
     cleaned = load_labelled(tmp_path / "clean" / "train.jsonl", task)
     by_text = dict(zip(pd.read_json(files["train"], lines=True)["text"], ids, strict=True))
     assert [by_text[text] for text in cleaned["text"]] == cleaned["label"].tolist()

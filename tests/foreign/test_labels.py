@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from transformers import BertConfig
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.data.labelled import ReadOptions, load_labelled, map_labels
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import LabelSpace, label_text

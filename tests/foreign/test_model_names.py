@@ -11,7 +11,7 @@ import pytest
 from hub_server.server import serve
 from hub_server.store import Hub
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.predictor import SentimentClassifier
 
@@ -68,14 +68,14 @@ def test_the_nearest_model_is_named(home, name, meant):
     [
         ["predict", "--model", "runs/review", "房间很好"],
         ["evaluate", "--model", "runs/review", "--data", "DATA"],
-        ["train", "--model", "runs/review", "--train_file", "DATA", "--output_dir", "out"],
-        ["run", "--model", "runs/review", "--train_file", "DATA", "--output_dir", "out"],
-        ["export", "--model", "runs/review"],
+        ["train", "--model", "runs/review", "--train_file", "DATA", "--output_dir", "out", "--quantize", "none"],
+        ["train", "--model", "runs/review", "--train_file", "DATA", "--output_dir", "out", "--quantize", "dynamic"],
+        ["compress", "export", "--model", "runs/review"],
     ],
-    ids=lambda words: words[0],
+    ids=lambda words: " ".join(words[::5]),
 )
 def test_verbs_say_it_in_a_sentence(home, train_file, capsys, words):
-    if words[0] == "run":
+    if words[-1] == "dynamic":
         pytest.importorskip("optimum.exporters.onnx", reason="needs the onnx extra")
     assert main([str(train_file) if word == "DATA" else word for word in words]) == 2
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, pipeline
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.config_io import task_of
 from sentiment_hf.serving.predictor import SentimentClassifier
@@ -94,7 +94,7 @@ def test_figures_of_the_onnx_file_too(folders, kind, tmp_path):
     folder.mkdir()
     for file in (folders / kind).iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
-    assert main(["export", "--model", str(folder), "--quantize", "none"]) == 0
+    assert main(["compress", "export", "--model", str(folder), "--quantize", "none"]) == 0
     (folder / "model.safetensors").unlink()
     classifier = SentimentClassifier.from_pretrained(folder)
     assert classifier.backend == "onnx"
@@ -151,8 +151,8 @@ def test_predict_says_it_in_every_form(folders, tmp_path, capsys):
 @pytest.mark.parametrize("kind", ["several", "one_output"])
 def test_serve_says_it_in_json(folders, kind):
     uvicorn = pytest.importorskip("uvicorn", reason="needs the serve extra")
+    from sentiment_hf.cli.serve import bind
     from sentiment_hf.serving.api import build_api
-    from sentiment_hf.verbs.serve import bind
 
     with bind("127.0.0.1", 0) as bound:
         port = bound.getsockname()[1]
@@ -179,15 +179,15 @@ def test_serve_says_it_in_json(folders, kind):
     "words",
     [
         ["evaluate", "--model", "MODEL", "--data", "DATA"],
-        ["errors", "--model", "MODEL", "--data", "DATA", "--output_dir", "OUT"],
-        ["calibrate", "--model", "MODEL", "--data", "DATA"],
-        ["compare", "MODEL", "MODEL", "--data", "DATA"],
-        ["bench", "--model", "MODEL", "--data", "DATA"],
+        ["evaluate", "--errors", "--model", "MODEL", "--data", "DATA", "--output_dir", "OUT"],
+        ["evaluate", "--calibrate", "--model", "MODEL", "--data", "DATA"],
+        ["evaluate", "--model", "MODEL", "--compare", "MODEL", "--data", "DATA"],
+        ["compress", "bench", "--model", "MODEL", "--data", "DATA"],
         ["explain", "--model", "MODEL", "房间很好"],
-        ["faithfulness", "--model", "MODEL", "--data", "DATA"],
-        ["judge", "--model", "MODEL", "--data", "DATA", "--output_dir", "OUT", "--llm", "nobody"],
-        ["export", "--model", "MODEL", "--validation_file", "DATA", "--quantize", "dynamic"],
-        ["prune", "--model", "MODEL", "--calibration", "DATA", "--heads", "0.5", "--output_dir", "OUT"],
+        ["explain", "--faithfulness", "--model", "MODEL", "--data", "DATA"],
+        ["data", "judge", "--model", "MODEL", "--data", "DATA", "--output_dir", "OUT", "--llm", "nobody"],
+        ["compress", "export", "--model", "MODEL", "--validation_file", "DATA", "--quantize", "dynamic"],
+        ["compress", "prune", "--model", "MODEL", "--calibration", "DATA", "--heads", "0.5", "--output_dir", "OUT"],
         ["train", "--model", "scratch", "--distill_from", "MODEL", "--train_file", "DATA", "--output_dir", "OUT"],
     ],
     ids=lambda words: words[0],

@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.data.workbooks import write_workbook
 from sentiment_hf.serving.answer_files import free_names

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.evaluation.recorded import read_predictions
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.training.arguments import parse_run_arguments

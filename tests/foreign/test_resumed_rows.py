@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.files import read_json
 
 OPTIONS = ["--save_strategy=steps", "--eval_strategy=steps", "--eval_steps=4", "--save_steps=4", "--max_steps=8"]

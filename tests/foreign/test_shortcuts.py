@@ -6,7 +6,7 @@ import random
 import pandas as pd
 import pytest
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.data.shortcuts import find_shortcuts
 from sentiment_hf.data.sources import load_file
 

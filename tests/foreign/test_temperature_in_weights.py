@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.modeling.config_io import record_settings
@@ -62,7 +62,7 @@ def own_model(tokenizer, seed=0, **options):
 
 
 def calibrate(folder, file, *words):
-    return main(["calibrate", "--model", str(folder), "--data", str(file), *words])
+    return main(["evaluate", "--calibrate", "--model", str(folder), "--data", str(file), *words])
 
 
 def logits(folder, backend="torch", texts=TEXTS):
@@ -196,7 +196,16 @@ def test_all_files_of_a_folder_give_the_same_probabilities(kind, make_folder, to
     hierarchical = kind == "hierarchical"
     model = own_model(tokenizer, hierarchical="transformer") if hierarchical else None
     folder = make_folder(kind, TextSettings(**WINDOWS) if hierarchical else None, model)
-    words = ["export", "--model", str(folder), "--validation_file", str(rows / "part.csv"), "--max_drop", "100"]
+    words = [
+        "compress",
+        "export",
+        "--model",
+        str(folder),
+        "--validation_file",
+        str(rows / "part.csv"),
+        "--max_drop",
+        "100",
+    ]
     assert main([*words, "--quantize", "dynamic"]) == 0
     backends = ["torch", "onnx", "int8"]
     if not hierarchical:

@@ -8,7 +8,7 @@ import torch
 from datasets import Dataset
 
 from sentiment_hf import SentimentClassifier, TextSettings
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.run import main as train
 from sentiment_hf.training.trainer import SentimentTrainer

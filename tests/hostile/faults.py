@@ -26,8 +26,15 @@ def load():
     import pandas  # noqa: F401
     import torch
 
-    import sentiment_hf.job  # noqa: F401
-    from sentiment_hf.verbs import audit, errors, export, findings, predict, prune  # noqa: F401
+    import sentiment_hf.compression.pruning
+    import sentiment_hf.compression.scored_export
+    import sentiment_hf.compression.vocabulary
+    import sentiment_hf.data.shortcuts
+    import sentiment_hf.evaluation.error_report
+    import sentiment_hf.serving.batch
+    import sentiment_hf.serving.predictor
+    import sentiment_hf.studies.findings_page
+    import sentiment_hf.training.run  # noqa: F401
 
     torch.set_num_threads(1)
     try:
@@ -84,7 +91,7 @@ def do(job):
             if "file_limit" in job:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (job["file_limit"], job["file_limit"]))
             sys.addaudithook(Changes(job, tells))
-            from sentiment_hf.cli import main
+            from sentiment_hf.cli.main import main
 
             status = main(job["words"])
         except SystemExit as stop:

@@ -125,7 +125,7 @@ def one_sentence(ended):
 @needs_onnx
 def test_export_killed_at_every_change(command, run_folder, tmp_path):
     folder = tmp_path / "run"
-    words = ["export", f"--model={folder}", "--quantize=dynamic", "--max_drop=100"]
+    words = ["compress", "export", f"--model={folder}", "--quantize=dynamic", "--max_drop=100"]
     shutil.copytree(run_folder, folder)
     assert command(*words)["status"] == 0
     onnx = {name for name in state(folder) if name.startswith("onnx/")}
@@ -159,7 +159,7 @@ def test_calibrate_killed_at_every_change(command, run_folder, rows_file, tmp_pa
     from safetensors.torch import load_file, save_file
 
     folder, sure = tmp_path / "run", tmp_path / "sure"
-    words = ["calibrate", f"--model={folder}", f"--data={rows_file}", "--precision=0.1"]
+    words = ["evaluate", "--calibrate", f"--model={folder}", f"--data={rows_file}", "--precision=0.1"]
     # A model that is much too sure, so that there is something to divide.
     shutil.copytree(run_folder, sure)
     weights = load_file(sure / "model.safetensors")
@@ -195,7 +195,14 @@ def test_calibrate_killed_at_every_change(command, run_folder, rows_file, tmp_pa
 
 def test_prune_killed_at_every_change(command, run_folder, rows_file, tmp_path):
     output = tmp_path / "small"
-    words = ["prune", f"--model={run_folder}", "--vocabulary", f"--corpus={rows_file}", f"--output_dir={output}"]
+    words = [
+        "compress",
+        "prune",
+        f"--model={run_folder}",
+        "--vocabulary",
+        f"--corpus={rows_file}",
+        f"--output_dir={output}",
+    ]
 
     def prepare():
         shutil.rmtree(output, ignore_errors=True)
@@ -236,7 +243,7 @@ def test_a_sweep_killed_while_it_writes_its_tables(command, training, run_folder
     plain = {key: yaml.safe_load(value) for key, value in keys.items() if key not in ("baseline", "disable_tqdm")}
     (tmp_path / "base.yaml").write_text(yaml.safe_dump(plain, allow_unicode=True), encoding="utf-8")
     (tmp_path / "sweep.yaml").write_text("base: base.yaml\nlist: {plain: {}}\nseeds: [42]\n", encoding="utf-8")
-    words = ["ablate", f"--config={tmp_path / 'sweep.yaml'}", f"--output_dir={folder}", "--baseline=false"]
+    words = ["sweep", "run", f"--config={tmp_path / 'sweep.yaml'}", f"--output_dir={folder}", "--baseline=false"]
     planned = folder_of_its_run(words)
 
     def prepare():
@@ -316,14 +323,21 @@ def writers(run_folder, rows_file, training, output):
     """Verbs that write, as words, by name."""
     verbs = {
         "train": [*training, f"--output_dir={output}"],
-        "prune": ["prune", f"--model={run_folder}", "--vocabulary", f"--corpus={rows_file}", f"--output_dir={output}"],
+        "prune": [
+            "compress",
+            "prune",
+            f"--model={run_folder}",
+            "--vocabulary",
+            f"--corpus={rows_file}",
+            f"--output_dir={output}",
+        ],
         "predict": ["predict", f"--model={run_folder}", f"--file={rows_file}", f"--output={output}/answers.csv"],
         "audit": ["audit", f"--train_file={rows_file}", f"--write_clean={output}"],
-        "findings": ["findings", str(run_folder), f"--output={output}/findings.md"],
-        "errors": ["errors", f"--model={run_folder}", f"--data={rows_file}", f"--output_dir={output}"],
+        "findings": ["sweep", "report", str(run_folder), f"--output={output}/findings.md"],
+        "errors": ["evaluate", "--errors", f"--model={run_folder}", f"--data={rows_file}", f"--output_dir={output}"],
     }
     if HAS_ONNX:
-        verbs["export"] = ["export", f"--model={run_folder}", f"--output_dir={output}"]
+        verbs["export"] = ["compress", "export", f"--model={run_folder}", f"--output_dir={output}"]
     return verbs
 
 

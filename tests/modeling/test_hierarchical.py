@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from transformers import AutoModelForSequenceClassification
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
 from sentiment_hf.modeling.modeling_hierarchical import HierarchicalBertForSequenceClassification
@@ -168,7 +168,7 @@ def test_the_whole_way(words, tmp_path, kind, capsys):
     torch_answers = SentimentClassifier.from_pretrained(folder)(texts, top_chunks=2)
     assert all(len(answer.chunks) in (1, 2) for answer in torch_answers)
     pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
-    assert main(["export", "--model", str(folder), "--quantize", "dynamic", "--max_drop", "100"]) == 0
+    assert main(["compress", "export", "--model", str(folder), "--quantize", "dynamic", "--max_drop", "100"]) == 0
     capsys.readouterr()
     names = {path.name for path in (folder / "onnx").iterdir()}
     assert {"model.onnx", "document_head.onnx"} < names

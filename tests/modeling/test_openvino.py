@@ -10,7 +10,7 @@ pytest.importorskip("openvino", reason="needs the openvino extra")
 pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
 
 from sentiment_hf.benchmark.systems import System, systems_of
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.compression.export import export_model
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.exceptions import InputError, MissingExtraError

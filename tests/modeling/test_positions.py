@@ -8,7 +8,7 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.positions import extend_positions
 from sentiment_hf.serving.predictor import SentimentClassifier

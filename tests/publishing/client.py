@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 
 for line in sys.stdin:
     asked = json.loads(line)

@@ -291,7 +291,7 @@ def recipe_words(train_file, tmp_path):
 def test_a_recipe_pushes_the_finished_run(hub, client, recipe_words, has_onnx):
     if not has_onnx:
         pytest.skip("`run` exports, which needs Optimum")
-    done = client("run", *recipe_words, "--hub_model_id=alice/reviews", "--hub_private_repo=true")
+    done = client("train", *recipe_words, "--hub_model_id=alice/reviews", "--hub_private_repo=true")
     assert done.status == 0, done.err
     assert "files pushed to http://127.0.0.1" in done.out
     assert len(commits(hub)) == 1
@@ -303,10 +303,10 @@ def test_a_recipe_pushes_the_finished_run(hub, client, recipe_words, has_onnx):
 @pytest.mark.parametrize(
     ("verb", "more", "token", "message"),
     [
-        ("run", [], "hf_write", "a repository for push_to_hub, found no hub_model_id"),
-        ("run", ["--hub_model_id=alice"], "hf_write", "Give user and model, for example alice/out"),
-        ("run", ["--hub_model_id=alice/reviews"], "hf_read", "which may only read"),
-        ("run", ["--hub_model_id=alice/reviews", "--hub_strategy=end"], "hf_write", "A finished run is pushed once."),
+        ("train", [], "hf_write", "a repository for push_to_hub, found no hub_model_id"),
+        ("train", ["--hub_model_id=alice"], "hf_write", "Give user and model, for example alice/out"),
+        ("train", ["--hub_model_id=alice/reviews"], "hf_read", "which may only read"),
+        ("train", ["--hub_model_id=alice/reviews", "--hub_strategy=end"], "hf_write", "A finished run is pushed once."),
         ("train", ["--hub_model_id=alice/reviews"], "hf_write", "sentiment-hf push RUN USER/MODEL"),
     ],
 )

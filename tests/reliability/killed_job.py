@@ -47,7 +47,7 @@ def start(table: Path, folder: Path, args: argparse.Namespace) -> subprocess.Pop
     words = [sys.executable]
     if args.engine == "local":
         words += ["-m", "accelerate.commands.launch", f"--config_file={RECIPE}", "--num_processes=2"]
-    words += ["-m", "sentiment_hf.cli", "predict", "--model", args.model, "--file", str(table), "--output", str(folder)]
+    words += ["-m", "sentiment_hf", "predict", "--model", args.model, "--file", str(table), "--output", str(folder)]
     words += ["--engine=ray", "--num_actors=1"] if args.engine == "ray" else []
     environment = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE")}
     return subprocess.Popen([*words, f"--num_shards={args.shards}"], env=environment)

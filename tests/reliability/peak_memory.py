@@ -43,7 +43,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder, "in.csv"), Path(folder, "out.csv")
         repeated(args.table, args.rows, source)
-        words = [sys.executable, "-m", "sentiment_hf.cli", "predict", "--model", args.model, "--file", str(source)]
+        words = [sys.executable, "-m", "sentiment_hf", "predict", "--model", args.model, "--file", str(source)]
         words += ["--output", str(output), *(["--text_column", args.text_column] if args.text_column else [])]
         started = time.perf_counter()
         subprocess.run(words, check=True)

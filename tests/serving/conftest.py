@@ -52,8 +52,8 @@ def page_models(page_folders):
 def page_address(page_models):
     """The page on loopback, with all four tabs."""
     pytest.importorskip("gradio", reason="needs the demo extra")
+    from sentiment_hf.cli.serve import bind
     from sentiment_hf.serving.page.app import launch_page
-    from sentiment_hf.verbs.serve import bind
 
     # Tests may run beside others that look for a port at the same time.
     with bind("127.0.0.1", 0) as bound:

@@ -103,7 +103,7 @@ async def measure(port: int, users: int, seconds: float) -> Outcome:
 
 def start_server(words: list[str]) -> tuple[subprocess.Popen, int]:
     """A server on a free port, ready to answer; its log goes to the process's standard error."""
-    command = [sys.executable, "-m", "sentiment_hf.cli", "serve", "--port", "0", *words]
+    command = [sys.executable, "-m", "sentiment_hf", "serve", "--port", "0", *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     seen = []
     for line in process.stderr:

@@ -18,12 +18,12 @@ import uvicorn
 from fastapi.testclient import TestClient
 from load_serve import start_server
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
+from sentiment_hf.cli.serve import bind, leave_to_the_end
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.api import RequestLimits, build_api
 from sentiment_hf.serving.batching import BatchLimits
 from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.verbs.serve import bind, leave_to_the_end
 
 JSON = {"content-type": "application/json"}
 

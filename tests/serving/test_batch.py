@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 
 # Runs a command that answers one block of rows, says so by a file, and then waits to be killed.
 STOPS_AFTER_A_BLOCK = """if True:
@@ -25,9 +25,9 @@ STOPS_AFTER_A_BLOCK = """if True:
         def __enter__(self): return self
         def __exit__(self, *_): pass
         def update(self, rows): pathlib.Path(sys.argv[1]).touch(), time.sleep(1200)
-    import sentiment_hf.verbs.predict, sentiment_hf.verbs.predict_parts
-    sentiment_hf.verbs.predict.tqdm = sentiment_hf.verbs.predict_parts.tqdm = Waiting
-    from sentiment_hf.cli import main
+    import tqdm
+    tqdm.tqdm = Waiting
+    from sentiment_hf.cli.main import main
     main(sys.argv[2:])
 """
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.data.passages import read_passages
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation import gradients

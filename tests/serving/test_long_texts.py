@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.data.cleaning import clean
 from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.data.windows import window_bounds

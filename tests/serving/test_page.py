@@ -19,7 +19,7 @@ import yaml
 
 pytest.importorskip("gradio", reason="needs the demo extra")
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.data.spreadsheets import write_csv
 from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.exceptions import InputError
@@ -210,7 +210,7 @@ def test_the_space_runs_with_the_models_that_it_names(page_folders, tmp_path):
 
 def test_the_command_opens_the_page_and_ends_with_the_interrupt(page_folders):
     words = ["demo", "--port", "0", "--model", page_folders.sentence]
-    command = [sys.executable, "-m", "sentiment_hf.cli", *words]
+    command = [sys.executable, "-m", "sentiment_hf", *words]
     # A shell starts what goes on in the background deaf to Ctrl-C, and its children inherit that.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 
 
 def read(folder):
@@ -31,7 +31,7 @@ def test_ray_writes_the_same_parts(model_folder, train_file, tmp_path):
     assert main([*words, str(tmp_path / "ray"), "--shard_index", "3"]) == 0
     kept = (tmp_path / "ray" / "part-00003-of-00005.jsonl").stat()
     # In a process of its own: Ray leaves threads behind in the one that starts it.
-    command = [sys.executable, "-m", "sentiment_hf.cli", *words, str(tmp_path / "ray")]
+    command = [sys.executable, "-m", "sentiment_hf", *words, str(tmp_path / "ray")]
     command += ["--engine", "ray", "--num_actors", "1"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

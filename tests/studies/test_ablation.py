@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import held_alone
 from sentiment_hf.studies import ablation
@@ -254,7 +254,7 @@ def test_a_sweep_from_end_to_end(tmp_path, train_file, monkeypatch, capsys):
     broken = text.replace("{plain", "{broken: {label_column: nonsense}, plain")
     sweep.write_text(broken, encoding="utf-8")
     folder = tmp_path / "sweep"
-    words = ["ablate", f"--config={sweep}", "--output_dir", str(folder), "--train_file", str(train_file)]
+    words = ["sweep", "run", f"--config={sweep}", "--output_dir", str(folder), "--train_file", str(train_file)]
     assert main([*words, "--dry_run"]) == 0
     assert capsys.readouterr().out.count(": to be run") == 6
     assert main([*words, "--dry_run", "--only", "plain"]) == 0
@@ -380,7 +380,13 @@ def test_two_sweeps_do_not_share_a_folder(tmp_path, train_file, monkeypatch, cap
     (tmp_path / "compare.yaml").write_text("base: plain.yaml\nlist: {plain: {}}\nseeds: [42]\n", encoding="utf-8")
     monkeypatch.setattr(ablation, "Job", lambda run, baseline, variables: ended_job(1))
     folder = tmp_path / "sweep"
-    words = ["ablate", f"--config={tmp_path / 'compare.yaml'}", f"--output_dir={folder}", f"--train_file={train_file}"]
+    words = [
+        "sweep",
+        "run",
+        f"--config={tmp_path / 'compare.yaml'}",
+        f"--output_dir={folder}",
+        f"--train_file={train_file}",
+    ]
     with held_alone(folder) as alone:
         assert alone
         assert main(words) == 2
@@ -405,11 +411,18 @@ def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path, train_file):
     sweep.write_text("base: plain.yaml\nlist: {plain: {}}\nseeds: [42]\n", encoding="utf-8")
     folder = tmp_path / "sweep"
     # Twelve epochs of 16 steps: time enough to press Ctrl-C after the first checkpoint, on a busy machine too.
-    words = ["ablate", f"--config={sweep}", f"--output_dir={folder}", f"--train_file={train_file}", "--keep_models"]
+    words = [
+        "sweep",
+        "run",
+        f"--config={sweep}",
+        f"--output_dir={folder}",
+        f"--train_file={train_file}",
+        "--keep_models",
+    ]
     words += ["--num_train_epochs=12", "--per_device_train_batch_size=4", "--logging_steps=4"]
     # A shell starts what goes on in the background deaf to Ctrl-C, and its children inherit that.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen([sys.executable, "-m", "sentiment_hf.cli", *words], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-m", "sentiment_hf", *words], stderr=subprocess.DEVNULL)
     signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 120
     # A checkpoint that is there to its last byte: half a one is not gone on with.

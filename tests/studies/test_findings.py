@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from sentiment_hf.cli import main
+from sentiment_hf.cli.main import main
 from sentiment_hf.evaluation.markdown import plain, table, to_html
 from sentiment_hf.evaluation.recorded import write_predictions
 from sentiment_hf.evaluation.report import write_metrics
@@ -247,7 +247,7 @@ def test_the_report_stands_alone_and_shows_what_texts_it_is_told_to(sweep, tmp_p
     (half / "metrics.jsonl").write_text(log, encoding="utf-8")
     shutil.copytree(sweep / "256-plain" / "42", cut)
     (cut / "run.json").write_text('{"seed": ', encoding="utf-8")
-    words = ["findings", str(sweep), "--output", str(output), "--baseline", "max_length=128 loss=plain"]
+    words = ["sweep", "report", str(sweep), "--output", str(output), "--baseline", "max_length=128 loss=plain"]
     assert main([*words, "--title", "Length & loss"]) == 0
     shown = capsys.readouterr().out
     assert "left out: 128-plain/45: no metrics.json; reached step 8, best macro-F1 on dev 62.50" in shown
@@ -357,9 +357,9 @@ def test_what_cannot_be_reported_is_refused(sweep, tmp_path, capsys):
         ([str(sweep), "--baseline", "x"], "a baseline among max_length=128"),
         ([str(sweep), "--examples", "-1"], "examples of at least 0"),
     ):
-        assert main(["findings", *words, "--output", str(tmp_path / "out" / "x.md")]) == 2
+        assert main(["sweep", "report", *words, "--output", str(tmp_path / "out" / "x.md")]) == 2
         assert re.search(said, capsys.readouterr().err)
-    assert main(["findings", str(sweep), "--output", str(tmp_path / "x.txt")]) == 2
+    assert main(["sweep", "report", str(sweep), "--output", str(tmp_path / "x.txt")]) == 2
     assert not (tmp_path / "out").exists()
 
 
@@ -370,10 +370,10 @@ def test_a_real_sweep_is_read_with_its_names_and_its_failures(tmp_path, train_fi
     sweep = {"base": "plain.yaml", "list": {"slow": {"adam_beta1": 0.8}, "fails": {"per_device_train_batch_size": 0}}}
     (tmp_path / "compare.yaml").write_text(yaml.safe_dump(sweep | {"seeds": [42]}))
     folder = tmp_path / "sweep"
-    words = ["ablate", "--config", str(tmp_path / "compare.yaml"), "--output_dir", str(folder)]
+    words = ["sweep", "run", "--config", str(tmp_path / "compare.yaml"), "--output_dir", str(folder)]
     assert main([*words, f"--train_file={train_file}", f"--cache_dir={tmp_path / 'cache'}"]) == 1
     capsys.readouterr()
-    assert main(["findings", str(folder), "--output", str(tmp_path / "f.md")]) == 0
+    assert main(["sweep", "report", str(folder), "--output", str(tmp_path / "f.md")]) == 0
     assert "Best by dev: slow" in capsys.readouterr().out
     settings, skipped = read(folder)
     assert [(setting.name, setting.seeds) for setting in settings] == [("slow", [42])]

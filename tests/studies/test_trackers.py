@@ -24,7 +24,7 @@ def test_both_are_told_and_lie_in_the_folder_of_the_run(tmp_path, reviews):
     words = ["--task=reviews", "--model=scratch", f"--config_overrides={shape}", "--num_hidden_layers=1"]
     words += ["--num_train_epochs=2", "--logging_steps=5", "--baseline=false", "--report_to=tensorboard,wandb"]
     words += [f"--train_file={folder / 'reviews.csv'}", f"--cache_dir={folder / 'cache'}", "--max_length=32"]
-    command = [sys.executable, "-m", "sentiment_hf.cli", "train", *words, f"--output_dir={folder / 'run'}"]
+    command = [sys.executable, "-m", "sentiment_hf", "train", *words, f"--output_dir={folder / 'run'}"]
     quiet = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     done = subprocess.run(
         command, env=quiet | {"WANDB_MODE": "offline"}, cwd=folder, capture_output=True, text=True, check=False

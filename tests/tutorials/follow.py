@@ -17,10 +17,9 @@ from pathlib import Path
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What is shortened: after two steps neither the gate nor a threshold has much to go by.
 SHORTER = {
-    "run": ["--max_steps=2", "--max_drop=100", "--disable_tqdm=true", "--precision=fp32"],
-    "train": ["--max_steps=2", "--disable_tqdm=true", "--precision=fp32"],
-    "export": ["--max_drop=100"],
-    "calibrate": ["--precision=0.01"],
+    "train": ["--max_steps=2", "--max_drop=100", "--disable_tqdm=true", "--precision=fp32"],
+    "compress": ["--max_drop=100"],
+    "evaluate": ["--precision=0.01"],
 }
 
 
@@ -35,7 +34,7 @@ def commands_of(block: str) -> list[list[str]]:
 
 
 def run_command(words: list[str], full: bool) -> None:
-    from sentiment_hf.cli import main
+    from sentiment_hf.cli.main import main
 
     if words[0] == "export":
         name, _, value = words[1].partition("=")
@@ -43,8 +42,10 @@ def run_command(words: list[str], full: bool) -> None:
         return
     assert words[0] == "sentiment-hf", words
     shorter = [] if full else SHORTER.get(words[1], [])
-    if words[1] == "calibrate" and "--precision" not in words:
+    if (words[1] == "evaluate" and "--precision" not in words) or (words[1] == "compress" and words[2] != "export"):
         shorter = []
+    if words[1] == "train" and "none" in words:
+        shorter = [word for word in shorter if not word.startswith("--max_drop")]
     status = main(words[1:] + shorter)
     assert status == 0, (status, words)
 

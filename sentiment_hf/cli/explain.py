@@ -1,0 +1,181 @@
+"""`sentiment-hf explain`: which words speak for a label and which against it, and whether the model goes by them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sentiment_hf.cli.common import add_column_options, add_model_options
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.exceptions import InputError
+from sentiment_hf.files import write_json, write_text
+from sentiment_hf.option_values import EXPLANATIONS, OCCLUSION
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from sentiment_hf.serving.explainer import Explainer
+
+logger = logging.getLogger(__name__)
+
+# They belong to --faithfulness alone, and are None where they are not given.
+FAITHFULNESS_OPTIONS = ("data", "rows", "methods", "seed", "output")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_options(parser, required=False)
+    parser.add_argument("text", nargs="?", metavar="TEXT")
+    parser.add_argument("--file", metavar="FILE", help="a text file in place of TEXT, for example an article")
+    text = "occlusion (the default) works on every backend, the others on torch; attention is exploratory"
+    parser.add_argument("--method", choices=EXPLANATIONS, default="occlusion", help=text)
+    parser.add_argument("--label", metavar="LABEL", help="explain this label; default: the one that the model gives")
+    parser.add_argument("--aspect", metavar="ASPECT", help="of a model with aspects; default: each that is mentioned")
+    text = "of a text that is read in windows: explain those that speak most for the label (3)"
+    parser.add_argument("--top_chunks", type=int, default=3, metavar="M", help=text)
+    parser.add_argument("--html", metavar="FILE", help="also write a page that stands alone")
+    parser.add_argument("--json", action="store_true", help="print JSON in place of colours")
+    text = "whether explanations name what the model goes by: comprehensiveness, sufficiency, against random order"
+    group = parser.add_argument_group("faithfulness", text)
+    group.add_argument(
+        "--faithfulness", action="store_true", help="measure it on --data, in place of explaining a text"
+    )
+    group.add_argument("--data", metavar="FILE", help="labelled file that texts are drawn from")
+    group.add_argument("--rows", type=int, metavar="N", help="texts to draw (200)")
+    text = "methods to measure; default: all that the backend has"
+    group.add_argument("--methods", nargs="+", choices=EXPLANATIONS, metavar="METHOD", help=text)
+    group.add_argument("--seed", type=int, metavar="N", help="of the draw and of chance (42)")
+    group.add_argument("--output", metavar="FILE.json", help="also write the figures as JSON")
+    add_column_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from sentiment_hf.data.tables import read_document
+    from sentiment_hf.evaluation.explanation_views import html_page, terminal_view
+    from sentiment_hf.modeling.names import STARTER_REVIEWS
+    from sentiment_hf.serving.explainer import Explainer
+
+    log_to_stderr()
+    if args.faithfulness:
+        return _measure_faithfulness(args)
+    given = [f"--{name}" for name in FAITHFULNESS_OPTIONS if getattr(args, name) is not None]
+    if given:
+        raise InputError(f"--faithfulness with {given[0]}", f"{given[0]} alone", "Add it, or leave the option out.")
+    if (args.text is None) == (args.file is None):
+        found = "neither" if args.text is None else "both"
+        raise InputError("a text or --file", found, "Give one of them.")
+    text = args.text if args.file is None else read_document(args.file, args.encoding)
+    if args.model is None:
+        logger.warning("no --model: %s, the classifier of reviews that comes with the package", STARTER_REVIEWS)
+    explainer = Explainer.from_pretrained(args.model or STARTER_REVIEWS, args.backend, args.provider)
+    explanations = explainer.explain(text, args.method, args.label, args.aspect, args.top_chunks)
+    if args.html:
+        write_text(Path(args.html), html_page(explanations, f"Why? {args.method}"))
+    if args.json:
+        show(json.dumps([explanation.to_dict() for explanation in explanations], ensure_ascii=False))
+        return 0
+    for explanation in explanations:
+        show(terminal_view(explanation))
+    if not explanations:
+        show("no aspect mentioned")
+    if args.html:
+        show(f"See {args.html}")
+    return 0
+
+
+def _measure_faithfulness(args: argparse.Namespace) -> int:
+    from sentiment_hf.data.audit import is_blank
+    from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_of_one_label
+    from sentiment_hf.evaluation.faithfulness import summarize
+    from sentiment_hf.modeling.names import STARTER_REVIEWS
+    from sentiment_hf.serving.explainer import Explainer
+
+    for name in ("text", "file", "label", "aspect", "html"):
+        if getattr(args, name) is not None:
+            raise InputError("--data alone with --faithfulness", f"{name} as well", "Leave it out.")
+    if args.data is None:
+        raise InputError("--data with --faithfulness", "none", "Name a labelled file.")
+    size, seed = 200 if args.rows is None else args.rows, 42 if args.seed is None else args.seed
+    if size < 2:
+        raise InputError("rows of at least 2", str(size), "An interval of a hundred is narrow enough to read.")
+    model = args.model or STARTER_REVIEWS
+    explainer = Explainer.from_pretrained(model, args.backend, args.provider)
+    task_of_one_label(explainer.task, "`explain` takes its aspects one by one.")
+    methods = list(dict.fromkeys(args.methods or (EXPLANATIONS if explainer.model is not None else [OCCLUSION])))
+    for method in methods:
+        explainer.check_method(method)
+    rows = load_labelled(args.data, explainer.task, ReadOptions.from_args(args))
+    rows = rows[~rows["text"].map(is_blank)]
+    if len(rows) < 2:
+        raise InputError(f"texts in {args.data}", f"{len(rows)} that are not blank", "Check the text column.")
+    texts = rows["text"].sample(min(size, len(rows)), random_state=seed).tolist()
+    found, milliseconds = measure(explainer, texts, methods, seed)
+    summary = summarize(found, seed)
+    for method in methods:
+        summary[method]["ms_per_text"] = milliseconds[method]
+    report = {"model": model, "backend": explainer.backend, "data": str(args.data), "rows": len(found)}
+    if args.output:
+        write_json(Path(args.output), report | {"seed": seed, "methods": summary})
+    show(table(summary, len(found)))
+    show("Gain: better than a random order by so much. A gain whose 95 % interval holds 0 is no more than chance.")
+    return 0
+
+
+def measure(
+    explainer: Explainer, texts: list[str], methods: list[str], seed: int
+) -> tuple[list[dict[str, tuple[float, float]]], dict[str, float]]:
+    """Explain the model's label for each text by each method, in the passage that speaks most for it.
+
+    Returns:
+        What `faithfulness` says of each text that has content after cleaning, and the median milliseconds that each
+        method took.
+    """
+
+    import numpy as np
+    from tqdm import tqdm
+
+    from sentiment_hf.data.passages import read_passages
+    from sentiment_hf.evaluation.explanation import choose_targets
+    from sentiment_hf.evaluation.faithfulness import faithfulness
+
+    generator = np.random.default_rng(seed)
+    found, times = [], {method: [] for method in methods}  # type: tuple[list[Any], dict[str, list[float]]]
+    for text in tqdm(texts, unit="text", desc="Explaining"):
+        _, passages, _ = read_passages(explainer.scorer.tokenizer, text, explainer.scorer.settings)
+        if not len(passages[0].content):
+            continue
+        (target,) = choose_targets(explainer.task, explainer.scorer.logits([text])[0], None, None)
+        answers = explainer.judge_passages(passages)
+        passage = passages[int(answers[:, target.index].argmax())]
+        scores = {}
+        for method in methods:
+            started = time.perf_counter()
+            scores[method] = explainer.attribute(passage, target, method).scores
+            times[method].append(1000 * (time.perf_counter() - started))
+        found.append(faithfulness(explainer.judge, passage, target, scores, generator))
+    if not found:
+        raise InputError("texts with content", "none after cleaning", "Check the text column.")
+    return found, {method: float(np.median(values)) for method, values in times.items()}
+
+
+def table(summary: dict[str, dict[str, Any]], rows: int) -> Table:
+    """Lay out the summary as a table for a screen."""
+
+    from rich.table import Table
+
+    from sentiment_hf.evaluation.faithfulness import RANDOM
+
+    shown = Table(title=f"Faithfulness on {rows:,} texts, in probability; 95 % bootstrap intervals")
+    for title in ("method", "comprehensiveness", "gain", "sufficiency", "gain", "ms/text"):
+        shown.add_column(title, justify="left" if title == "method" else "right")
+    for method, figures in summary.items():
+        cells = [method]
+        for name in ("comprehensiveness", "sufficiency"):
+            cells.append(f"{figures[name]['mean']:.3f}")
+            gain = figures.get(f"{name}_gain")
+            cells.append("–" if gain is None else f"{gain['mean']:+.3f} [{gain['low']:+.3f}, {gain['high']:+.3f}]")
+        shown.add_row(*cells, "–" if method == RANDOM else f"{figures['ms_per_text']:.0f}")
+    return shown

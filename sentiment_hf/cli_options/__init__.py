@@ -1,1 +1,0 @@
-"""What each verb of `sentiment-hf` takes, a file for each kind of verb; imports nothing heavy."""
