@@ -28,13 +28,13 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	@touch $@
 
 quickstart: $(INSTALLED) ## the main job on real reviews, about six minutes: table and three predictions
-	HF_HUB_OFFLINE=1 $(BIN)/sentiment-hf run --config recipes/reviews/quickstart.yaml --output_dir $(RUN) --overwrite_output_dir
+	HF_HUB_OFFLINE=1 $(BIN)/sentiment-hf train --config recipes/reviews/quickstart.yaml --output_dir $(RUN) --overwrite_output_dir
 	@$(BIN)/sentiment-hf predict --model $(RUN) --backend onnx "房间干净，服务也很热情，下次还住这里" "房间很吵，再也不来了" "物流很快，东西很好用，孩子很喜欢"
 
 starter: $(INSTALLED) ## the models that come with the package, made anew: make starter TEACHER=FOLDER_OR_ID DATA=FOLDER
-	$(BIN)/sentiment-hf distill --config recipes/starter/distill.yaml --teacher $(TEACHER) --data_dir $(DATA) --output_dir runs/starter --resume_from_checkpoint true
+	$(BIN)/sentiment-hf compress distill --config recipes/starter/distill.yaml --teacher $(TEACHER) --data_dir $(DATA) --output_dir runs/starter --resume_from_checkpoint true
 	cp runs/starter/config.json runs/starter/tokenizer*.json runs/starter/special_tokens_map.json runs/starter/model.safetensors $(STARTER)
-	$(BIN)/sentiment-hf run --config recipes/starter/reviews.yaml --data_dir $(DATA) --output_dir runs/starter-reviews --resume_from_checkpoint true
+	$(BIN)/sentiment-hf train --config recipes/starter/reviews.yaml --data_dir $(DATA) --output_dir runs/starter-reviews --resume_from_checkpoint true
 	mkdir -p $(STARTER)/reviews/onnx
 	cp runs/starter-reviews/config.json runs/starter-reviews/tokenizer*.json runs/starter-reviews/special_tokens_map.json $(STARTER)/reviews
 	cp runs/starter-reviews/onnx/model_quint8_avx2.onnx $(STARTER)/reviews/onnx
@@ -83,7 +83,7 @@ mutation: $(INSTALLED) ## break the package on purpose, change by change, and se
 
 bench: $(INSTALLED) ## how fast the quickstart's model is in every way to run it, on its held-out reviews; makes it where it is not there
 	@[ -f $(RUN)/onnx/model.onnx ] || $(MAKE) quickstart
-	HF_HUB_OFFLINE=1 $(BIN)/sentiment-hf bench --model $(RUN) --data $(RUN)/splits/test.jsonl --output_dir $(RUN)/bench
+	HF_HUB_OFFLINE=1 $(BIN)/sentiment-hf compress bench --model $(RUN) --data $(RUN)/splits/test.jsonl --output_dir $(RUN)/bench
 
 docs: $(INSTALLED) ## the API reference out of the docstrings: build/docs/index.html
 	$(BIN)/python docs/build_reference.py build/docs
