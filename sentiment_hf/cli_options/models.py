@@ -31,7 +31,7 @@ def add_model_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     )
     text = "points of the metric on validation that INT8 may lose (0.5)"
     export.add_argument("--max_drop", type=float, default=0.5, metavar="POINTS", help=text)
-    text = "training texts without labels, for activation ranges and the gate on few validation rows; default: the run's"
+    text = "training texts without labels, for activation ranges and a gate on few validation rows; default: the run's"
     export.add_argument("--activation_file", metavar="FILE", help=text)
     text = "of static: how a range is read off the values seen (minmax)"
     export.add_argument("--activation_ranges", choices=ACTIVATION_RANGES, default="minmax", help=text)

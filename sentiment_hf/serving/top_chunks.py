@@ -1,4 +1,4 @@
-"""The top of a long text that speak most for its label."""
+"""The chunks of a long text that speak most for its label."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLEANED = "cleaned"
 def with_chunks(
     task: Task, answers: Sequence[AnyPrediction], documents: ScoredDocuments, top_chunks: int
 ) -> list[AnyPrediction]:
-    """Answers with the top that speak most for each one's label.
+    """Answers with the chunks that speak most for each one's label.
 
     Args:
         task: names the labels.
