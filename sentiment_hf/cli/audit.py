@@ -140,7 +140,7 @@ def _shortcuts_table(shortcuts: dict[str, Any]) -> Table:
 def _table(report: dict[str, Any]) -> Table:
     from rich.table import Table
 
-    splits = [split for split in ("train", "dev", "test") if split in report]
+    splits = [split for split in ("train", "validation", "test") if split in report]
     table = Table(title="Audit")
     table.add_column("")
     for split in splits:
@@ -151,9 +151,9 @@ def _table(report: dict[str, Any]) -> Table:
         "unlabelled_rows": "rows without a label",
         "repeated_rows": "rows that repeat an earlier one",
         "conflicting_texts": "texts with two labels",
-        "in_train": "rows that stand in train",
+        "in_train": "rows that are also in train",
         "in_train_disagree": "… of these with another label",
-        "in_dev": "rows that stand in dev",
+        "in_validation": "rows that are also in validation",
     }
     for key, text in lines.items():
         table.add_row(text, *[f"{report[split][key]:,}" if key in report[split] else "" for split in splits])

@@ -15,14 +15,14 @@ from sentiment_hf.console import log_to_stderr, show
 
 logger = logging.getLogger(__name__)
 TABS = {
-    "article": "--topics_model, a model of one label that reads in windows",
+    "article": "--topics_model, a model of one label with sliding windows",
     "review": "--aspects_model, a model of task aspects",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, required=False)
-    text = "for the article tab: a model of one label that reads in windows; default: MODEL, where it is one"
+    text = "for the article tab: a model of one label with sliding windows; default: MODEL, where it is one"
     parser.add_argument("--topics_model", metavar="PATH_OR_ID", help=text)
     text = "for the restaurant tab: a model of task aspects; default: MODEL, where it is one"
     parser.add_argument("--aspects_model", metavar="PATH_OR_ID", help=text)

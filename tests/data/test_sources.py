@@ -88,7 +88,20 @@ def test_a_dataset_in_the_hubs_format_loads_by_path(tmp_path):
     for split in ("train", "validation"):
         pd.DataFrame(ROWS).to_parquet(tmp_path / f"{split}-00000-of-00001.parquet")
     splits = load_hub_dataset(str(tmp_path), None, Columns())
-    assert {name: len(frame) for name, frame in splits.items()} == {"train": 3, "dev": 3}
+    assert {name: len(frame) for name, frame in splits.items()} == {"train": 3, "validation": 3}
+
+
+@pytest.mark.parametrize("name", ["validation", "dev", "valid"])
+def test_the_validation_split_of_others_is_found_by_any_usual_name(tmp_path, monkeypatch, name):
+    import datasets
+
+    for split, rows in (("train", ROWS), (name, ROWS[:1])):
+        pd.DataFrame(rows).to_csv(tmp_path / f"{split}.csv", index=False)
+    in_files = load_hub_dataset(str(tmp_path), None, Columns())
+    splits = {"train": datasets.Dataset.from_list(ROWS), name: datasets.Dataset.from_list(ROWS[:1])}
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_: datasets.DatasetDict(splits))
+    for found in (in_files, load_hub_dataset("someone/reviews", None, Columns())):
+        assert {split: len(frame) for split, frame in found.items()} == {"train": 3, "validation": 1}
 
 
 def bad_gb18030(path):
