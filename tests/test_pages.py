@@ -109,7 +109,8 @@ def test_the_picture_of_the_architecture_shows_the_rooms_of_its_list():
 
 def test_what_contributing_names_is_there():
     """The lists of how to add something name files, and names in them, that exist."""
-    names = re.findall(r"`([^`\s]+)`", text_of("CONTRIBUTING.md").partition("## How to add")[2].partition("## Style")[0])
+    lists = text_of("CONTRIBUTING.md").partition("## How to add")[2].partition("## Style")[0]
+    names = re.findall(r"`([^`\s]+)`", lists)
     places = [ROOT, ROOT / "sentiment_hf"]
     files = [name for name in names if name.endswith((".py", "/"))]
     assert len(files) > 5
