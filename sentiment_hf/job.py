@@ -75,8 +75,8 @@ def score_exported(folder: Path, exported: Exported, baseline: TfidfBaseline | N
             logger.info("%s is not scored: %s runs here before it", file.name, classifiers[backend].file)
             del files[backend], classifiers[backend]
     task = task_with_rows(classifiers["torch"].task)
-    held_out, dev = _scored_split(folder, metrics, task), saved_split(folder, "dev", task)
-    if held_out is None or dev is None:
+    held_out, validation = _scored_split(folder, metrics, task), saved_split(folder, "validation", task)
+    if held_out is None or validation is None:
         logger.warning("%s has no longer the rows of its metrics: the exported files are not scored", folder)
         return metrics
     predictors: dict[str, Callable[[Sequence[str]], Any]] = {
@@ -92,9 +92,11 @@ def score_exported(folder: Path, exported: Exported, baseline: TfidfBaseline | N
             metrics[system]["ms_per_review"] = times[system]
     for system, file in files.items():
         scorer = classifiers[system].scorer
-        scores, on_dev = (task.scores(scorer.logits(rows["text"]), rows["label"]) for rows in (held_out, dev))
+        scores, on_validation = (
+            task.scores(scorer.logits(rows["text"]), rows["label"]) for rows in (held_out, validation)
+        )
         row = system_row(scores, size_mb(file), times[system], metrics["fp32"]["train_rows"])
-        row["dev"] = headline(on_dev)
+        row["validation"] = headline(on_validation)
         metrics[system] = row | {"file": file.name, "providers": list(classifiers[system].providers)}
     if for_here and exported.gate is not None:
         metrics[f"{exported.backend}_gate"] = exported.gate.record()
@@ -108,14 +110,14 @@ def score_exported(folder: Path, exported: Exported, baseline: TfidfBaseline | N
 def export_run(
     model: str,
     quantization: Quantization,
-    dev: pd.DataFrame | None = None,
+    validation: pd.DataFrame | None = None,
     output: Path | None = None,
     baseline: TfidfBaseline | None = None,
-    calibration_rows: pd.DataFrame | None = None,
+    activation_rows: pd.DataFrame | None = None,
 ) -> tuple[Exported, dict[str, Any] | None]:
     """Export a model and, where it is a run with metrics, score the files into them."""
     folder = Path(model)
-    exported = export_model(model, dev, quantization, output, calibration_rows)
+    exported = export_model(model, validation, quantization, output, activation_rows)
     # An evaluation of a model from elsewhere has metrics, too, but no splits.
     is_run = output is None and (folder / METRICS_FILE).is_file() and "split" in read_metrics(folder)
     return exported, score_exported(folder, exported, baseline) if is_run else None
@@ -139,10 +141,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     splits = finished.data.splits
     exported, metrics = export_run(
         str(finished.folder),
-        Quantization(export.quantize, export.arch, export.max_drop, export.calibration, export.sensitivity),
-        splits["dev"],
+        Quantization(export.quantize, export.arch, export.max_drop, export.activation_ranges, export.sensitivity),
+        splits["validation"],
         baseline=finished.baseline,
-        calibration_rows=splits["train"],
+        activation_rows=splits["train"],
     )
     show(metrics_table([metrics or finished.metrics]))
     show_advice(metrics or finished.metrics)

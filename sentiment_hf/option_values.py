@@ -79,7 +79,7 @@ LABEL_VALUES = ("auto", "raw", "names")
 # Which file of a model runs, and by which runtime; see `SentimentClassifier.from_pretrained`.
 BACKENDS = ("auto", "torch", "onnx", "int8", "static", "openvino", "openvino_int8")
 
-# Of the export: how a model becomes INT8, for which processor, and how calibration reads ranges.
+# Of the export: how a model becomes INT8, for which processor, and how activation ranges are read off.
 QUANTIZATIONS = ("none", "dynamic", "static")
 ARCHS = ("auto", "avx512_vnni", "avx2", "arm64", "tensorrt")
-CALIBRATIONS = ("minmax", "entropy", "percentile")
+ACTIVATION_RANGES = ("minmax", "entropy", "percentile")

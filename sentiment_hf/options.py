@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.option_values import (
+    ACTIVATION_RANGES,
     ARCHS,
     ASPECTS_TASK,
-    CALIBRATIONS,
     LABEL_VALUES,
     QUANTIZATIONS,
     RATINGS,
@@ -64,7 +64,7 @@ class DataArguments:
     dataset_config: str | None = option(None, "configuration of the Hub dataset")
     data_dir: str | None = option(None, "folder that the names of files are relative to")
     train_file: str | None = option(None, "csv, tsv, txt, json, jsonl, parquet or xlsx, also .gz")
-    validation_file: str | None = option(None, "dev rows; without them some are taken from the training rows")
+    validation_file: str | None = option(None, "validation rows; without them some are taken from the training rows")
     test_file: str | None = option(None, "test rows")
     text_column: str | None = option(None, "column with the text; none: the first with a usual name")
     label_column: str | None = option(None, "column with the label; none: the first with a usual name")
@@ -75,7 +75,7 @@ class DataArguments:
         "clean", "clean: training rows that repeat, contradict or leak are left out; published: as it is"
     )
     split_method: str = option("stratified", "stratified, or hash (looks at the text alone), where splits are made")
-    validation_share: float = option(0.1, "share of rows for a dev split that is made")
+    validation_share: float = option(0.1, "share of rows for a validation split that is made")
     test_share: float = option(0.1, "share of rows for a test split that is made")
     split_seed: int = option(42, "seed of splits that are made")
     max_train_rows: int | None = option(None, "fine-tune on a seeded sample of so many training rows")
@@ -88,12 +88,12 @@ class DataArguments:
         "retweets: keep/cut/own_first, topics, emoji: keep/words/remove}",
     )
     max_length: int = option(128, "tokens kept, special ones included")
-    truncation: str = option("right", "right, left, head_tail, or sliding: windows over all of a long text")
+    truncation: str = option("right", "right, left, head_tail, or sliding: overlapping chunks of a long text")
     head_share: float = option(0.5, "share of head_tail's tokens that comes from the beginning")
     stride: int | None = option(None, "of sliding: tokens that neighbours share; none: a quarter of max_length")
-    max_chunks: int | None = option(None, "of sliding: windows of a text that are kept at most; none: all")
+    max_chunks: int | None = option(None, "of sliding: chunks of a text that are kept at most; none: all")
     chunk_choice: str = option("first", "of sliding: which are kept, first, spread or head_tail")
-    aggregation: str = option("mean", "of sliding: mean, max or logsumexp of the windows' logits")
+    aggregation: str = option("mean", "of sliding: mean, max or logsumexp of the chunks' logits")
     pad_to_multiple_of: int = option(8, "batches are padded to a multiple of so many tokens")
     preprocessing_num_workers: int | None = option(None, "processes that tokenize")
     cache_dir: str | None = option(None, "folder for tokenized data; none: that of datasets")
@@ -107,21 +107,25 @@ class DataArguments:
     @property
     def files(self) -> dict[str, str]:
         """Split -> the file that it is read from; where there is one, nothing of `dataset` is read."""
-        named = {"train": self.train_file, "dev": self.validation_file, "test": self.test_file}
+        named = {"train": self.train_file, "validation": self.validation_file, "test": self.test_file}
         return {split: file for split, file in named.items() if file}
 
 
 @dataclass
-class HeldOutArguments:
+class DecontaminationArguments:
     """Held-out text: what will be measured on, and so must not be learned from."""
 
-    held_out: str | None = option(None, "list of files or Hub ids whose texts, and near-duplicates, are left out")
-    held_out_packages: str | None = option(None, "list of packages whose held-out rows (quickstart's) are left out")
-    held_out_seed: int = option(42, "the split_seed by which those packages are split")
+    decontaminate_against: str | None = option(
+        None, "list of files or Hub ids whose texts, and near-duplicates, are left out"
+    )
+    decontaminate_against_packages: str | None = option(
+        None, "list of packages whose held-out rows (quickstart's) are left out"
+    )
+    decontaminate_seed: int = option(42, "the split_seed by which those packages are split")
     shingle_length: int = option(13, "characters in common with a held-out text that make a near-duplicate")
 
     def __post_init__(self) -> None:
-        for name in ("held_out", "held_out_packages"):
+        for name in ("decontaminate_against", "decontaminate_against_packages"):
             setattr(self, name, parse_value(getattr(self, name), name, (list,)))
         check_positive("shingle_length", self.shingle_length)
 
@@ -134,7 +138,7 @@ class ModelArguments:
     model_revision: str | None = option(None, "branch, tag or commit of the Hub id")
     num_hidden_layers: int | None = option(None, "keep the first so many layers")
     extend_positions: int | None = option(
-        None, "stretch the table of positions to so many tokens; windows are steadier"
+        None, "stretch the table of positions to so many tokens; sliding windows are steadier"
     )
     config_overrides: str | None = option(None, "other fields of the model's config, {name: value}")
     pooling: str = option(
@@ -167,14 +171,16 @@ class ExportArguments:
 
     quantize: str = option("none", "none, dynamic (INT8) or static (INT8 with ranges from training rows)")
     arch: str = option("auto", "what the INT8 file is for: avx512_vnni, avx2, arm64, tensorrt; auto: this machine")
-    max_drop: float = option(0.5, "points of the task's metric on dev that INT8 may lose, else it is not written")
-    calibration: str = option("minmax", "of static: how ranges are read off, minmax, entropy or percentile")
-    sensitivity: bool = option(False, "of static: keep in FP32 what costs most on dev, until the gate passes")
+    max_drop: float = option(
+        0.5, "points of the task's metric on validation that INT8 may lose, else it is not written"
+    )
+    activation_ranges: str = option("minmax", "of static: how ranges are read off, minmax, entropy or percentile")
+    sensitivity: bool = option(False, "of static: keep in FP32 what costs most on validation, until the gate passes")
     license: str | None = option(None, "of the weights, for the model card, as the Hub names it: mit, apache-2.0, …")
 
     def __post_init__(self) -> None:
         check_choice("quantize", self.quantize, QUANTIZATIONS)
         check_choice("arch", self.arch, ARCHS)
-        check_choice("calibration", self.calibration, CALIBRATIONS)
+        check_choice("activation_ranges", self.activation_ranges, ACTIVATION_RANGES)
         if self.max_drop < 0:
             raise InputError("max_drop of at least 0 points", str(self.max_drop), "0.5 is the default.")

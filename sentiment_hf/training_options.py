@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.option_values import check_choice, check_positive, option, parse_names, parse_value
-from sentiment_hf.options import DataArguments, ExportArguments, HeldOutArguments, ModelArguments, TaskArguments
+from sentiment_hf.options import DataArguments, DecontaminationArguments, ExportArguments, ModelArguments, TaskArguments
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 SAMPLERS = ("none", "weighted", "downsample")
@@ -52,7 +52,7 @@ class FineTuningOptions(TrainingOptions):
 
     per_device_eval_batch_size: int = option(64, "rows of a batch in evaluation")
     max_chunks_per_batch: int | None = option(
-        64, "of sliding: windows that go through the model at once; larger batches are split, with the same gradient"
+        64, "of sliding: chunks that go through the model at once; larger batches are split, with the same gradient"
     )
     rdrop_alpha: float = option(0.0, "weight of R-Drop's divergence; 0: plain training with one forward")
     class_weights: str = option("none", "none, balanced, effective_number, or a mapping {label: weight}")
@@ -73,9 +73,9 @@ class FineTuningOptions(TrainingOptions):
     unlabelled: str | None = option(None, "of distill_from: list of sources of text that only the teacher judges")
     label_smoothing_factor: float = option(0.0, "share of the target spread over all classes")
     early_stopping_patience: int | None = option(None, "stop after so many evaluations without a better metric")
-    eval_strategy: str = option("epoch", "when to evaluate on dev: epoch or steps")
-    metric_for_best_model: str | None = option(None, "score on dev that chooses the checkpoint; none: macro_f1")
-    load_best_model_at_end: bool = option(True, "end with the checkpoint that is best on dev")
+    eval_strategy: str = option("epoch", "when to evaluate on validation: epoch or steps")
+    metric_for_best_model: str | None = option(None, "score on validation that chooses the checkpoint; none: macro_f1")
+    load_best_model_at_end: bool = option(True, "end with the checkpoint that is best on validation")
     baseline: bool = option(True, "fit the TF-IDF baseline on all training rows and report it beside the model")
 
     def __post_init__(self) -> None:
@@ -153,4 +153,11 @@ def teacher_names(distill_from: str | list[str] | None) -> list[str]:
     return distill_from if isinstance(distill_from, list) else [distill_from]
 
 
-FINE_TUNING_PARTS = (TaskArguments, DataArguments, HeldOutArguments, ModelArguments, FineTuningOptions, ExportArguments)
+FINE_TUNING_PARTS = (
+    TaskArguments,
+    DataArguments,
+    DecontaminationArguments,
+    ModelArguments,
+    FineTuningOptions,
+    ExportArguments,
+)

@@ -65,7 +65,7 @@ def test_it_learns_and_its_scores_are_written(run):
     assert scores["mentioned_macro_f1"] > 0.9
     assert scores["rating_mae"] < 1.0
     assert set(scores["per_aspect"]) == {"taste", "noise"}
-    assert scores["dev"]["mentioned_macro_f1"] > 0.9
+    assert scores["validation"]["mentioned_macro_f1"] > 0.9
 
 
 def test_answers(run, tmp_path, capsys):
@@ -103,9 +103,9 @@ def test_onnx_and_int8(run):
     from sentiment_hf.compression.quantization import Quantization
     from sentiment_hf.serving.predictor import SentimentClassifier
 
-    dev = run.data.splits["dev"]
-    exported = export_model(run.folder, dev, Quantization("dynamic", max_drop=100))
-    texts = dev["text"].tolist()
+    validation = run.data.splits["validation"]
+    exported = export_model(run.folder, validation, Quantization("dynamic", max_drop=100))
+    texts = validation["text"].tolist()
     answers = {
         backend: SentimentClassifier.from_pretrained(run.folder, backend).scorer.logits(texts)
         for backend in ("torch", "onnx", "int8")

@@ -32,7 +32,7 @@ def trained(tiny_arguments, tmp_path) -> Path:
 def test_train_writes_a_whole_run(trained):
     names = {path.name for path in trained.iterdir()}
     assert names >= {"model.safetensors", "config.json", "tokenizer.json", "metrics.json", "audit.json", "recipe.yaml"}
-    assert {path.name for path in (trained / "splits").iterdir()} == {"train.jsonl", "dev.jsonl", "test.jsonl"}
+    assert {path.name for path in (trained / "splits").iterdir()} == {"train.jsonl", "validation.jsonl", "test.jsonl"}
     assert not list(trained.glob("**/.staging-*")) + list(trained.glob("**/*.partial"))
     audit = json.loads((trained / "audit.json").read_text(encoding="utf-8"))
     assert audit["rows_of_this_run"]["train"]["rows"] == 344

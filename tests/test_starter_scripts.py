@@ -65,19 +65,19 @@ def test_heads_are_timed_in_every_backend(model_folder, train_file, tmp_path):
 
 @pytest.fixture
 def teacher(tmp_path):
-    """Of twelve layers in the starter's shape, without a pooler; the same pieces under other ids, and more of them."""
+    """Of twelve layers in the starter's shape, without a pooler; the same tokens under other ids, and more of them."""
     folder = tmp_path / "teacher"
     load_tokenizer("starter").save_pretrained(folder)
     file = folder / "tokenizer.json"
     saved = json.loads(file.read_text(encoding="utf-8"))
-    pieces = saved["model"]["vocab"]
+    tokens = saved["model"]["vocab"]
     special = {token["id"] for token in saved["added_tokens"]}
-    pieces += [[f"多余的{number}", -30.0] for number in range(7)]
-    places = [place for place in range(len(pieces)) if place not in special]
-    for place, piece in zip(places, [pieces[place] for place in reversed(places)], strict=True):
-        pieces[place] = piece
+    tokens += [[f"多余的{number}", -30.0] for number in range(7)]
+    places = [place for place in range(len(tokens)) if place not in special]
+    for place, token in zip(places, [tokens[place] for place in reversed(places)], strict=True):
+        tokens[place] = token
     file.write_text(json.dumps(saved), encoding="utf-8")
-    sizes = {"vocab_size": len(pieces), "num_hidden_layers": 12, "dtype": "float32"}
+    sizes = {"vocab_size": len(tokens), "num_hidden_layers": 12, "dtype": "float32"}
     torch.manual_seed(1)
     BertModel(BertConfig.from_dict(load_config("starter").to_dict() | sizes), False).save_pretrained(folder)
     return folder
@@ -88,10 +88,10 @@ def test_what_the_starter_is_held_against(teacher, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", [str(script), "--teacher", str(teacher), "--output_dir", str(out)])
     runpy.run_path(str(script), run_name="__main__")
     assert {path.name for path in out.iterdir()} == {"undistilled", "random-42", "random-43", "random-44"}
-    deep, pieces = AutoModel.from_pretrained(teacher), AutoTokenizer.from_pretrained(teacher)
+    deep, others = AutoModel.from_pretrained(teacher), AutoTokenizer.from_pretrained(teacher)
     copied, own = AutoModel.from_pretrained(out / "undistilled"), AutoTokenizer.from_pretrained(out / "undistilled")
     text = "酒店的位置很好,早餐也不错。"
-    ids, theirs = own(text, return_tensors="pt")["input_ids"], pieces(text, return_tensors="pt")["input_ids"]
+    ids, theirs = own(text, return_tensors="pt")["input_ids"], others(text, return_tensors="pt")["input_ids"]
     assert ids.tolist() == load_tokenizer("starter")(text, return_tensors="pt")["input_ids"].tolist() != theirs.tolist()
     embedded = [model.embeddings.word_embeddings(read) for model, read in ((copied, ids), (deep, theirs))]
     # Saved in half precision, as the starter is.

@@ -31,7 +31,7 @@ def test_misleading_leads(folder):
         run("misleading_leads.py", folder, "--output_dir", folder / name, "--seed", seed, "--lead", 50, "--body", 700)
     texts = {name: (folder / name / "test.jsonl").read_text(encoding="utf-8") for name in "abc"}
     assert texts["a"] == texts["b"] != texts["c"]
-    for split in ("train", "dev", "test"):
+    for split in ("train", "validation", "test"):
         rows = pd.read_json(folder / "a" / f"{split}.jsonl", lines=True)
         assert rows["label"].value_counts().to_dict() == dict.fromkeys(LABELS, 4)
         assert (rows["lead"] != rows["label"]).all()
@@ -41,7 +41,7 @@ def test_misleading_leads(folder):
             assert len(body) >= 700
             assert lead in opening
             # Made of its own split's rows alone, and below the lead of one topic alone.
-            assert all(other not in text for other in {"train", "dev", "test"} - {split})
+            assert all(other not in text for other in {"train", "validation", "test"} - {split})
             assert all(other not in body for other in LABELS if other != label)
 
 
@@ -60,14 +60,16 @@ def test_six_topics(folder):
     rows = [{"text": f"健康文章{n}", "label": "健康"} for n in range(60)] + [{"text": "军事", "label": "军事"}]
     sogou.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     run("six_topics.py", folder, sogou, "--output_dir", folder / "six")
-    made = {split: pd.read_json(folder / "six" / f"{split}.jsonl", lines=True) for split in ("train", "dev", "test")}
+    made = {
+        split: pd.read_json(folder / "six" / f"{split}.jsonl", lines=True) for split in ("train", "validation", "test")
+    }
     assert sum((frame["label"] == "health").sum() for frame in made.values()) == 60
     assert all((frame["label"] == "health").any() for frame in made.values())
     assert set(made["train"]["label"]) == {"sport", "finance", "health"}
 
 
 @pytest.mark.parametrize("backend", ["torch", "int8"])
-def test_a_document_costs_what_its_windows_do(backend, folder, model_folder):
+def test_a_document_costs_what_its_chunks_do(backend, folder, model_folder):
     if backend == "int8":
         pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra")
     words = [folder / "train.jsonl.gz", "--encoder", model_folder, "--max_length", 32, "--stride", 8]
@@ -77,9 +79,9 @@ def test_a_document_costs_what_its_windows_do(backend, folder, model_folder):
     assert [row["documents"] for row in figures.values()] == [12, 20, 2]
     short, long = figures["100 characters"], figures["1,000 characters"]
     assert (long["longest"], long["measured"], long["expected"]) == (1000, 1, 1)
-    # Short documents have more last windows, which are not full.
-    assert short["tokens_per_window"] < long["tokens_per_window"] <= 32
-    assert short["expected"] == short["tokens_per_window"] / long["tokens_per_window"]
-    assert all(row["ms_per_window"] > 0 and row["peak_mb"] > 100 for row in figures.values())
+    # Short documents have more last chunks, which are not full.
+    assert short["tokens_per_chunk"] < long["tokens_per_chunk"] <= 32
+    assert short["expected"] == short["tokens_per_chunk"] / long["tokens_per_chunk"]
+    assert all(row["ms_per_chunk"] > 0 and row["peak_mb"] > 100 for row in figures.values())
     table = (folder / "cost" / "table.md").read_text(encoding="utf-8")
     assert len(table.splitlines()) == 5

@@ -1,12 +1,14 @@
-"""The trials behind the defaults: samples of labelled files, trained as `sentiment-hf train` does, scored on dev rows.
+"""The trials behind the defaults: samples of labelled files, trained as `sentiment-hf train` does, scored on validation
+rows.
 
     python recipes/defaults/tune.py --data_dir data --output_dir runs/defaults --sets chnsenticorp --rows 400 \
         --learning_rates 1e-4 2e-4 --epochs 8 16
 
 A trial is what somebody with one file does: so many rows of a set (those that stand in its validation or test rows are
-left out first) in a csv, from which the run takes its own dev and test rows. Models are compared on the set's published
-validation rows, which no run has seen; `--test` adds the published test rows, for the settings that were chosen. Any
-other key of a recipe may follow as `--key=value`. Finished trials are in `results.jsonl` and are not repeated.
+left out first) in a csv, from which the run takes its own validation and test rows. Models are compared on the set's
+published validation rows, which no run has seen; `--test` adds the published test rows, for the settings that were
+chosen. Any other key of a recipe may follow as `--key=value`. Finished trials are in `results.jsonl` and are not
+repeated.
 """
 
 from __future__ import annotations
@@ -52,9 +54,9 @@ SCORE = {"chnsenticorp": "accuracy", "usual": "macro_f1", "thucnews_long": "macr
 
 
 def clean_splits(name: str, data_dir: Path) -> dict[str, pd.DataFrame]:
-    """Train, dev and test of a set, labels as published, training rows without those that stand in the others."""
-    train_file, dev_file, test_file = SETS[name]
-    splits = load_splits(None, None, train_file, dev_file, test_file, data_dir=str(data_dir))
+    """Load the splits of a set, labels as published; training rows that stand in the other splits are left out."""
+    train_file, validation_file, test_file = SETS[name]
+    splits = load_splits(None, None, train_file, validation_file, test_file, data_dir=str(data_dir))
     task = resolve_task(None, None, splits["train"]["label"])
     prepared = prepare_splits(splits, task).splits
     return {
@@ -71,7 +73,7 @@ def file_of(rows: pd.DataFrame, size: int | None, seed: int, path: Path) -> Path
     return path
 
 
-def trial(words: list[str], dev: pd.DataFrame, folder: Path) -> dict[str, Any]:
+def trial(words: list[str], validation: pd.DataFrame, folder: Path) -> dict[str, Any]:
     """Train by these words of a command line, and score what came out on validation rows beside the baseline."""
     args = parse_command_line([*words, f"--output_dir={folder}", "--overwrite_output_dir=true"])
     started = time.perf_counter()
@@ -92,13 +94,13 @@ def trial(words: list[str], dev: pd.DataFrame, folder: Path) -> dict[str, Any]:
         model = load_classifier(checkpoint, load_config(checkpoint)).eval()
         answers[f"step {step}"] = TextScorer(finished.scorer.tokenizer, args.text_settings, torch_forward(model)).logits
     answers["baseline"] = lambda texts: baseline_logits(finished.baseline, texts, finished.data.task)
-    rows = map_labels(dev, finished.data.task, "dev")
+    rows = map_labels(validation, finished.data.task, "validation")
     scores = {name: _scores(answer(rows["text"]), rows, finished.data.task) for name, answer in answers.items()}
     others = {name: scores.get(f"step {step}", scores["fp32"]) for name, step in steps.items()}
     own = {key: value for key, value in args.as_recipe().items() if key in RECORDED}
     figures = {"seconds": round(seconds, 1), "training_seconds": run["training_seconds"], "steps": steps["last"]}
     named = {name: scores[name] for name in ("fp32", "baseline")} | others
-    return {"dev": named, **figures, "chosen_step": chosen, "keys": own, "history": history}
+    return {"validation": named, **figures, "chosen_step": chosen, "keys": own, "history": history}
 
 
 def _scores(answers: Any, rows: pd.DataFrame, task: Any) -> dict[str, float]:
@@ -119,7 +121,7 @@ RECORDED = (
 
 
 def _history(run: dict[str, Any]) -> list[list[float]]:
-    """Step, loss and macro-F1 on the run's own dev rows, each time it was evaluated."""
+    """Step, loss and macro-F1 on the run's own validation rows, each time it was evaluated."""
     entries = [entry for entry in run["history"] if "eval_loss" in entry]
     return [[entry["step"], round(entry["eval_loss"], 4), round(entry["eval_macro_f1"], 4)] for entry in entries]
 
@@ -144,12 +146,12 @@ def report(lines: list[dict[str, Any]]) -> str:
         trial, keys = line["trial"], line["keys"]
         named = (trial["set"], trial["rows"], f"{keys['learning_rate']:g}", f"{keys['num_train_epochs']:g}")
         groups.setdefault((*named, " ".join(trial["keys"])), []).append(line)
-    columns = [f"{split} {system}" for split in ("dev", "test") for system in ("baseline", "fp32")]
+    columns = [f"{split} {system}" for split in ("validation", "test") for system in ("baseline", "fp32")]
     head = ("set", "rows", "learning rate", "epochs", "other keys", "seeds", *columns, "seconds")
     table = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for named, trials in sorted(groups.items()):
         cells = [*named, str(len(trials))]
-        for split, system in itertools.product(("dev", "test"), ("baseline", "fp32")):
+        for split, system in itertools.product(("validation", "test"), ("baseline", "fp32")):
             scores = [100 * one[split][system][SCORE[named[0]]] for one in trials if split in one]
             spread = f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""
             cells.append(f"{statistics.mean(scores):.1f}{spread}" if scores else "–")
@@ -167,7 +169,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="of the sample and of the run")
     parser.add_argument("--learning_rates", nargs="+", default=[None], help="none: the default")
     parser.add_argument("--epochs", nargs="+", default=[None], help="none: the default")
-    parser.add_argument("--dev_rows", type=int, help="score no more of the published validation rows, a seeded sample")
+    parser.add_argument(
+        "--validation_rows", type=int, help="score no more of the published validation rows, a seeded sample"
+    )
     parser.add_argument(
         "--test", action="store_true", help="score these trials on the published test rows, once chosen"
     )
@@ -179,15 +183,15 @@ def main() -> None:
     done = {json.dumps(line["trial"], sort_keys=True): line for line in lines}
     sets = {name: clean_splits(name, args.data_dir) for name in args.sets}
     for splits in sets.values():
-        if args.dev_rows and len(splits["dev"]) > args.dev_rows:
-            splits["dev"] = splits["dev"].sample(args.dev_rows, random_state=0)
+        if args.validation_rows and len(splits["validation"]) > args.validation_rows:
+            splits["validation"] = splits["validation"].sample(args.validation_rows, random_state=0)
     # The seed varies slowest, so that a sweep that is cut off has compared everything on some seeds.
     for seed, name, size, rate, epochs in itertools.product(
         args.seeds, args.sets, args.rows, args.learning_rates, args.epochs
     ):
         named = {"set": name, "rows": size, "seed": seed, "learning_rate": rate, "epochs": epochs, "keys": keys}
         line = done.setdefault(json.dumps(named, sort_keys=True), {"trial": named})
-        if "dev" not in line:
+        if "validation" not in line:
             rows = sets[name]["train"]
             path = args.output_dir / "data" / f"{name}-{size}-{seed}.csv"
             words = [f"--train_file={file_of(rows, None if size == 'all' else int(size), seed, path)}"]
@@ -195,7 +199,7 @@ def main() -> None:
             words += [] if rate is None else [f"--learning_rate={rate}"]
             words += [] if epochs is None else [f"--num_train_epochs={epochs}"]
             folder = args.output_dir / "runs" / "at_work"
-            line |= trial([*words, *keys], sets[name]["dev"], folder)
+            line |= trial([*words, *keys], sets[name]["validation"], folder)
             for checkpoint in folder.glob("checkpoint-*"):
                 shutil.rmtree(checkpoint)
             # The model stays, so that the settings that were chosen can be scored on the test rows.
@@ -204,7 +208,7 @@ def main() -> None:
         if args.test and "test" not in line:
             line["test"] = score_test(args.output_dir / "runs" / line["folder"], sets[name]["test"])
         write_text(results, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in done.values()))
-        logger.info("%s: %s", named, {split: line.get(split) for split in ("dev", "test")})
+        logger.info("%s: %s", named, {split: line.get(split) for split in ("validation", "test")})
     show(report(list(done.values())))
 
 

@@ -18,7 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from sentiment_hf.console import show
-from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.decontamination import OverlapIndex
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_texts
 from sentiment_hf.data.tables import read_table
@@ -41,8 +41,8 @@ def score(model: str, rows: pd.DataFrame) -> dict[str, float]:
 
 def check_apart(sentences: list[str], written: list[str], file: str) -> None:
     """Raise InputError for a written text that shares eight characters in a row with one of the sentences."""
-    held_out = HeldOutTexts(sentences, SHARED)
-    shared = [text for text in written if held_out.match(matching_key(text)) is not None]
+    evaluation = OverlapIndex(sentences, SHARED)
+    shared = [text for text in written if evaluation.match(matching_key(text)) is not None]
     if shared:
         found = f"{len(shared)} that do, for example {shared[0]!r}"
         remedy = f"Augment with --evaluation {{the sentences}} --shingle_length {SHARED}."

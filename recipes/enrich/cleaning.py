@@ -1,14 +1,14 @@
 """What cleaning is worth on your data: labels flipped on purpose, found by `sentiment-hf clean`, restored or dropped.
 
     python recipes/enrich/cleaning.py --fast --config recipes/reviews/plain.yaml --data_dir FOLDER \
-        --train_file train.tsv --validation_file dev.tsv --test_file test.tsv --output_dir runs/cleaning
+        --train_file train.tsv --validation_file validation.tsv --test_file test.tsv --output_dir runs/cleaning
 
 Ranks and scores with the TF-IDF baseline (`--fast`) or with the recipe's own training: for every seed the folds, and
 one run for each line of the table. `--fast_scores` ranks with the recipe and scores with the baseline, so that the
 folds are all that is trained. `--rows 500` takes another sample of so many training rows for every seed. What a
 training said is kept in OUTPUT_DIR/answers and finished seeds beside it, so a study that was stopped goes on. With
 `--llm MODEL` and the options of `sentiment-hf judge` a language model judges the suspects, with two examples of each
-label from the dev rows.
+label from the validation rows.
 """
 
 from __future__ import annotations
@@ -157,14 +157,14 @@ def protocol_table(results: Sequence[dict[str, Any]], metric: str) -> str:
 
 @contextmanager
 def second_opinion(
-    options: argparse.Namespace, task: Task, dev: pd.DataFrame, seed: int
+    options: argparse.Namespace, task: Task, validation: pd.DataFrame, seed: int
 ) -> Iterator[SecondOpinion | None]:
-    """Open a judge as the options name it, with examples from the dev rows; yield None without `--llm`."""
+    """Open a judge as the options name it, with examples from the validation rows; yield None without `--llm`."""
     if not options.llm:
         yield None
         return
-    names = [task.labels[label] for label in dev["label"]]
-    known = pd.DataFrame({"text": dev["text"], "label": names, "classifier": names})
+    names = [task.labels[label] for label in validation["label"]]
+    known = pd.DataFrame({"text": validation["text"], "label": names, "classifier": names})
     words = label_words(task.labels, parse_value(options.label_words, "label_words", (dict,)))
     with open_llm(options, options.output_dir) as llm:
         judge = Judge(llm, words, Path(options.prompt) if options.prompt else TEMPLATE)
@@ -193,7 +193,7 @@ def main() -> int:
     if options.fast and options.fast_scores:
         raise InputError("--fast or --fast_scores", "both", "The former ranks with the baseline as well.")
     data = load_data(parse_run_arguments([*words, f"--output_dir={options.output_dir}"]))
-    task, train, test = data.task, data.splits["train"], data.splits.get("test", data.splits["dev"])
+    task, train, test = data.task, data.splits["train"], data.splits.get("test", data.splits["validation"])
     if not task.is_single_label:
         raise InputError("a task with one label", "aspects", "The protocol flips one label a row.")
     names = ("fast", "fast_scores", "noise", "rows", "folds", "rounds", "llm", "base_url", "label_words", "prompt")
@@ -208,7 +208,7 @@ def main() -> int:
             rows = rows.reset_index(drop=True)
             with (
                 staging_folder(options.output_dir) as staging,
-                second_opinion(options, task, data.splits["dev"], seed) as judge,
+                second_opinion(options, task, data.splits["validation"], seed) as judge,
             ):
                 baseline, run = baseline_learner(task), [*words, f"--seed={seed}"]
                 learned = remembered(recipe_learner(run, task, staging), options.output_dir / "answers", run)

@@ -58,7 +58,7 @@ class Kind:
 
     Attributes:
         recipe: under `recipes/`.
-        files: of training and dev rows, under the data folder.
+        files: of training and validation rows, under the data folder.
         rows: so many training rows.
         score: of `metrics.json`; None: nothing to score.
         keys: of the recipe, otherwise than there.
@@ -74,7 +74,7 @@ class Kind:
 CHN, USUAL = ("chnsenticorp/train.tsv", "chnsenticorp/dev.tsv"), ("ewect/usual/train.jsonl", "ewect/usual/dev.jsonl")
 NEWS = ("thucnews_long/train.jsonl.gz", "thucnews_long/dev.jsonl.gz")
 RESTAURANTS = ("aic18_restaurant/train.jsonl.gz", "aic18_restaurant/dev.jsonl.gz")
-DEV_ROWS = 300
+VALIDATION_ROWS = 300
 KINDS = {
     "reviews": Kind("reviews/plain.yaml", CHN, 2000),
     "reviews, R-Drop": Kind("reviews/rdrop.yaml", CHN, 2000),
@@ -140,12 +140,14 @@ class Bench:
         if kind.score is None:
             module = "sentiment_hf.distillation.run"
             # Half of the starter learns from the whole; nothing is measured with it that would have to be held out.
-            recipe = {key: value for key, value in recipe.items() if not key.startswith(("held_out", "vocab", "save"))}
+            recipe = {
+                key: value for key, value in recipe.items() if not key.startswith(("decontaminate", "vocab", "save"))
+            }
             recipe |= {"teacher": "starter", "layers": [0, 3], "texts": [train_file], "data_dir": "."}
         else:
             module = "sentiment_hf.training.run"
             recipe = {key: value for key, value in recipe.items() if key not in ("dataset", "test_file")}
-            recipe |= {"train_file": train_file, "validation_file": str(self.sample(kind.files[1], DEV_ROWS))}
+            recipe |= {"train_file": train_file, "validation_file": str(self.sample(kind.files[1], VALIDATION_ROWS))}
             recipe |= {"baseline": False, "quantize": "none"}
         recipe |= {"logging_steps": 5} | kind.keys | ({"num_train_epochs": 1} if self.dry else {}) | keys
         recipe |= {"use_cpu": True} if self.device == "cpu" else {}
@@ -206,7 +208,7 @@ def training(bench: Bench) -> Iterator[Row]:
     for kind in KINDS.values():
         # Here, where nobody else writes them.
         bench.sample(kind.files[0], kind.rows)
-        bench.sample(kind.files[1], DEV_ROWS)
+        bench.sample(kind.files[1], VALIDATION_ROWS)
     found: dict[str, list[dict[str, Any]]] = {}
     with ThreadPoolExecutor(max(1, (os.cpu_count() or 2) // 2)) as pool:
         waiting = {}

@@ -30,9 +30,9 @@ def main() -> None:
     config, tokenizer = load_config("starter"), load_tokenizer("starter")
     # The teacher has no pooler, so that one is drawn.
     set_seed(SEEDS[0])
-    teacher, pieces = load_encoder(args.teacher), load_tokenizer(args.teacher).get_vocab()
+    teacher, tokens = load_encoder(args.teacher), load_tokenizer(args.teacher).get_vocab()
     own = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    prune_embeddings(teacher, [pieces[piece] for piece, _ in own], tokenizer.pad_token_id)
+    prune_embeddings(teacher, [tokens[token] for token, _ in own], tokenizer.pad_token_id)
     encoders = {"undistilled": copy_layers(teacher, LAYERS, config)}
     for seed in SEEDS:
         set_seed(seed)

@@ -1,6 +1,6 @@
 """How fast the starter's shape answers with another number of attention heads, where nothing else differs.
 
-    python recipes/starter/heads.py --data dev.tsv --heads 12 6 --output_dir runs/heads
+    python recipes/starter/heads.py --data validation.tsv --heads 12 6 --output_dir runs/heads
 
 Random weights will do: what a product takes does not depend on them. For every number of heads there is a model as
 torch, FP32 ONNX and INT8; all take turns on the same texts, sorted and batched as `predict` does, then one text at a

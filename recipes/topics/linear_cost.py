@@ -1,13 +1,13 @@
-"""Whether a document costs as much as its windows, whatever its length, and whether memory stays as it is.
+"""Whether a document costs as much as its chunks, whatever its length, and whether memory stays as it is.
 
     python recipes/topics/linear_cost.py sogou_mini/all.jsonl.gz fudan_long/all.jsonl.gz --output_dir runs/cost
 
 reads all documents of the files, then documents of exactly 1,000, 10,000 and 100,000 characters made of their texts, as
 many of each length as have the same number of characters together. Without `--model` it is the starter's shape with
-random weights and windows of 512 tokens that share 128: what a window takes does not depend on the weights.
+random weights and chunks of 512 tokens that share 128: what a chunk takes does not depend on the weights.
 
-The last window of a document is short, which short documents have more often: `expected` is what the tokens in a
-window, compared with those of the longest documents, let one expect of the seconds in a window.
+The last chunk of a document is short, which short documents have more often: `expected` is what the tokens in a
+chunk, compared with those of the longest documents, let one expect of the seconds in a chunk.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from sentiment_hf.training.folder import save_model
 
 
 def make_model(encoder: str, folder: Path, max_length: int, stride: int) -> None:
-    """Save a classifier of topics of the encoder's shape, with random weights, that reads in windows."""
+    """Save a classifier of topics of the encoder's shape, with random weights, with sliding windows."""
     config, tokenizer, task = load_config(encoder), load_tokenizer(encoder), BUILT_IN_TASKS["topics"]
     config.id2label = dict(enumerate(task.labels))
     record_settings(config, tokenizer, task, TextSettings(max_length=max_length, truncation="sliding", stride=stride))
@@ -65,7 +65,7 @@ def main() -> int:
     log_to_stderr()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", help="files with documents")
-    parser.add_argument("--model", help="a classifier that reads in windows")
+    parser.add_argument("--model", help="a classifier with sliding windows")
     parser.add_argument("--backend", choices=("torch", "onnx", "int8"), default="onnx")
     parser.add_argument("--encoder", default="starter", help="without --model: whose shape (starter)")
     parser.add_argument("--max_length", type=int, default=512)
@@ -90,11 +90,11 @@ def main() -> int:
             export_model(model, rows, Quantization("dynamic" if args.backend == "int8" else "none", max_drop=100))
     scorer = SentimentClassifier.from_pretrained(model, args.backend).scorer
     if not scorer.settings.is_sliding:
-        raise InputError("a model that reads in windows", str(model), "Train one with `truncation: sliding`.")
+        raise InputError("a model with sliding windows", str(model), "Train one with `truncation: sliding`.")
     groups = {Path(file).parent.name or file: some for file, some in texts.items()}
     groups |= {f"{length:,} characters": some for length, some in made.items()}
     rows = measured(scorer, groups, list(made.values())[-1], args.rounds)
-    system = System("windows", str(model), args.backend)
+    system = System("chunks", str(model), args.backend)
     for name, some in tqdm(groups.items(), unit="process", desc="Peak memory"):
         rows[name]["peak_mb"] = peak_megabytes(system, [max(some, key=len)])
     write_json(args.output_dir / "cost.json", rows)
@@ -104,7 +104,7 @@ def main() -> int:
 
 
 def measured(scorer: Any, groups: dict[str, list[str]], longest: list[str], rounds: int) -> dict[str, dict[str, Any]]:
-    """Seconds in a window of each group of documents, in turns, beside those of the longest documents."""
+    """Seconds in a chunk of each group of documents, in turns, beside those of the longest documents."""
     seconds: dict[str, list[float]] = {name: [] for name in groups}
     # The first round warms up. The sets themselves are read once: they take long, and it is the answers that count.
     for turn in tqdm(range(rounds + 1), unit="round", desc="Reading"):
@@ -117,23 +117,23 @@ def measured(scorer: Any, groups: dict[str, list[str]], longest: list[str], roun
                 scorer.documents(some[:1], judge_chunks=False)
     rows = {}
     for name, some in groups.items():
-        windows = tokens_in_windows(scorer, some)
+        chunks = tokens_in_chunks(scorer, some)
         rows[name] = {
             "documents": len(some),
             "longest": max(map(len, some)),
-            "windows": len(windows),
-            "tokens_per_window": statistics.mean(windows),
-            "ms_per_window": 1000 * statistics.median(seconds[name]) / len(windows),
+            "chunks": len(chunks),
+            "tokens_per_chunk": statistics.mean(chunks),
+            "ms_per_chunk": 1000 * statistics.median(seconds[name]) / len(chunks),
         }
     last = next(row for name, row in rows.items() if groups[name] is longest)
     for row in rows.values():
-        row["measured"] = row["ms_per_window"] / last["ms_per_window"]
-        row["expected"] = row["tokens_per_window"] / last["tokens_per_window"]
+        row["measured"] = row["ms_per_chunk"] / last["ms_per_chunk"]
+        row["expected"] = row["tokens_per_chunk"] / last["tokens_per_chunk"]
     return rows
 
 
-def tokens_in_windows(scorer: Any, texts: list[str]) -> list[int]:
-    """How many tokens each window of some documents has, special ones included."""
+def tokens_in_chunks(scorer: Any, texts: list[str]) -> list[int]:
+    """How many tokens each chunk of some documents has, special ones included."""
     counts: list[int] = []
     for start in range(0, len(texts), DOCUMENTS_AT_ONCE):
         block = encode_chunks(scorer.tokenizer, texts[start : start + DOCUMENTS_AT_ONCE], scorer.settings)
@@ -143,12 +143,12 @@ def tokens_in_windows(scorer: Any, texts: list[str]) -> list[int]:
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """Format the figures as a Markdown table."""
-    header = ["documents", "number", "longest, characters", "windows", "tokens/window"]
-    lines = [[*header, "ms/window", "ratio", "expected", "peak MB"]]
+    header = ["documents", "number", "longest, characters", "chunks", "tokens/chunk"]
+    lines = [[*header, "ms/chunk", "ratio", "expected", "peak MB"]]
     lines.append(["---"] * len(lines[0]))
     for name, row in rows.items():
-        cells = [name, *(f"{row[key]:,}" for key in ("documents", "longest", "windows"))]
-        cells += [f"{row['tokens_per_window']:.0f}", f"{row['ms_per_window']:.1f}"]
+        cells = [name, *(f"{row[key]:,}" for key in ("documents", "longest", "chunks"))]
+        cells += [f"{row['tokens_per_chunk']:.0f}", f"{row['ms_per_chunk']:.1f}"]
         cells += [f"{row['measured']:.2f}", f"{row['expected']:.2f}"]
         lines.append([*cells, f"{row['peak_mb']:.0f}" if row["peak_mb"] else "–"])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -19,7 +19,8 @@ from sentiment_hf.data.sources import load_file
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import write_text
 
-SPLITS = ("train", "dev", "test")
+# As published, and as written.
+SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 
 
 def misleading_articles(rows: list[tuple[str, str]], seed: int, lead: int, body: int) -> list[dict[str, str]]:
@@ -28,7 +29,7 @@ def misleading_articles(rows: list[tuple[str, str]], seed: int, lead: int, body:
     Args:
         rows: text and label; at least two labels.
         seed: another seed draws other companions.
-        lead: characters of the lead; shorter articles give none, or a window would see the body behind them.
+        lead: characters of the lead; shorter articles give none, or a chunk would see the body behind them.
         body: characters of the body at least.
 
     Raises:
@@ -62,11 +63,11 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=42)
-    parser.add_argument("--lead", type=int, default=450, help="more than a window of 256 tokens holds")
+    parser.add_argument("--lead", type=int, default=450, help="more than a chunk of 256 tokens holds")
     parser.add_argument("--body", type=int, default=1200)
     args = parser.parse_args()
-    for place, split in enumerate(SPLITS):
-        frame = load_file(args.folder / f"{split}.jsonl.gz")
+    for place, (published, split) in enumerate(SPLITS.items()):
+        frame = load_file(args.folder / f"{published}.jsonl.gz")
         rows = list(zip(frame["text"], frame["label"], strict=True))
         articles = misleading_articles(rows, args.seed + place, args.lead, args.body)
         lines = "".join(json.dumps(article, ensure_ascii=False) + "\n" for article in articles)

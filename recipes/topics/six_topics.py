@@ -20,7 +20,7 @@ from sentiment_hf.files import write_text
 
 TOPICS = {"体育": "sport", "财经": "finance", "娱乐": "entertainment", "科技": "tech", "游戏": "game"}
 HEALTH = "健康"
-SHARES = {"test": 0.2, "dev": 0.1}
+SHARES = {"test": 0.2, "validation": 0.1}
 
 
 def main() -> None:
@@ -31,8 +31,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=42)
     args = parser.parse_args()
     rows: dict[str, list[dict[str, str]]] = {}
-    for split in ("train", "dev", "test"):
-        frame = load_file(args.thucnews / f"{split}.jsonl.gz")
+    for published, split in (("train", "train"), ("dev", "validation"), ("test", "test")):
+        frame = load_file(args.thucnews / f"{published}.jsonl.gz")
         rows[split] = [
             {"text": text, "label": TOPICS[label]}
             for text, label in zip(frame["text"], frame["label"], strict=True)

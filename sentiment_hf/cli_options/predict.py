@@ -23,7 +23,7 @@ def add_predict(verbs: argparse._SubParsersAction[Any]) -> None:
     predict.add_argument("--text_column", metavar="NAME")
     add_format_options(predict)
     predict.add_argument("--top_k", type=int, default=3, metavar="K", help="labels listed under top (3)")
-    text = "of a model that reads in windows: passages that speak most for the label (0)"
+    text = "of a model with sliding windows: chunks that speak most for the label (0)"
     predict.add_argument("--top_chunks", type=int, default=0, metavar="M", help=text)
     predict.add_argument("--json", action="store_true", help="one JSON object a line: text, label, probability, top")
 

@@ -28,7 +28,7 @@ def add_service_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     text = "a page to try models on, as the Space shows it: a sentence, an article, a restaurant review, a file"
     demo = verbs.add_parser("demo", help=text, description=text)
     add_model_options(demo, required=False)
-    text = "for the article tab: a model of one label that reads in windows; default: MODEL, where it is one"
+    text = "for the article tab: a model of one label with sliding windows; default: MODEL, where it is one"
     demo.add_argument("--topics_model", metavar="PATH_OR_ID", help=text)
     text = "for the restaurant tab: a model of task aspects; default: MODEL, where it is one"
     demo.add_argument("--aspects_model", metavar="PATH_OR_ID", help=text)

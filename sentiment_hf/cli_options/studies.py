@@ -26,7 +26,9 @@ def add_study_verbs(verbs: argparse._SubParsersAction[Any]) -> None:
     text = "temperature scaling, and an abstention threshold below which no label is given; saved in the config"
     calibrate = verbs.add_parser("calibrate", help=text, description=text)
     add_model_options(calibrate)
-    calibrate.add_argument("--data", metavar="FILE", help="labelled rows to fit on; default: dev as saved with the run")
+    calibrate.add_argument(
+        "--data", metavar="FILE", help="labelled rows to fit on; default: validation as saved with the run"
+    )
     calibrate.add_argument("--test", metavar="FILE", help="rows to judge it by; default: test as saved with the run")
     text = "choose the threshold above which so large a share of the answers is right, for example 0.95"
     calibrate.add_argument("--precision", type=float, metavar="SHARE", help=text)
@@ -50,7 +52,7 @@ def _add_explain(verbs: argparse._SubParsersAction[Any]) -> None:
     explain.add_argument("--method", choices=EXPLANATIONS, default="occlusion", help=text)
     explain.add_argument("--label", metavar="LABEL", help="explain this label; default: the one that the model gives")
     explain.add_argument("--aspect", metavar="ASPECT", help="of a model with aspects; default: each that is mentioned")
-    text = "of a text that is read in windows: explain those that speak most for the label (3)"
+    text = "of a text that is read in chunks: explain those that speak most for the label (3)"
     explain.add_argument("--top_chunks", type=int, default=3, metavar="M", help=text)
     explain.add_argument("--html", metavar="FILE", help="also write a page that stands alone")
     explain.add_argument("--json", action="store_true", help="print JSON in place of colours")

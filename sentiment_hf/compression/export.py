@@ -20,7 +20,7 @@ from sentiment_hf.compression.onnx import (
 from sentiment_hf.compression.outliers import split_outliers
 from sentiment_hf.compression.quantization import Quantization, quantize_dynamic
 from sentiment_hf.compression.sensitivity import SENSITIVITY_FILE, quantize_until
-from sentiment_hf.compression.static import StaticQuantizer, calibration_shards, check_calibration
+from sentiment_hf.compression.static import StaticQuantizer, activation_shards, check_activation_rows
 from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import staging_folder
@@ -63,24 +63,24 @@ class Exported:
 
 def export_model(
     model: str | Path,
-    dev: pd.DataFrame | None,
+    validation: pd.DataFrame | None,
     quantization: Quantization | None = None,
     output: Path | None = None,
-    calibration_rows: pd.DataFrame | None = None,
+    activation_rows: pd.DataFrame | None = None,
 ) -> Exported:
     """Export a saved classifier into `onnx/`; files appear there whole and checked, or not at all.
 
     Args:
         model: folder or Hub id.
-        dev: labelled rows (`text`, `label` as ids) for the gate, and for the check against torch; the gate never reads
-            test, or INT8's score there would be selected for.
+        validation: labelled rows (`text`, `label` as ids) for the gate, and for the check against torch; the gate never
+            reads test, or INT8's score there would be selected for.
         quantization: how INT8 is made; None for FP32 alone.
         output: folder for the files; `onnx/` in a model's own folder unless told.
-        calibration_rows: training rows (`text`), whose labels nobody asks for: static INT8 takes its ranges from them,
-            and the gate its agreement of labels where dev rows are too few to tell.
+        activation_rows: training rows (`text`), whose labels nobody asks for: static INT8 takes its ranges from them,
+            and the gate its agreement of labels where validation rows are too few to tell.
 
     Raises:
-        InputError: INT8 without dev rows, a Hub id without `output`, or an ONNX file that disagrees with torch.
+        InputError: INT8 without validation rows, a Hub id without `output`, or an ONNX file that disagrees with torch.
         MissingExtraError: Optimum or onnxruntime is not installed.
     """
     from sentiment_hf.modeling.classifier import load_classifier
@@ -92,10 +92,10 @@ def export_model(
     check_exporter()
     check_exportable(config, given_name(model))
     if quantization.method == "static":
-        check_calibration(calibration_rows, quantization.calibration)
-    if quantization.method != "none" and (dev is None or dev.empty):
+        check_activation_rows(activation_rows, quantization.activation_ranges)
+    if quantization.method != "none" and (validation is None or validation.empty):
         remedy = "Give labelled rows with --validation_file; test rows would not do."
-        raise InputError("dev rows for the INT8 gate", f"none beside {model}", remedy)
+        raise InputError("validation rows for the INT8 gate", f"none beside {model}", remedy)
     if output is None:
         if not Path(model).is_dir():
             raise InputError("--output_dir", "none", f"Name a folder for the files of {model}.")
@@ -105,7 +105,9 @@ def export_model(
     head = torch_document_head(classifier)
     scorer = TextScorer(tokenizer, settings, torch_forward(classifier), document_head=head)
     sample = (
-        list(dev["text"][:MAX_CHECKED_TEXTS]) if dev is not None else ["这个电影太好看了!", "房间很吵,再也不来了。"]
+        list(validation["text"][:MAX_CHECKED_TEXTS])
+        if validation is not None
+        else ["这个电影太好看了!", "房间很吵,再也不来了。"]
     )
     with staging_folder(output) as staging:
         source = Path(model)
@@ -117,16 +119,18 @@ def export_model(
         fp32 = export_fp32(source, staging, classifier if isinstance(config, OWN_CONFIGS) else None)
         check_against_torch(fp32, scorer, sample)
         gate, int8, table = None, None, None
-        if quantization.method != "none" and dev is not None:
-            judge = Judge(scorer, dev, task_of(config), onnx_scorer_like(scorer, fp32).logits(dev["text"]))
+        if quantization.method != "none" and validation is not None:
+            judge = Judge(
+                scorer, validation, task_of(config), onnx_scorer_like(scorer, fp32).logits(validation["text"])
+            )
             resolution = judge.resolution()
             if too_few(resolution, quantization.max_drop):
-                judge = judge.with_texts(training_texts(calibration_rows), fp32)
-            split = split_outliers(fp32, calibration_shards(scorer, sample), staging / SPLIT_FILE)
+                judge = judge.with_texts(training_texts(activation_rows), fp32)
+            split = split_outliers(fp32, activation_shards(scorer, sample), staging / SPLIT_FILE)
             if quantization.method == "dynamic":
                 int8 = quantize_dynamic(split, staging, quantization.arch)
             else:
-                quantizer = StaticQuantizer(split, scorer, calibration_rows, quantization)
+                quantizer = StaticQuantizer(split, scorer, activation_rows, quantization)
                 if quantization.sensitivity:
                     int8, table = quantize_until(quantizer, judge, quantization.max_drop, staging, resolution)
                 else:

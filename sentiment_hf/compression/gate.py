@@ -1,4 +1,4 @@
-"""The INT8 gate: the metric on dev and, where dev is too small to tell, whether labels stay what they were."""
+"""The INT8 gate: the metric on validation and, where that split is too small to tell, whether labels stay the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.labels import MISSING
 from sentiment_hf.tasks import Task, softmax
 
-# The metric alone decides where the points that INT8 may lose are worth so many rows of dev.
+# The metric alone decides where the points that INT8 may lose are worth so many validation rows.
 ROWS_TO_TELL = 4
 # A few hundred texts cannot show that a loss is as small as max_drop, only that it is below so many times that.
 TIMES_AT_MOST = 5
@@ -32,7 +32,7 @@ class Agreement:
     A label that changes costs what FP32 gave it more than the new one: next to nothing where FP32 hardly knew.
 
     Attributes:
-        texts: how many were read, those of dev among them.
+        texts: how many were read, those of the validation split among them.
         changed: of how many INT8 changes the label; of a text with aspects the share of its cells counts.
         cost: of all that changed, in texts.
         max_drop: the points that INT8 may lose.
@@ -75,17 +75,17 @@ class Agreement:
 
 @dataclass(frozen=True)
 class GateResult:
-    """What the gate saw on dev, in points (percent) of the task's metric.
+    """What the gate saw on validation, in points (percent) of the task's metric.
 
     Attributes:
         metric: its name.
         fp32: FP32's score.
         int8: INT8's score.
         max_drop: what INT8 was allowed to lose.
-        rows: of dev.
-        resolution: what one row of dev can move the metric.
+        rows: of the validation split.
+        resolution: what one row of the validation split can move the metric.
         worse: whether INT8 has more rows wrong than chance explains (the sign test, one-sided).
-        agreement: of labels, where dev is too small to tell and there are texts; it decides then.
+        agreement: of labels, where the validation split is too small to tell and there are texts; it decides then.
     """
 
     metric: str
@@ -99,7 +99,7 @@ class GateResult:
 
     @property
     def too_few(self) -> bool:
-        """Whether dev has too few rows for the metric to tell."""
+        """Whether the validation split has too few rows for the metric to tell."""
         return too_few(self.resolution, self.max_drop)
 
     @property
@@ -111,7 +111,8 @@ class GateResult:
 
     def __str__(self) -> str:
         said = (
-            f"{self.metric} on dev: FP32 {self.fp32:.2f}, INT8 {self.int8:.2f}, a drop of {self.fp32 - self.int8:.2f} "
+            f"{self.metric} on validation: FP32 {self.fp32:.2f}, INT8 {self.int8:.2f}, "
+            f"a drop of {self.fp32 - self.int8:.2f} "
             f"points where at most {self.max_drop:g} are allowed"
         )
         if not self.too_few:
@@ -145,15 +146,15 @@ class Judge:
 
     Attributes:
         scorer: of the model; its tokenizer and text settings.
-        dev: `text` and `label`.
+        validation: `text` and `label`.
         task: with the metric.
-        reference: FP32's answers on dev.
+        reference: FP32's answers on validation.
         texts: of training, for the agreement of labels.
         texts_reference: FP32's answers to them.
     """
 
     scorer: TextScorer
-    dev: pd.DataFrame
+    validation: pd.DataFrame
     task: Task
     reference: np.ndarray
     texts: Sequence[str] = ()
@@ -164,20 +165,20 @@ class Judge:
 
         The metric alone is a coarse judge: one product rarely moves more than a few answers of a thousand.
         """
-        answers = onnx_scorer_like(self.scorer, file).logits(self.dev["text"])
+        answers = onnx_scorer_like(self.scorer, file).logits(self.validation["text"])
         return self.points(answers), float(np.abs(answers - self.reference).mean())
 
     def points(self, answers: np.ndarray) -> float:
-        """Points of the metric of these answers to dev."""
-        points: float = self.task.scores(answers, self.dev["label"])[self.task.metric] * 100
+        """Points of the metric of these answers to validation."""
+        points: float = self.task.scores(answers, self.validation["label"])[self.task.metric] * 100
         return points
 
     def resolution(self) -> float:
         """Find the most that one row's other answer moves the metric: with macro-F1, mostly one of the rarest class."""
-        before, moved = self.points(self.reference), [100 / len(self.dev)]
+        before, moved = self.points(self.reference), [100 / len(self.validation)]
         if not self.task.is_single_label:
             return moved[0]
-        truth = self.dev["label"].to_numpy(dtype=int)
+        truth = self.validation["label"].to_numpy(dtype=int)
         right = self.reference.argmax(axis=1) == truth
         for row in [np.flatnonzero(right & (truth == label))[:1] for label in np.unique(truth)]:
             other = self.reference.copy()
@@ -195,9 +196,14 @@ class Judge:
     def verdict(self, file: Path, max_drop: float, resolution: float = 0.0) -> GateResult:
         """Return what the gate says of a file."""
         scorer = onnx_scorer_like(self.scorer, file)
-        answers = scorer.logits(self.dev["text"])
+        answers = scorer.logits(self.validation["text"])
         result = GateResult(
-            self.task.metric, self.points(self.reference), self.points(answers), max_drop, len(self.dev), resolution
+            self.task.metric,
+            self.points(self.reference),
+            self.points(answers),
+            max_drop,
+            len(self.validation),
+            resolution,
         )
         if not len(self.texts) or not result.too_few:
             return result
@@ -206,7 +212,7 @@ class Judge:
         more = costs_of(self.texts_reference, scorer.logits(self.texts), self.task)
         known = np.concatenate([before, labels_of(self.texts_reference, self.task)])
         agreement = agreement_of(costs, more, known, self.task, max_drop)
-        return replace(result, worse=_worse(before, after, self.dev["label"]), agreement=agreement)
+        return replace(result, worse=_worse(before, after, self.validation["label"]), agreement=agreement)
 
 
 def labels_of(answers: np.ndarray, task: Task) -> np.ndarray:
@@ -232,20 +238,22 @@ def costs_of(before: np.ndarray, after: np.ndarray, task: Task) -> np.ndarray:
     return np.where(old != new, costs, np.nan)
 
 
-def agreement_of(dev: np.ndarray, texts: np.ndarray, labels: np.ndarray, task: Task, max_drop: float) -> Agreement:
+def agreement_of(
+    validation: np.ndarray, texts: np.ndarray, labels: np.ndarray, task: Task, max_drop: float
+) -> Agreement:
     """How many labels change at what cost, overall and in each group that could be lost unseen.
 
     Args:
-        dev: costs of dev's labels, as `costs_of` gives them.
+        validation: costs of the validation split's labels, as `costs_of` gives them.
         texts: those of the texts.
         labels: FP32's labels of both, as `labels_of` gives them.
         task: whose they are.
         max_drop: points that INT8 may lose.
     """
-    given = np.concatenate([dev, texts])
+    given = np.concatenate([validation, texts])
     costs = np.nan_to_num(given)
-    # Texts that were learned from are surer of their labels than others; dev's were not learned from.
-    groups = {"the dev texts": (costs[: len(dev)].mean(axis=1), 1)}
+    # Texts that were learned from are surer of their labels than others; the validation split's were not learned from.
+    groups = {"the validation texts": (costs[: len(validation)].mean(axis=1), 1)}
     if not task.is_single_label:
         groups |= {f"the cells of {cell.name}": (costs[:, place], 2) for place, cell in enumerate(task.cells)}
     else:
@@ -265,7 +273,7 @@ def agreement_of(dev: np.ndarray, texts: np.ndarray, labels: np.ndarray, task: T
 
 
 def _worse(before: np.ndarray, after: np.ndarray, labels: pd.Series) -> bool:
-    """Tell by a one-sided sign test on dev whether more answers become wrong than become right, beyond chance."""
+    """Test (one-sided sign test on validation) whether more answers become wrong than right, beyond chance."""
     truth = np.array([np.atleast_1d(label) for label in labels])[:, : before.shape[1]]
     known = truth != MISSING
     lost = int((known & (before == truth) & (after != truth)).sum())

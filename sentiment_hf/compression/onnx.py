@@ -91,7 +91,7 @@ def export_fp32(model_folder: Path, output: Path, own_model: PreTrainedModel | N
             config = _onnx_config(own_model)
             own_model.config.save_pretrained(output)
             if reads_documents(own_model):
-                # Two graphs: windows are batched across documents, and what reads over them takes a document at a time.
+                # Two graphs: chunks are batched across documents, and what reads over them takes a document at a time.
                 _export_head(own_model, output / HEAD_FILE, config.DEFAULT_ONNX_OPSET)
                 own_model.forward = own_model.embed_chunks
             export(own_model, config, output / FP32_FILE, opset=config.DEFAULT_ONNX_OPSET)

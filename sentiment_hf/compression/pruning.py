@@ -33,11 +33,11 @@ from sentiment_hf.training.folder import save_model
 logger = logging.getLogger(__name__)
 
 REPORT_FILE = "pruning.json"
-MAX_CALIBRATION_ROWS = 1000
+MAX_IMPORTANCE_ROWS = 1000
 BATCH_SIZE = 32
 
 
-def calibration_batches(
+def importance_batches(
     tokenizer: PreTrainedTokenizerBase, settings: TextSettings, rows: pd.DataFrame
 ) -> list[dict[str, torch.Tensor]]:
     """Labelled rows as padded batches of similar length, with `labels`."""
@@ -68,7 +68,7 @@ def prune_structure(
     Args:
         model: folder, Hub id or packaged model of a BERT classifier of one label.
         rows: training rows (`text`, `label` as ids) by which importance is judged; a seeded sample of
-            `MAX_CALIBRATION_ROWS` of them is used.
+            `MAX_IMPORTANCE_ROWS` of them is used.
         output: folder for the smaller model and `pruning.json`.
         ffn: share of the feed-forward neurons to keep, the same number in every layer.
         heads: share of the attention heads to keep, the same number in every layer.
@@ -92,7 +92,7 @@ def prune_structure(
     if heads < 1 and width < 1:
         raise InputError("one of heads and width", "both", "width takes heads out in the same measure.")
     if rows.empty:
-        raise InputError("training rows to judge importance by", "none", "Give --calibration.")
+        raise InputError("training rows to judge importance by", "none", "Give --importance_file.")
     check_empty(output)
     # Before anything is weighed, which takes long.
     kept_count(config.intermediate_size, ffn, "neurons")
@@ -100,14 +100,14 @@ def prune_structure(
     kept_count(config.num_attention_heads, width, "heads")
     settings = recorded_settings(config, tokenizer, name)
     if settings.is_sliding:
-        # Importance is a matter of the encoder; the first window of a document will do.
+        # Importance is a matter of the encoder; the first chunk of a document will do.
         settings = TextSettings(settings.cleaning, settings.max_length)
     classifier = load_classifier(name, config)
     before = _shape(classifier)
     if layers is not None:
         prune_layers(classifier, layers)
-    sample = rows.sample(min(len(rows), MAX_CALIBRATION_ROWS), random_state=seed)
-    batches = calibration_batches(tokenizer, settings, sample)
+    sample = rows.sample(min(len(rows), MAX_IMPORTANCE_ROWS), random_state=seed)
+    batches = importance_batches(tokenizer, settings, sample)
     importance = first_order_importance(classifier, batches, show_progress=True)
     if ffn < 1:
         prune_neurons(classifier, importance.neurons, ffn)
@@ -118,7 +118,7 @@ def prune_structure(
     with staging_folder(output) as staging:
         save_model(staging, classifier, tokenizer)
         after = _shape(classifier) | {"size_mb": size_mb(staging / "model.safetensors")}
-        report: dict[str, Any] = {"model": name, "calibration_rows": len(sample), "before": before, "after": after}
+        report: dict[str, Any] = {"model": name, "importance_rows": len(sample), "before": before, "after": after}
         report["heads_importance"] = importance.heads.round(4).tolist()
         write_json(staging / REPORT_FILE, report)
         move_files(staging, output, last="config.json")

@@ -9,7 +9,7 @@ from typing import Any
 from sentiment_hf.compression.graph import unweighted_nodes
 from sentiment_hf.exceptions import InputError, MissingExtraError
 from sentiment_hf.modeling.onnx_session import INT8_FILES, resolve_arch, static_name
-from sentiment_hf.option_values import ARCHS, CALIBRATIONS, QUANTIZATIONS, check_choice
+from sentiment_hf.option_values import ACTIVATION_RANGES, ARCHS, QUANTIZATIONS, check_choice
 
 
 @dataclass(frozen=True)
@@ -20,25 +20,30 @@ class Quantization:
         method: `none`, `dynamic` (ranges of activations are taken as they come) or `static` (taken beforehand, from
             calibration rows; what TensorRT wants).
         arch: processor that the file is for, a key of `INT8_FILES`, or `auto`; or `tensorrt`, static only.
-        max_drop: points of the task's metric that INT8 may lose on dev.
-        calibration: how a range is read off the values seen: `minmax`, `entropy` (Migacz 2017) or `percentile`.
-        sensitivity: static only: find the products that cost most on dev and keep them in FP32 until the gate passes.
+        max_drop: points of the task's metric that INT8 may lose on validation.
+        activation_ranges: how a range is read off the values seen: `minmax`, `entropy` (Migacz 2017) or `percentile`.
+        sensitivity: static only: find the products that cost most on validation and keep them in FP32 until the gate
+            passes.
     """
 
     method: str = "dynamic"
     arch: str = "auto"
     max_drop: float = 0.5
-    calibration: str = "minmax"
+    activation_ranges: str = "minmax"
     sensitivity: bool = False
 
     def __post_init__(self) -> None:
         check_choice("quantize", self.method, QUANTIZATIONS)
         check_choice("arch", self.arch, ARCHS)
-        check_choice("calibration", self.calibration, CALIBRATIONS)
+        check_choice("activation_ranges", self.activation_ranges, ACTIVATION_RANGES)
         if self.max_drop < 0:
             raise InputError("max_drop of at least 0 points", str(self.max_drop), "0.5 is the default.")
         if self.arch == "tensorrt" and self.method != "static":
-            raise InputError("quantize: static for TensorRT", self.method, "Set it, and give calibration rows.")
+            raise InputError(
+                "quantize: static for TensorRT",
+                self.method,
+                "Set it, and give training rows for the activation ranges.",
+            )
         if self.sensitivity and self.method != "static":
             raise InputError("quantize: static for a sensitivity sweep", self.method, "Set it, or leave the sweep out.")
 

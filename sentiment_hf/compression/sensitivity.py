@@ -1,4 +1,4 @@
-"""Which products cost most in INT8: each is kept in FP32 once, and dev says what that wins."""
+"""Which products cost most in INT8: each is kept in FP32 once, and validation says what that wins."""
 
 from __future__ import annotations
 

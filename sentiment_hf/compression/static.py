@@ -1,4 +1,4 @@
-"""Static INT8: ranges of activations from calibration rows, written into the graph as QuantizeLinear pairs."""
+"""Static INT8: activation ranges from training rows, written into the graph as QuantizeLinear pairs."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from sentiment_hf.modeling.onnx_session import resolve_arch
 logger = logging.getLogger(__name__)
 
 # More change the ranges little and cost memory: every activation of a shard is kept until its histogram is taken.
-MAX_CALIBRATION_ROWS = 256
+MAX_ACTIVATION_ROWS = 256
 MIN_ROWS = {"minmax": 8, "entropy": 32, "percentile": 100}
 SHARD_ROWS = 32
 
 
-def calibration_shards(scorer: TextScorer, texts: Sequence[str]) -> list[dict[str, np.ndarray]]:
+def activation_shards(scorer: TextScorer, texts: Sequence[str]) -> list[dict[str, np.ndarray]]:
     """Texts as batches of one shape each, `[rows, tokens]`, cut to no more than `SHARD_ROWS` rows.
 
     Texts of one padded length share a shard: padding, which no answer depends on, would widen the ranges.
     """
     settings = scorer.settings
     if settings.is_sliding:
-        # A window is a window; the first of each document will do.
+        # Any chunk will do, so the first of each document is taken.
         settings = TextSettings(settings.cleaning, settings.max_length)
     encoded = encode(scorer.tokenizer, texts, settings)
     bucket = scorer.pad_to_multiple_of
@@ -55,7 +55,7 @@ def calibration_shards(scorer: TextScorer, texts: Sequence[str]) -> list[dict[st
     return shards
 
 
-def check_calibration(rows: pd.DataFrame | None, method: str) -> pd.DataFrame:
+def check_activation_rows(rows: pd.DataFrame | None, method: str) -> pd.DataFrame:
     """Check that the rows are enough for the method, and return them.
 
     Raises:
@@ -63,10 +63,14 @@ def check_calibration(rows: pd.DataFrame | None, method: str) -> pd.DataFrame:
     """
     least = MIN_ROWS[method]
     if rows is None or rows.empty:
-        raise InputError("calibration rows for static INT8", "none", "Give training rows with --calibration_file.")
+        raise InputError(
+            "training rows for the activation ranges of static INT8",
+            "none",
+            "Give training rows with --activation_file.",
+        )
     if len(rows) < least:
-        remedy = "Give more rows, or calibration: minmax, which needs the fewest."
-        raise InputError(f"at least {least} calibration rows for {method}", str(len(rows)), remedy)
+        remedy = "Give more rows, or activation_ranges: minmax, which needs the fewest."
+        raise InputError(f"at least {least} rows for activation_ranges: {method}", str(len(rows)), remedy)
     return rows
 
 
@@ -76,8 +80,8 @@ class StaticQuantizer:
     Args:
         fp32_file: the export, not optimised, best with its outliers split off.
         scorer: of the model, for its tokenizer and text settings.
-        rows: calibration rows with `text`, from training; a seeded sample of `MAX_CALIBRATION_ROWS` is used.
-        settings: method of calibration and target.
+        rows: training rows with `text`; a seeded sample of `MAX_ACTIVATION_ROWS` is used.
+        settings: how ranges are read off, and the target.
     """
 
     def __init__(self, fp32_file: Path, scorer: TextScorer, rows: pd.DataFrame | None, settings: Quantization) -> None:
@@ -86,10 +90,10 @@ class StaticQuantizer:
         except ImportError as error:
             raise MissingExtraError("optimum-onnx", "onnx") from error
         self.fp32_file, self.settings = fp32_file, settings
-        rows = check_calibration(rows, settings.calibration)
-        sample = rows["text"].sample(min(len(rows), MAX_CALIBRATION_ROWS), random_state=42)
+        rows = check_activation_rows(rows, settings.activation_ranges)
+        sample = rows["text"].sample(min(len(rows), MAX_ACTIVATION_ROWS), random_state=42)
         self._quantizer = ORTQuantizer.from_pretrained(fp32_file.parent, file_name=fp32_file.name)
-        self.ranges = self._ranges(calibration_shards(scorer, sample.tolist()))
+        self.ranges = self._ranges(activation_shards(scorer, sample.tolist()))
 
     def _ranges(self, shards: list[dict[str, np.ndarray]]) -> Any:
         from optimum.onnxruntime.configuration import AutoCalibrationConfig
@@ -97,14 +101,14 @@ class StaticQuantizer:
         inputs = _input_names(self.fp32_file)
         augmented = self.fp32_file.with_name("augmented.onnx")
         config: Any = None
-        for shard in tqdm(shards, unit="batch", desc="Calibrating"):
+        for shard in tqdm(shards, unit="batch", desc="Activation ranges"):
             dataset = Dataset.from_dict({name: shard[name] for name in inputs})
             if config is None:
                 config = {
                     "minmax": AutoCalibrationConfig.minmax,
                     "entropy": AutoCalibrationConfig.entropy,
                     "percentile": AutoCalibrationConfig.percentiles,
-                }[self.settings.calibration](dataset)
+                }[self.settings.activation_ranges](dataset)
             else:
                 # With a method Optimum starts a new calibrator at every call, and forgets the shards before.
                 config = replace(config, method=None)

@@ -21,9 +21,9 @@ from sentiment_hf.modeling.config_io import recorded_settings
 from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.modeling.pruned_vocabulary import (
-    indispensable_pieces,
     prune_embeddings,
     prune_tokenizer,
+    required_tokens,
     whole_texts,
 )
 from sentiment_hf.training.folder import save_model
@@ -31,7 +31,7 @@ from sentiment_hf.training.folder import save_model
 logger = logging.getLogger(__name__)
 
 REPORT_FILE = "vocabulary.json"
-# Below this share of texts that keep all of their pieces, whoever prunes should look at what is lost.
+# Below this share of texts that keep all of their tokens, whoever prunes should look at what is lost.
 EXPECTED_COVERAGE = 0.99
 MAX_EXAMPLES = 5
 _TEXTS_AT_A_TIME = 1000
@@ -45,19 +45,19 @@ class Coverage:
 
     Attributes:
         texts: their number.
-        whole: share of texts with all of their pieces kept, whose logits are bit for bit the same as before.
-        pieces: share of all pieces that were kept.
-        examples: pieces that were lost most, with how often each occurred.
+        whole: share of texts with all of their tokens kept, whose logits are bit for bit the same as before.
+        tokens: share of all tokens that were kept.
+        examples: tokens that were lost most, with how often each occurred.
     """
 
     texts: int
     whole: float
-    pieces: float
+    tokens: float
     examples: dict[str, int]
 
 
-def count_pieces(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], settings: TextSettings) -> Counter[int]:
-    """How often each piece occurs in texts that are cleaned as the model cleans them."""
+def count_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], settings: TextSettings) -> Counter[int]:
+    """How often each token occurs in texts that are cleaned as the model cleans them."""
     counts: Counter[int] = Counter()
     for ids in _encoded(tokenizer, texts, settings):
         counts.update(ids)
@@ -72,21 +72,21 @@ def _encoded(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], settings:
             yield encoding.ids
 
 
-def kept_pieces(
+def kept_tokens(
     tokenizer: PreTrainedTokenizerBase, counts: Counter[int], min_count: int, han_rank: int | None
 ) -> list[int]:
-    """Ids to keep, ascending: special pieces, Han characters, and whatever the corpus uses often enough.
+    """Ids to keep, ascending: special tokens, Han characters, and whatever the corpus uses often enough.
 
     Args:
         tokenizer: the model's.
-        counts: of pieces in the corpus.
-        min_count: a piece is kept from so many occurrences on.
+        counts: of tokens in the corpus.
+        min_count: a token is kept from so many occurrences on.
         han_rank: so many single Han characters are kept whether the corpus has them or not, the more frequent ones
             first and among equals those with the smaller id; None for all.
     """
     vocabulary = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=True)
-    kept = indispensable_pieces(tokenizer)
-    characters = sorted((-counts[index], index) for piece, index in vocabulary.items() if _HAN.match(piece))
+    kept = required_tokens(tokenizer)
+    characters = sorted((-counts[index], index) for token, index in vocabulary.items() if _HAN.match(token))
     kept |= {index for _, index in characters[:han_rank]}
     kept |= {index for index, count in counts.items() if count >= min_count}
     return sorted(kept)
@@ -95,17 +95,17 @@ def kept_pieces(
 def coverage(
     tokenizer: PreTrainedTokenizerBase, kept: Sequence[int], texts: Sequence[str], settings: TextSettings
 ) -> Coverage:
-    """How much of some texts the kept pieces spell as before."""
+    """How much of some texts the kept tokens spell as before."""
     alive = set(kept)
     lost: Counter[int] = Counter()
-    whole = pieces = 0
+    whole = tokens = 0
     for ids in _encoded(tokenizer, texts, settings):
         missing = [index for index in ids if index not in alive]
         lost.update(missing)
         whole += not missing
-        pieces += len(ids)
+        tokens += len(ids)
     examples = {tokenizer.convert_ids_to_tokens(index): count for index, count in lost.most_common(MAX_EXAMPLES)}
-    return Coverage(len(texts), whole / len(texts), 1 - lost.total() / max(pieces, 1), examples)
+    return Coverage(len(texts), whole / len(texts), 1 - lost.total() / max(tokens, 1), examples)
 
 
 def prune_vocabulary(
@@ -122,12 +122,12 @@ def prune_vocabulary(
         model: folder, Hub id or packaged model of a classifier.
         corpus: texts, best those that it was trained on; blank ones are passed over.
         output: folder for the smaller model: weights, tokenizer and the report as `vocabulary.json`.
-        min_count: see `kept_pieces`.
-        han_rank: see `kept_pieces`.
+        min_count: see `kept_tokens`.
+        han_rank: see `kept_tokens`.
         second_corpus: other texts, to see what is lost on them.
 
     Returns:
-        The report: pieces and megabytes before and after, and the coverage of both corpora.
+        The report: tokens and megabytes before and after, and the coverage of both corpora.
 
     Raises:
         InputError: no texts, a model in the output folder, or a tokenizer that is neither Unigram nor WordPiece.
@@ -138,24 +138,24 @@ def prune_vocabulary(
         raise InputError("texts in the corpus", "none", "Give files with the text that the model is for.")
     if min_count < 1 or (han_rank is not None and han_rank < 0):
         found = f"min_count {min_count}, han_rank {han_rank}"
-        raise InputError("min_count of at least 1 and han_rank of at least 0", found, "1 keeps every piece in use.")
+        raise InputError("min_count of at least 1 and han_rank of at least 0", found, "1 keeps every token in use.")
     check_empty(output)
     config, tokenizer = load_config_and_tokenizer(name)
     settings = recorded_settings(config, tokenizer, name)
-    kept = kept_pieces(tokenizer, count_pieces(tokenizer, texts, settings), min_count, han_rank)
+    kept = kept_tokens(tokenizer, count_tokens(tokenizer, texts, settings), min_count, han_rank)
     covered = {"corpus": coverage(tokenizer, kept, texts, settings)}
     others = [text for text in second_corpus or () if not is_blank(text)]
     if others:
         covered["second_corpus"] = coverage(tokenizer, kept, others, settings)
     for which, share in covered.items():
         if share.whole < EXPECTED_COVERAGE:
-            lost = ", ".join(f"{piece} ({count})" for piece, count in share.examples.items())
-            logger.warning("%.1f %% of the texts of the %s lose pieces: %s", 100 * (1 - share.whole), which, lost)
+            lost = ", ".join(f"{token} ({count})" for token, count in share.examples.items())
+            logger.warning("%.1f %% of the texts of the %s lose tokens: %s", 100 * (1 - share.whole), which, lost)
     classifier: PreTrainedModel = load_classifier(name, config)
-    before = {"pieces": len(tokenizer), "parameters": classifier.num_parameters()}
+    before = {"vocab_size": len(tokenizer), "parameters": classifier.num_parameters()}
     small = prune_tokenizer(tokenizer, kept)
     prune_embeddings(classifier, kept, small.pad_token_id)
-    # Ids of special pieces in the config would point at others now.
+    # Ids of special tokens in the config would point at others now.
     for role in ("bos", "eos", "sep", "cls"):
         old = getattr(config, f"{role}_token_id", None)
         if old is not None:
@@ -163,7 +163,7 @@ def prune_vocabulary(
     small.truncation_side = tokenizer.truncation_side
     report: dict[str, Any] = {
         "before": before,
-        "after": {"pieces": len(kept), "parameters": classifier.num_parameters()},
+        "after": {"vocab_size": len(kept), "parameters": classifier.num_parameters()},
         "min_count": min_count,
         "han_rank": han_rank,
         "coverage": {which: vars(share) for which, share in covered.items()},

@@ -25,7 +25,7 @@ def audit_splits(
     """Figures about each split and about what it shares with the others.
 
     Args:
-        splits: `train` and optionally `dev` and `test`, each with the columns `text` and `label` (raw values).
+        splits: `train` and optionally `validation` and `test`, each with the columns `text` and `label` (raw values).
         count_tokens: texts -> number of tokens with special ones; without it token lengths are left out.
         max_length: with `count_tokens`, the share of texts that a limit of so many tokens would cut is reported.
         count_labels: the labels of a split -> name and number; each label as it stands unless told.
@@ -33,9 +33,9 @@ def audit_splits(
     Returns:
         Per split `rows`, `labels` (value -> rows), `empty_texts`, `characters` and `tokens` (quantiles),
         `repeated_rows` (rows whose text stood in an earlier row of the split), `conflicting_texts` (distinct texts with
-        two labels); for dev and test `in_train` (rows) and `in_train_disagree` (of these, rows whose label no equal
-        training row has); for test also `in_dev`. Under `clean`, the rows that the clean protocol trains on and why
-        the others are left out. Equal is what `matching_key` says.
+        two labels); for validation and test `in_train` (rows) and `in_train_disagree` (of these, rows whose label no
+        equal training row has); for test also `in_validation`. Under `clean`, the rows that the clean protocol trains
+        on and why the others are left out. Equal is what `matching_key` says.
     """
     keys = {split: [matching_key(text) for text in frame["text"]] for split, frame in splits.items()}
     report: dict[str, Any] = {}
@@ -48,9 +48,9 @@ def audit_splits(
                 key in train_labels and _key(label) not in {*train_labels[key], None}
                 for key, label in zip(keys[split], frame["label"], strict=True)
             )
-        if split == "test" and "dev" in keys:
-            dev_keys = set(keys["dev"])
-            figures["in_dev"] = sum(key in dev_keys for key in keys["test"])
+        if split == "test" and "validation" in keys:
+            validation_keys = set(keys["validation"])
+            figures["in_validation"] = sum(key in validation_keys for key in keys["test"])
         report[split] = figures
     _, left_out = clean_training_rows(splits)
     report["clean"] = {"train_rows": len(splits["train"]) - sum(left_out.values()), "left_out": left_out}
@@ -58,9 +58,10 @@ def audit_splits(
 
 
 def clean_training_rows(splits: dict[str, pd.DataFrame]) -> tuple[np.ndarray, dict[str, int]]:
-    """Choose the training rows of the clean protocol: not in dev or test, contradicting no other and repeating none.
+    """Choose the training rows of the clean protocol: not in validation or test, contradicting no other and repeating
+    none.
 
-    Dev and test stay as published, so that scores keep their denominators.
+    Validation and test stay as published, so that scores keep their denominators.
 
     Returns:
         A mask over the training rows, and the rows left out by reason (`leaked`, `conflicting`, `repeated`; a row that

@@ -1,4 +1,4 @@
-"""Long documents become chunks that a model can read: windows of tokens with special tokens around them."""
+"""Long documents become chunks that a model can read, each with special tokens around it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sentiment_hf.data.tokenization import TextSettings, cleaned_texts
-from sentiment_hf.data.windows import choose_chunks, window_bounds
+from sentiment_hf.data.windows import choose_chunks, chunk_bounds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -20,8 +20,8 @@ class Chunks:
     Attributes:
         fields: the tokenizer's fields -> one list of integers a chunk, special tokens in place, not padded.
         documents: which of the texts each chunk is of, counted from 0.
-        chunk_idx: the chunk's place among the windows of its document.
-        num_chunks: windows of each document, those left out included.
+        chunk_idx: the chunk's place among the chunks of its document.
+        num_chunks: chunks of each document, those left out included.
         spans: where each chunk begins and ends in its cleaned text, in characters.
         texts: the cleaned texts.
     """
@@ -38,9 +38,9 @@ class Chunks:
 
 
 def encode_chunks(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], settings: TextSettings) -> Chunks:
-    """Clean, tokenize and cut texts into windows, as `settings` with `truncation: sliding` says.
+    """Clean, tokenize and cut texts into chunks, as `settings` with `truncation: sliding` says.
 
-    A document that fits is one chunk, the same as without windows; an empty one is a chunk of special tokens.
+    A document that fits is one chunk, the same as without sliding windows; an empty one is a chunk of special tokens.
     """
     chunks = Chunks(texts=cleaned_texts(texts, settings))
     encoded = tokenizer(
@@ -53,9 +53,9 @@ def encode_chunks(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], sett
     masks, offsets = encoded.pop("special_tokens_mask"), encoded.pop("offset_mapping")
     chunks.fields = {name: [] for name in encoded}
     for document, mask in enumerate(masks):
-        count, windows = kept_windows(mask, settings)
+        count, chosen = kept_chunks(mask, settings)
         chunks.num_chunks.append(count)
-        for place, positions in windows:
+        for place, positions in chosen:
             for name, rows in encoded.items():
                 chunks.fields[name].append([rows[document][position] for position in positions])
             chunks.documents.append(document)
@@ -65,8 +65,8 @@ def encode_chunks(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], sett
     return chunks
 
 
-def kept_windows(special_tokens_mask: list[int], settings: TextSettings) -> tuple[int, list[tuple[int, list[int]]]]:
-    """Find the windows over a row of tokens and choose those that are kept.
+def kept_chunks(special_tokens_mask: list[int], settings: TextSettings) -> tuple[int, list[tuple[int, list[int]]]]:
+    """Find the chunks over a row of tokens and choose those that are kept.
 
     Returns:
         How many there are, and of each that is kept its place among them and the positions of its tokens, special ones
@@ -77,17 +77,17 @@ def kept_windows(special_tokens_mask: list[int], settings: TextSettings) -> tupl
     prefix = mask.index(0) if 0 in mask else len(mask)
     suffix = mask[::-1].index(0) if 0 in mask else 0
     size = settings.max_length - (prefix + suffix)
-    bounds = window_bounds(len(mask) - prefix - suffix, max(size, 1), min(settings.overlap, max(size - 1, 0)))
+    bounds = chunk_bounds(len(mask) - prefix - suffix, max(size, 1), min(settings.overlap, max(size - 1, 0)))
     ends = (range(prefix), range(len(mask) - suffix, len(mask)))
-    windows = []
+    chosen = []
     for place in choose_chunks(len(bounds), settings.max_chunks, settings.chunk_choice):
         start, end = bounds[place]
-        windows.append((place, [*ends[0], *range(prefix + start, prefix + end), *ends[1]]))
-    return len(bounds), windows
+        chosen.append((place, [*ends[0], *range(prefix + start, prefix + end), *ends[1]]))
+    return len(bounds), chosen
 
 
 def document_rows(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], settings: TextSettings) -> dict[str, Any]:
-    """One row a document for `datasets.map`, whose windows the collator lays side by side.
+    """One row a document for `datasets.map`, whose chunks the collator lays side by side.
 
     Returns:
         The tokenizer's fields as lists of chunks, `chunk_idx` (of each), `num_chunks` (of the document, before any was
@@ -100,5 +100,5 @@ def document_rows(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str], sett
         for name, values in chunks.fields.items():
             rows[name][document].append(values[row])
         rows["chunk_idx"][document].append(chunks.chunk_idx[row])
-    lengths = [sum(map(len, windows)) for windows in rows["input_ids"]]
+    lengths = [sum(map(len, chunks)) for chunks in rows["input_ids"]]
     return {**rows, "num_chunks": chunks.num_chunks, "length": lengths}

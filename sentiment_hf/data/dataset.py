@@ -133,7 +133,7 @@ class HeadTail(_MapStep):
 
 
 class SlidingWindows(_MapStep):
-    """Tokenize texts for `datasets.map`; a longer one is cut into overlapping windows, all of one row.
+    """Tokenize texts for `datasets.map`; a longer one is cut into overlapping chunks, all of one row.
 
     A row's fields are lists of chunks, with `chunk_idx` (of each), `num_chunks` and `length`. `DocumentCollator` lays
     them side by side, and `SentimentTrainer` takes one loss a document.
@@ -143,11 +143,11 @@ class SlidingWindows(_MapStep):
 
     Args:
         tokenizer: a fast one.
-        max_length: tokens of a window, special ones included.
-        stride: tokens that neighbouring windows have in common; None for a quarter of `max_length`.
-        max_chunks: windows of a document that are kept at most; None for all.
+        max_length: tokens of a chunk, special ones included.
+        stride: tokens that neighbouring chunks have in common; None for a quarter of `max_length`.
+        max_chunks: chunks of a document that are kept at most; None for all.
         chunk_choice: which these are: `first`, `spread` or `head_tail`.
-        aggregation: how the logits of the windows become those of the document: `mean`, `max` or `logsumexp`.
+        aggregation: how the logits of the chunks become those of the document: `mean`, `max` or `logsumexp`.
         cleaning: what is done to a text before; None for the default of `Cleaning`.
         text_column: the column with the texts.
 

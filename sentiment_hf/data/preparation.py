@@ -11,7 +11,7 @@ import pandas as pd
 
 from sentiment_hf.data.audit import audit_splits, clean_training_rows, is_blank
 from sentiment_hf.data.cleaning import Cleaning, clean
-from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.decontamination import OverlapIndex
 from sentiment_hf.data.labelled import map_labels
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.splits import split_rows
@@ -29,7 +29,7 @@ class PreparedData:
     """Rows of a run.
 
     Attributes:
-        splits: `train`, `dev` and, where there is one, `test`, each with `doc_id`, `text` and integer `label`.
+        splits: `train`, `validation` and, where there is one, `test`, each with `doc_id`, `text` and integer `label`.
         task: with the label names.
         audit: of the rows as they came (`sentiment_hf.data.audit.audit_splits`).
         left_out: training rows left out, by reason.
@@ -52,24 +52,25 @@ def prepare_splits(
     test_share: float = 0.1,
     split_seed: int = 42,
     cleaning: Cleaning | None = None,
-    held_out: HeldOutTexts | None = None,
+    evaluation: OverlapIndex | None = None,
     label_values: str = AUTO,
 ) -> PreparedData:
     """Map labels, drop blank texts, audit, leave rows out by protocol, and make the splits that are missing.
 
-    A missing dev split is always taken from the training rows; a test split only where dev is missing too. Rows are
-    left out before the split, so a held-out part that is made here has no repeats under the clean protocol.
+    A missing validation split is always taken from the training rows; a test split only where the validation split is
+    missing too. Rows are left out before the split, so a held-out part that is made here has no repeats under the clean
+    protocol.
 
     Args:
         splits: by name, with `text` and raw `label`.
         task: knows the labels.
         protocol: `clean` or `published`.
         split_method: see `split_rows`, like the shares and the seed, which count where splits are made.
-        validation_share: of dev.
+        validation_share: of the validation split.
         test_share: of test.
         split_seed: of both.
         cleaning: training rows that it empties are left out.
-        held_out: training rows that repeat one of these texts are left out, whatever the protocol.
+        evaluation: training rows that repeat one of these texts are left out, whatever the protocol.
         label_values: see `LabelSpace.read`.
 
     Raises:
@@ -86,18 +87,22 @@ def prepare_splits(
     for split, frame in mapped.items():
         mapped[split] = _with_text(frame, split, cleaning)
     left_out["blank"] = len(splits["train"]) - len(mapped["train"]) - left_out["unlabelled"]
-    if held_out is not None:
+    if evaluation is not None:
         train = mapped["train"]
-        repeats = train["text"].map(lambda text: held_out.match(matching_key(text)) is not None)
-        left_out["held_out"] = int(repeats.sum())
+        repeats = train["text"].map(lambda text: evaluation.match(matching_key(text)) is not None)
+        left_out["contaminated"] = int(repeats.sum())
         mapped["train"] = train[~repeats]
     if protocol == "clean":
         mask, removed = clean_training_rows(mapped)
         mapped["train"] = mapped["train"][mask]
         left_out |= removed
     made: tuple[str, ...] = ()
-    if "dev" not in mapped:
-        shares = {"dev": validation_share} if "test" in mapped else {"test": test_share, "dev": validation_share}
+    if "validation" not in mapped:
+        shares = (
+            {"validation": validation_share}
+            if "test" in mapped
+            else {"test": test_share, "validation": validation_share}
+        )
         made = tuple(shares)
         rows = mapped["train"]
         parts = split_rows(rows.assign(label=task.strata(rows["label"])), shares, split_seed, split_method)
@@ -106,7 +111,7 @@ def prepare_splits(
         raise InputError("training rows", "none left", "Check the files; `sentiment-hf audit` shows the overlap.")
     task.check_training(mapped["train"]["label"].tolist())
     ordered: dict[str, pd.DataFrame] = {
-        split: mapped[split].reset_index(drop=True) for split in ("train", "dev", "test") if split in mapped
+        split: mapped[split].reset_index(drop=True) for split in ("train", "validation", "test") if split in mapped
     }
     return PreparedData(ordered, task, audit, left_out, made)
 

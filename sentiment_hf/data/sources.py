@@ -26,7 +26,7 @@ PACKAGE_PREFIX = "package:"
 _NO_LABEL = (None, -1, "-1")
 
 # The Hub's and people's names for the three splits.
-SPLIT_NAMES = {"train": ("train",), "dev": ("validation", "dev", "valid"), "test": ("test",)}
+SPLIT_NAMES = {"train": ("train",), "validation": ("validation", "dev", "valid"), "test": ("test",)}
 
 
 def load_file(path: str | Path, columns: Columns | None = None, form: TableFormat | None = None) -> pd.DataFrame:
@@ -143,7 +143,7 @@ def load_splits(
     data_dir: str | None = None,
     class_names: bool = True,
 ) -> dict[str, pd.DataFrame]:
-    """Load the labelled splits, by name (`train`, `dev`, `test`; only those that exist).
+    """Load the labelled splits, by name (`train`, `validation`, `test`; only those that exist).
 
     A file (relative to `data_dir`) wins over `dataset`, so that a recipe can name the public set and the command line
     the reader's own copy. For `class_names` see `load_hub_dataset`.
@@ -151,7 +151,7 @@ def load_splits(
     Raises:
         InputError: nothing to load, or no training rows.
     """
-    files = {"train": train_file, "dev": validation_file, "test": test_file}
+    files = {"train": train_file, "validation": validation_file, "test": test_file}
     if any(files.values()):
         folder = Path(data_dir or "")
         splits = {split: load_file(folder / path, columns, form) for split, path in files.items() if path}

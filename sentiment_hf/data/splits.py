@@ -16,7 +16,7 @@ def split_rows(frame: pd.DataFrame, shares: dict[str, float], seed: int, method:
 
     Args:
         frame: rows with `text` and `label`.
-        shares: split name -> share of the rows, for example `{"test": 0.1, "dev": 0.1}`; the rest is `train`.
+        shares: split name -> share of the rows, for example `{"test": 0.1, "validation": 0.1}`; the rest is `train`.
         seed: another seed gives another split.
         method: `stratified` keeps each label's share (up to rounding); `hash` looks at the text alone, so that any
             other program with the same seed knows which texts are held out without having the other rows.

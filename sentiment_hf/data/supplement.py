@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from sentiment_hf.data.columns import Columns
-from sentiment_hf.data.held_out import HeldOutTexts, choose_new
+from sentiment_hf.data.decontamination import OverlapIndex, choose_new
 from sentiment_hf.data.labelled import columns_of, map_labels
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.data.segments import EXPLANATION
@@ -89,12 +89,12 @@ def add_supplement(
     settings: Mapping[str, Any],
     data_dir: str | None = None,
     encoding: str = "auto",
-    also_held_out: HeldOutTexts | None = None,
+    also_against: OverlapIndex | None = None,
 ) -> None:
     """Add rows of a second source to the training rows, in place; the audit says how many and what was left out.
 
-    Rows whose text is equal to one of dev or test, or near to one (see `HeldOutTexts`), are left out, and so are those
-    that repeat a training row or each other. What remains is sampled down to the limit. A column `weight`, as
+    Rows whose text is equal to one of validation or test, or near to one (see `OverlapIndex`), are left out, and so are
+    those that repeat a training row or each other. What remains is sampled down to the limit. A column `weight`, as
     `sentiment-hf augment` writes it, says how much each row counts in the training loss.
 
     Args:
@@ -105,7 +105,7 @@ def add_supplement(
             `sentiment-hf augment` writes it, is a second segment of these rows in training).
         data_dir: folder of files.
         encoding: of files.
-        also_held_out: what the recipe holds out besides dev and test.
+        also_against: what the recipe names besides validation and test.
 
     Raises:
         InputError: an unknown key, no such rows, a label that the task does not know, a weight that is none, or nothing
@@ -118,13 +118,15 @@ def add_supplement(
     rows = map_labels(
         _load(source, settings, data, data_dir, encoding), data.task, source, None, reading, training=True
     )
-    held_out = HeldOutTexts(text for split, frame in data.splits.items() if split != "train" for text in frame["text"])
+    evaluation = OverlapIndex(
+        text for split, frame in data.splits.items() if split != "train" for text in frame["text"]
+    )
     if not settings.get("explanations"):
         rows = rows.drop(columns=EXPLANATION, errors="ignore")
     elif EXPLANATION not in rows.columns:
         raise InputError(f"a column {EXPLANATION} in {source}", "none", "Leave `explanations` out.")
     train = data.splits["train"]
-    kept, counts = choose_new(rows["text"], train["text"], held_out, also_held_out)
+    kept, counts = choose_new(rows["text"], train["text"], evaluation, also_against)
     if not kept:
         raise InputError(f"rows of {source} to add", f"none that are new: {counts}", "Choose another source.")
     added = rows.iloc[kept]

@@ -28,13 +28,13 @@ class TextSettings:
         cleaning: the cleaning switches.
         max_length: tokens kept, special ones included.
         truncation: `right` keeps the beginning, `left` the end, `head_tail` both; `sliding` cuts a long text into
-            windows of `max_length` tokens and keeps all of them (see `sentiment_hf.data.chunks`).
+            chunks of `max_length` tokens and keeps all of them (see `sentiment_hf.data.chunks`).
         head_share: share of the content tokens that `head_tail` takes from the beginning (the rest from the end), after
             Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?".
-        stride: tokens that neighbouring windows have in common; None for a quarter of `max_length`.
-        max_chunks: windows of a document that are kept at most; None for all.
+        stride: tokens that neighbouring chunks have in common; None for a quarter of `max_length`.
+        max_chunks: chunks of a document that are kept at most; None for all.
         chunk_choice: which these are: `first`, `spread` or `head_tail`.
-        aggregation: how the logits of the windows become those of the document: `mean`, `max` or `logsumexp`.
+        aggregation: how the logits of the chunks become those of the document: `mean`, `max` or `logsumexp`.
     """
 
     cleaning: Cleaning = field(default_factory=Cleaning)
@@ -60,10 +60,10 @@ class TextSettings:
             expected = f"aggregation {' | '.join(AGGREGATIONS)}"
             raise InputError(expected, repr(self.aggregation), "Use one of these names.")
         if self.stride is not None and not 0 <= self.stride < self.max_length - SPECIAL_TOKENS:
-            expected = f"a stride (overlap) from 0 to below the window's {self.max_length - SPECIAL_TOKENS} tokens"
+            expected = f"a stride (overlap) from 0 to below the chunk's {self.max_length - SPECIAL_TOKENS} tokens"
             raise InputError(expected, str(self.stride), "A quarter of max_length is usual.")
         if self.max_chunks is not None and self.max_chunks < 1:
-            raise InputError("max_chunks of at least 1", str(self.max_chunks), "Leave it out for all windows.")
+            raise InputError("max_chunks of at least 1", str(self.max_chunks), "Leave it out for all chunks.")
 
     @property
     def is_sliding(self) -> bool:
@@ -100,7 +100,7 @@ def encode(
         most `max_length` integers per text, special tokens in place, not padded.
     """
     if settings.is_sliding:
-        raise ValueError("windows are cut by sentiment_hf.data.chunks.encode_chunks")
+        raise ValueError("chunks are cut by sentiment_hf.data.chunks.encode_chunks")
     encoded = tokenizer(
         cleaned_texts(texts, settings), truncation=False, return_special_tokens_mask=True, verbose=False
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from sentiment_hf.data.cleaning import Cleaning, clean
-from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.decontamination import OverlapIndex
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_texts
 from sentiment_hf.exceptions import InputError
@@ -28,12 +28,12 @@ class Corpus:
         passages: cleaned, each once.
         counts: by source, in the order they came: `texts`, `passages` cut from them, and why passages were left out
             (`equal` and `near` to held-out text, `repeated`, `blank`), and `kept`.
-        held_out: different texts that were held out.
+        evaluation_texts: different texts that the corpus was compared with.
     """
 
     passages: list[str]
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
-    held_out: int = 0
+    evaluation_texts: int = 0
 
     def total(self, name: str) -> int:
         """Sum a count over all sources."""
@@ -42,7 +42,7 @@ class Corpus:
 
 def build_corpus(
     sources: Iterable[str],
-    held_out: HeldOutTexts,
+    evaluation: OverlapIndex,
     data_dir: str | None = None,
     cleaning: Cleaning | None = None,
     passage_length: int = 180,
@@ -52,7 +52,7 @@ def build_corpus(
 
     Args:
         sources: files, `package:` names or Hub ids.
-        held_out: what must not be in the corpus.
+        evaluation: what must not be in the corpus.
         data_dir: folder that files are relative to.
         cleaning: cleaning switches; all of them on unless told.
         passage_length: characters of a passage at most; cuts fall between sentences where there are any.
@@ -62,7 +62,7 @@ def build_corpus(
         InputError: no text is left.
     """
     cleaning = cleaning or Cleaning()
-    corpus = Corpus([], held_out=len(held_out))
+    corpus = Corpus([], evaluation_texts=len(evaluation))
     seen: set[str] = set()
     for source in sources:
         texts = load_texts(source, data_dir)
@@ -70,12 +70,12 @@ def build_corpus(
         counts["texts"] = len(texts)
         for text in tqdm(texts, desc=f"Reading {source}", unit="text"):
             # The whole text is compared as well as its passages: cutting must not hide a copy.
-            whole = held_out.match(matching_key(text))
+            whole = evaluation.match(matching_key(text))
             cleaned = clean(text, cleaning) if text else ""
             for passage in spread(passages(cleaned, passage_length), max_passages):
                 counts["passages"] += 1
                 key = matching_key(passage)
-                reason = "equal" if whole == "equal" else held_out.match(key)
+                reason = "equal" if whole == "equal" else evaluation.match(key)
                 if not key:
                     reason = "blank"
                 elif reason is None and key in seen:

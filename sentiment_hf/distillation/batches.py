@@ -41,10 +41,10 @@ def tokenize_passages(
 
 @dataclass
 class DistillationCollator:
-    """Pads both sides and, with `mlm_probability` above 0, masks pieces of the student's.
+    """Pads both sides and, with `mlm_probability` above 0, masks tokens of the student's.
 
-    Where both read the same pieces the teacher reads the masked text too, so that hidden states stay comparable. Of the
-    chosen pieces 80 % become the mask, 10 % another piece and 10 % stay (Devlin et al. 2019, "BERT").
+    Where both read the same tokens the teacher reads the masked text too, so that hidden states stay comparable. Of the
+    chosen tokens 80 % become the mask, 10 % another token and 10 % stay (Devlin et al. 2019, "BERT").
 
     >>> batch = DistillationCollator(tokenizer)([{"input_ids": [2, 5, 3]}, {"input_ids": [2, 5, 6, 7, 3]}])
     >>> batch["attention_mask"].sum(1)

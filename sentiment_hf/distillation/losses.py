@@ -7,10 +7,10 @@ import torch.nn.functional as F
 
 
 def hidden_cosine(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """1 - cosine, mean over pieces (Sanh et al. 2019, "DistilBERT").
+    """1 - cosine, mean over tokens (Sanh et al. 2019, "DistilBERT").
 
     Args:
-        student: hidden states of the pieces that are no padding, `[pieces, hidden]`.
+        student: hidden states of the tokens that are no padding, `[tokens, hidden]`.
         teacher: the same of the teacher's matched layer.
     """
     return 1 - F.cosine_similarity(student, teacher, dim=-1).mean()
@@ -21,14 +21,14 @@ def hidden_mse(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     2020, "TinyBERT", which leaves the scale to the weight).
 
     Args:
-        student: `[pieces, hidden]`.
-        teacher: `[pieces, hidden]`.
+        student: `[tokens, hidden]`.
+        teacher: `[tokens, hidden]`.
     """
     return F.mse_loss(student, teacher) / teacher.square().mean()
 
 
 def mean_pool(hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """Mean over the pieces that are no padding: `[batch, tokens, hidden]` -> `[batch, hidden]`."""
+    """Mean over the tokens that are no padding: `[batch, tokens, hidden]` -> `[batch, hidden]`."""
     mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * mask).sum(1) / mask.sum(1)
 
@@ -39,7 +39,7 @@ def sentence_cosine(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tenso
 
 
 def masked_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy over the masked pieces.
+    """Cross-entropy over the masked tokens.
 
     Args:
         logits: `[masked, vocabulary]`.

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.option_values import check_positive, option, parse_value
-from sentiment_hf.options import HeldOutArguments
+from sentiment_hf.options import DecontaminationArguments
 from sentiment_hf.training_options import TrainingOptions
 
 TEACHER_LAYERS = "teacher_layers"
 RANDOM = "random"
-# Losses that compare teacher and student piece by piece, and so need both to cut text in the same way.
+# Losses that compare teacher and student token by token, and so need both to cut text in the same way.
 TOKEN_LOSSES = ("hidden_cosine", "hidden_mse")
 SENTENCE_LOSSES = ("sentence_cosine", "pooler_cosine")
 LOSSES = (*TOKEN_LOSSES, *SENTENCE_LOSSES, "mlm")
@@ -47,7 +47,7 @@ class StudentArguments:
     layers: str | None = option(None, "list: the teacher's layer (from 0) that each layer of the student matches")
     config_overrides: str | None = option(None, "other fields of the student's config, {name: value}")
     dropout: float = option(0.0, "of the student while it imitates; its saved config keeps the teacher's")
-    vocab_size: int | None = option(None, "cut the vocabulary to so many pieces that the texts use")
+    vocab_size: int | None = option(None, "cut the vocabulary to so many tokens that the texts use")
     min_character_count: int = option(2, "characters that the texts have so often are kept")
     attn_implementation: str | None = option(None, "eager or sdpa; none: transformers' choice")
 
@@ -67,12 +67,12 @@ class StudentArguments:
 class LossArguments:
     """Losses: the weight of each; 0 turns it off."""
 
-    hidden_cosine: float = option(1.0, "1 - cosine of the hidden states of matched layers, piece by piece")
+    hidden_cosine: float = option(1.0, "1 - cosine of the hidden states of matched layers, token by token")
     hidden_mse: float = option(1.0, "squared error of these, as a share of the teacher's mean square")
     sentence_cosine: float = option(1.0, "1 - cosine of the mean-pooled last layers")
     pooler_cosine: float = option(0.0, "1 - cosine of the student's pooler and the teacher's standardised sentence")
-    mlm: float = option(0.0, "cross-entropy of masked pieces, through a head that is thrown away afterwards")
-    mlm_probability: float = option(0.15, "share of the pieces that are masked where mlm is on")
+    mlm: float = option(0.0, "cross-entropy of masked tokens, through a head that is thrown away afterwards")
+    mlm_probability: float = option(0.15, "share of the tokens that are masked where mlm is on")
 
     def __post_init__(self) -> None:
         for name in LOSSES:
@@ -88,4 +88,4 @@ class LossArguments:
         return {name: getattr(self, name) for name in LOSSES if getattr(self, name) > 0}
 
 
-DISTILLATION_PARTS = (TextArguments, HeldOutArguments, StudentArguments, LossArguments, TrainingOptions)
+DISTILLATION_PARTS = (TextArguments, DecontaminationArguments, StudentArguments, LossArguments, TrainingOptions)

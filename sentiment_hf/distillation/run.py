@@ -24,7 +24,7 @@ from transformers import AutoModel, PreTrainedModel, set_seed
 
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.cleaning import Cleaning
-from sentiment_hf.data.held_out import held_out_texts
+from sentiment_hf.data.decontamination import decontamination_index
 from sentiment_hf.data.unlabelled import Corpus, build_corpus
 from sentiment_hf.distillation.batches import DistillationCollator, tokenize_passages
 from sentiment_hf.distillation.options import LossArguments, StudentArguments, TextArguments
@@ -33,7 +33,7 @@ from sentiment_hf.distillation.student import check_pair, load_pair, restore_dro
 from sentiment_hf.distillation.trainer import DistillationTrainer, StudentWithHeads
 from sentiment_hf.exceptions import InputError, exits_cleanly
 from sentiment_hf.files import write_json
-from sentiment_hf.options import HeldOutArguments
+from sentiment_hf.options import DecontaminationArguments
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RecipeTrainingArguments, parse_recipe, recorded_keys
 from sentiment_hf.training.records import (
@@ -58,19 +58,21 @@ class DistillationArguments:
     """Everything a distillation recipe says, by topic."""
 
     texts: TextArguments
-    held_out: HeldOutArguments
+    decontamination: DecontaminationArguments
     student: StudentArguments
     losses: LossArguments
     training: RecipeTrainingArguments
 
     def as_recipe(self) -> dict[str, Any]:
         """Collect the keys of this run, as a recipe that would repeat it."""
-        return recorded_keys((self.texts, self.held_out, self.student, self.losses), self.training, TrainingOptions)
+        return recorded_keys(
+            (self.texts, self.decontamination, self.student, self.losses), self.training, TrainingOptions
+        )
 
 
 def parse_distillation_arguments(argv: Sequence[str]) -> DistillationArguments:
     """`--config recipe.yaml --key value …` -> arguments; see `sentiment_hf.training.arguments.parse_recipe`."""
-    parts = (TextArguments, HeldOutArguments, StudentArguments, LossArguments, RecipeTrainingArguments)
+    parts = (TextArguments, DecontaminationArguments, StudentArguments, LossArguments, RecipeTrainingArguments)
     args = DistillationArguments(*parse_recipe(argv, parts))
     if args.training.push_finished_run:
         remedy = "Fine-tune it with `sentiment-hf run` and push that."
@@ -78,11 +80,13 @@ def parse_distillation_arguments(argv: Sequence[str]) -> DistillationArguments:
     return args
 
 
-def load_corpus(args: TextArguments, held_out_args: HeldOutArguments, seed: int) -> Corpus:
+def load_corpus(args: TextArguments, decontamination: DecontaminationArguments, seed: int) -> Corpus:
     """Load the passages of a run, without what is held out."""
-    held_out = held_out_texts(held_out_args, args.data_dir, Cleaning())
-    logger.info("%d different texts are held out", len(held_out))
-    corpus = build_corpus(args.texts or [], held_out, args.data_dir, Cleaning(), args.passage_length, args.max_passages)
+    evaluation = decontamination_index(decontamination, args.data_dir, Cleaning())
+    logger.info("%d different texts are held out", len(evaluation))
+    corpus = build_corpus(
+        args.texts or [], evaluation, args.data_dir, Cleaning(), args.passage_length, args.max_passages
+    )
     if args.max_texts is not None and args.max_texts < len(corpus.passages):
         corpus.passages = random.Random(seed).sample(corpus.passages, args.max_texts)
     return corpus
@@ -90,7 +94,7 @@ def load_corpus(args: TextArguments, held_out_args: HeldOutArguments, seed: int)
 
 def corpus_table(corpus: Corpus) -> Table:
     """Tabulate what was read and what was left out, a line a source."""
-    table = Table(title=f"Text to learn from; {corpus.held_out:,} different texts held out")
+    table = Table(title=f"Text to learn from; {corpus.evaluation_texts:,} different texts held out")
     table.add_column("source")
     names = list(next(iter(corpus.counts.values())))
     for name in names:
@@ -114,7 +118,7 @@ def distill(args: DistillationArguments) -> Path:
         run_folder.check_free(folder, training.overwrite_output_dir, resume is not None)
     checkpoint = run_folder.newest_checkpoint(folder, resume)
     check_pair(args.student, args.losses, args.texts.max_length)
-    corpus = load_corpus(args.texts, args.held_out, training.seed)
+    corpus = load_corpus(args.texts, args.decontamination, training.seed)
     if is_main:
         show(corpus_table(corpus))
     set_seed(training.seed)
@@ -134,7 +138,7 @@ def distill(args: DistillationArguments) -> Path:
     if is_main:
         run_folder.init_run_dir(folder, args.as_recipe(), checkpoint is not None)
         write_json(folder / ROWS_FILE, record)
-        facts = {"held_out": corpus.held_out, "passages": len(rows), "sources": corpus.counts}
+        facts = {"evaluation_texts": corpus.evaluation_texts, "passages": len(rows), "sources": corpus.counts}
         write_json(folder / CORPUS_FILE, facts | {"tokens": sum(rows["length"])})
     with log_to_file(folder) if is_main else nullcontext():
         logger.info("%d passages, %d tokens an epoch", len(rows), sum(rows["length"]))

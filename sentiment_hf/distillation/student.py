@@ -14,7 +14,7 @@ from sentiment_hf.distillation.options import RANDOM, TEACHER_LAYERS, TOKEN_LOSS
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.encoder import copy_layers, load_encoder, student_config
 from sentiment_hf.modeling.loading import check_max_length, load_config, load_tokenizer
-from sentiment_hf.modeling.pruned_vocabulary import choose_pieces, prune_embeddings, prune_tokenizer
+from sentiment_hf.modeling.pruned_vocabulary import choose_tokens, prune_embeddings, prune_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def check_pair(args: StudentArguments, losses: LossArguments, max_length: int) -
 
     Raises:
         InputError: a student deeper than its teacher, layers that do not fit, different tokenizers with a loss on
-            pieces, or more tokens than either has positions for.
+            tokens, or more tokens than either has positions for.
     """
     teacher = load_config(str(args.teacher))
     layers: Sequence[int] = args.layers  # type: ignore[assignment]
@@ -66,7 +66,7 @@ def check_pair(args: StudentArguments, losses: LossArguments, max_length: int) -
         check_max_length(max_length, load_config(args.student), args.student)
         if args.vocab_size is not None:
             remedy = "Leave `vocab_size` out, or start from the teacher's layers."
-            raise InputError("a student of the teacher's own pieces for vocab_size", args.student, remedy)
+            raise InputError("a student of the teacher's own tokens for vocab_size", args.student, remedy)
         if args.config_overrides:
             remedy = "Leave them out, or start with teacher_layers or random."
             raise InputError("config_overrides for a student that is made here", args.student, remedy)
@@ -91,10 +91,10 @@ def load_pair(args: StudentArguments, losses: LossArguments, texts: Sequence[str
         _check_parts(student, other or tokenizer, losses)
         return Pair(teacher, student, other or tokenizer, tokenizer if other else None, layers)
     if args.vocab_size is not None:
-        kept = choose_pieces(tokenizer, texts, args.vocab_size, args.min_character_count)
-        logger.info("vocabulary: %d of %d pieces kept", len(kept), len(tokenizer))
+        kept = choose_tokens(tokenizer, texts, args.vocab_size, args.min_character_count)
+        logger.info("vocabulary: %d of %d tokens kept", len(kept), len(tokenizer))
         tokenizer = prune_tokenizer(tokenizer, kept)
-        # The teacher reads the same pieces as the student, so that their hidden states stand side by side.
+        # The teacher reads the same tokens as the student, so that their hidden states stand side by side.
         prune_embeddings(teacher, kept, tokenizer.pad_token_id)
     overrides: dict[str, Any] = args.config_overrides or {}  # type: ignore[assignment]
     config = _without_dropout(student_config(teacher.config, len(layers), overrides), args.dropout)
@@ -111,7 +111,7 @@ def _check_parts(student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, l
     if losses.pooler_cosine > 0 and not any(name.startswith("pooler") for name, _ in student.named_parameters()):
         raise InputError("a student with a pooler for pooler_cosine", "none", "Set pooler_cosine: 0.")
     if losses.mlm > 0 and tokenizer.mask_token_id is None:
-        raise InputError("a tokenizer with a mask piece for mlm", "none", "Set mlm: 0.")
+        raise InputError("a tokenizer with a mask token for mlm", "none", "Set mlm: 0.")
 
 
 def restore_dropout(student: PreTrainedModel, args: StudentArguments) -> None:
@@ -146,5 +146,5 @@ def _other_tokenizer(args: StudentArguments, losses: LossArguments) -> PreTraine
     if asked:
         found = f"two tokenizers and {', '.join(asked)}"
         remedy = "Set these to 0; sentence_cosine, pooler_cosine and mlm work with any two tokenizers."
-        raise InputError("one tokenizer for losses on pieces", found, remedy)
+        raise InputError("one tokenizer for losses on tokens", found, remedy)
     return own

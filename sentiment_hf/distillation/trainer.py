@@ -24,7 +24,7 @@ class StudentWithHeads(nn.Module):
         teacher_width: hidden size of the teacher; where the student's is another, linear maps lead from its hidden
             states to the teacher's (Jiao et al. 2020, "TinyBERT").
         num_layers: matched layers.
-        mlm: add a head for masked pieces; its output matrix is the embedding's.
+        mlm: add a head for masked tokens; its output matrix is the embedding's.
     """
 
     def __init__(self, encoder: PreTrainedModel, teacher_width: int, num_layers: int, mlm: bool) -> None:
@@ -38,7 +38,7 @@ class StudentWithHeads(nn.Module):
     def forward(self, **features: torch.Tensor) -> Any:
         return self.encoder(**features, output_hidden_states=True)
 
-    def piece_logits(self, hidden: torch.Tensor) -> torch.Tensor:
+    def token_logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """`[masked, hidden]` -> `[masked, vocabulary]`."""
         assert self.mlm_head is not None
         return F.linear(self.mlm_head(hidden), self.encoder.get_input_embeddings().weight)
@@ -84,7 +84,7 @@ class DistillationTrainer(OrderedTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Compute the loss of a batch, a mean over its pieces and sentences."""
+        """Compute the loss of a batch, a mean over its tokens and sentences."""
         heads: StudentWithHeads = self.accelerator.unwrap_model(model)
         mask = inputs["attention_mask"]
         outputs = model(input_ids=inputs["input_ids"], attention_mask=mask)
@@ -93,7 +93,7 @@ class DistillationTrainer(OrderedTrainer):
             losses |= self._teacher_losses(heads, outputs, inputs)
         if "mlm" in self.weights:
             chosen = inputs["labels"] != IGNORED
-            logits = heads.piece_logits(outputs.last_hidden_state[chosen])
+            logits = heads.token_logits(outputs.last_hidden_state[chosen])
             losses["mlm"] = masked_cross_entropy(logits.float(), inputs["labels"][chosen])
         self._count(losses, int(mask.sum()))
         loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()

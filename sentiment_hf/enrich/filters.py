@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.decontamination import OverlapIndex
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.exceptions import InputError
 
@@ -40,7 +40,7 @@ class TextFilter:
         counts: reason -> texts refused, and `passed`.
     """
 
-    evaluation: HeldOutTexts
+    evaluation: OverlapIndex
     seen: Iterable[Any] = ()
     min_length: int = MIN_LENGTH
     max_length: int = MAX_LENGTH

@@ -104,8 +104,8 @@ def remembered(learner: Learner, folder: Path, settings: Sequence[str]) -> Learn
 
 
 def recipe_learner(words: Sequence[str], task: Task, folder: Path) -> Learner:
-    """Build a learner of a recipe's own training, one whole run a fold; dev rows for its checkpoint come from those
-    learned from.
+    """Build a learner of a recipe's own training, one whole run a fold; validation rows for its checkpoint come from
+    those learned from.
 
     Args:
         words: `--config recipe.yaml --key value …`; keys that say which rows to load are overridden.

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Template
 
-from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.decontamination import OverlapIndex
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.enrich.llm import LanguageModel
 from sentiment_hf.enrich.prompts import CLOSE, ENDING, OPEN, TEMPLATES, delimited, load_template, render
@@ -54,7 +54,7 @@ class Recast:
     ambiguous: bool
     reasons: bool
     digest: str
-    source: HeldOutTexts
+    source: OverlapIndex
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def load_recast(name: str, labels: Sequence[str]) -> Recast:
         remedy = "Name the task with --task, or leave the template out."
         raise InputError(f"the labels {', '.join(labels)} in the rule of {path.name}", found, remedy)
     digest = hashlib.sha256(source.encode()).hexdigest()[:12]
-    shown = HeldOutTexts([source])
+    shown = OverlapIndex([source])
     return Recast(path.stem, template, mapping, asked["rows"] == AMBIGUOUS, bool(asked.get("reasons")), digest, shown)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sentiment_hf.data.passages import Passage, align, move_span
+from sentiment_hf.data.offsets import Chunk, align, move_span
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.tasks import Task
 
@@ -80,7 +80,7 @@ def choose_targets(task: Task, answers: np.ndarray, label: str | None, aspect: s
 
 
 @dataclass(frozen=True)
-class Piece:
+class ScoredSpan:
     """A part of a text and how much it speaks for the label (above 0) or against it (below)."""
 
     text: str
@@ -91,7 +91,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Attribution:
-    """What a method says of the tokens of one passage.
+    """What a method says of the tokens of one chunk.
 
     Attributes:
         scores: `[tokens]`, special tokens included.
@@ -107,7 +107,7 @@ class Attribution:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a passage speaks for a label, or against it.
+    """Why a chunk speaks for a label, or against it.
 
     Attributes:
         text: what the offsets point into.
@@ -115,14 +115,14 @@ class Explanation:
         method: how the scores were found.
         label: what is explained.
         aspect: the aspect that the label is of, or None.
-        probability: of the label, in this passage read alone.
+        probability: of the label, in this chunk read alone.
         log_odds: log(p / (1 - p)) before any temperature; the scores of all methods but attention are in this unit.
-        start: where the passage begins in the text, in characters.
+        start: where the chunk begins in the text, in characters.
         end: where it ends, exclusive.
-        chunk_idx: its place among the windows of the text, from 0.
-        num_chunks: windows of the text.
-        tokens: the tokenizer's pieces, in order.
-        characters: the same scores, a piece's shared equally among its characters.
+        chunk_idx: its place among the chunks of the text, from 0.
+        num_chunks: chunks of the text.
+        tokens: the tokens, in order.
+        characters: the same scores, a token's shared equally among its characters.
         words: the same scores, summed over words; empty where no word splitter is installed.
         special: the score of special tokens, which stand for no text.
         exploratory: whether the method shows where the model looked rather than what decided.
@@ -141,9 +141,9 @@ class Explanation:
     end: int
     chunk_idx: int
     num_chunks: int
-    tokens: tuple[Piece, ...]
-    characters: tuple[Piece, ...]
-    words: tuple[Piece, ...]
+    tokens: tuple[ScoredSpan, ...]
+    characters: tuple[ScoredSpan, ...]
+    words: tuple[ScoredSpan, ...]
     special: float
     exploratory: bool = False
     completeness_error: float | None = None
@@ -154,15 +154,15 @@ class Explanation:
         return asdict(self)
 
     @property
-    def pieces(self) -> tuple[Piece, ...]:
+    def spans(self) -> tuple[ScoredSpan, ...]:
         """What a reader wants to see: words, or characters where there are none."""
         return self.words or self.characters
 
 
-def explain_passage(
+def explain_chunk(
     given: str,
     cleaned: str,
-    passage: Passage,
+    chunk: Chunk,
     attribution: Attribution,
     **facts: Any,
 ) -> Explanation:
@@ -170,14 +170,14 @@ def explain_passage(
 
     Args:
         given: the text as it came in.
-        cleaned: the text that the passage's offsets point into.
-        passage: what was read.
+        cleaned: the text that the chunk's offsets point into.
+        chunk: what was read.
         attribution: what a method says of its tokens.
         facts: the other attributes of `Explanation`.
     """
-    offsets = {place: offset for place, offset in enumerate(passage.offsets) if offset is not None}
+    offsets = {place: offset for place, offset in enumerate(chunk.offsets) if offset is not None}
     scores = {place: float(attribution.scores[place]) for place in offsets}
-    text, offsets_in, span = cleaned, CLEANED, passage.span
+    text, offsets_in, span = cleaned, CLEANED, chunk.span
     places = align(given, cleaned)
     if places is not None:
         moved = {place: move_span(offset, cleaned, places) for place, offset in offsets.items()}
@@ -185,14 +185,14 @@ def explain_passage(
         if found and len(found) == len(offsets):
             text, offsets_in, offsets = given, GIVEN, found
             span = (min(start for start, _ in found.values()), max(end for _, end in found.values()))
-    tokens = tuple(Piece(text[start:end], start, end, scores[place]) for place, (start, end) in offsets.items())
+    tokens = tuple(ScoredSpan(text[start:end], start, end, scores[place]) for place, (start, end) in offsets.items())
     characters = to_characters(text, tokens)
     return Explanation(
         text=text,
         offsets_in=offsets_in,
         start=span[0],
         end=span[1],
-        chunk_idx=passage.chunk_idx,
+        chunk_idx=chunk.chunk_idx,
         tokens=tokens,
         characters=characters,
         words=to_words(text, characters),
@@ -203,26 +203,26 @@ def explain_passage(
     )
 
 
-def to_characters(text: str, tokens: Sequence[Piece]) -> tuple[Piece, ...]:
+def to_characters(text: str, tokens: Sequence[ScoredSpan]) -> tuple[ScoredSpan, ...]:
     """Tokens -> the characters under them, each with an equal share of its token's score."""
     scores: dict[int, float] = {}
     for token in tokens:
         for place in range(token.start, token.end):
             scores[place] = scores.get(place, 0.0) + token.score / (token.end - token.start)
-    return tuple(Piece(text[place], place, place + 1, scores[place]) for place in sorted(scores))
+    return tuple(ScoredSpan(text[place], place, place + 1, scores[place]) for place in sorted(scores))
 
 
-def to_words(text: str, characters: Sequence[Piece]) -> tuple[Piece, ...]:
+def to_words(text: str, characters: Sequence[ScoredSpan]) -> tuple[ScoredSpan, ...]:
     """Characters -> words with the sums of their scores; empty where `rjieba`, which splits them, is not installed."""
     try:
         import rjieba
     except ImportError:
         return ()
     ends = [0, *(end for _, _, end in rjieba.tokenize(text.encode("utf-8", "replace").decode("utf-8")))]
-    scored = {piece.start: piece.score for piece in characters}
+    scored = {span.start: span.score for span in characters}
     words = []
     for start, end in pairwise(ends):
         inside = [scored[place] for place in range(start, end) if place in scored]
         if inside and text[start:end].strip():
-            words.append(Piece(text[start:end], start, end, sum(inside)))
+            words.append(ScoredSpan(text[start:end], start, end, sum(inside)))
     return tuple(words)

@@ -6,7 +6,7 @@ import html
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sentiment_hf.evaluation.explanation import CLEANED, Explanation, Piece
+from sentiment_hf.evaluation.explanation import CLEANED, Explanation, ScoredSpan
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -38,7 +38,7 @@ def heading(explanation: Explanation) -> str:
     aspect = f"{explanation.aspect}: " if explanation.aspect else ""
     place = ""
     if explanation.num_chunks > 1:
-        place = f", window {explanation.chunk_idx + 1} of {explanation.num_chunks}"
+        place = f", chunk {explanation.chunk_idx + 1} of {explanation.num_chunks}"
         place += f" (characters {explanation.start:,} to {explanation.end:,})"
     return f"{aspect}{explanation.label} ({explanation.probability:.3f}) by {explanation.method}{place}"
 
@@ -65,29 +65,29 @@ def notes(explanation: Explanation) -> list[str]:
     return said
 
 
-def strongest(explanation: Explanation, count: int = SHOWN) -> list[Piece]:
+def strongest(explanation: Explanation, count: int = SHOWN) -> list[ScoredSpan]:
     """Words (or characters) by the size of their score."""
-    return sorted(explanation.pieces, key=lambda piece: -abs(piece.score))[:count]
+    return sorted(explanation.spans, key=lambda span: -abs(span.score))[:count]
 
 
 def coloured(explanation: Explanation) -> Text:
-    """Render the passage for a terminal, each word on the colour of its score."""
+    """Render the chunk for a terminal, each word on the colour of its score."""
     from rich.text import Text
 
     text = Text()
-    for piece, share in _shares(explanation):
+    for span, share in _shares(explanation):
         if share is None:
-            text.append(piece, style="dim")
+            text.append(span, style="dim")
         elif abs(share) < _FAINT:
-            text.append(piece)
+            text.append(span)
         else:
             red, green, blue = (round(255 - (255 - part) * abs(share)) for part in (FOR if share > 0 else AGAINST))
-            text.append(piece, style=f"{'white' if abs(share) > 0.6 else 'black'} on rgb({red},{green},{blue})")
+            text.append(span, style=f"{'white' if abs(share) > 0.6 else 'black'} on rgb({red},{green},{blue})")
     return text
 
 
 def terminal_view(explanation: Explanation) -> Group:
-    """Heading, coloured passage, the strongest words with their scores, and notes."""
+    """Heading, coloured chunk, the strongest words with their scores, and notes."""
     from rich.console import Group
     from rich.text import Text
 
@@ -102,23 +102,23 @@ def _table(explanation: Explanation) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(justify="right")
     table.add_column()
-    for piece in strongest(explanation):
-        table.add_row(f"{piece.score:+.3f}", Text(piece.text))
+    for span in strongest(explanation):
+        table.add_row(f"{span.score:+.3f}", Text(span.text))
     return table
 
 
 def html_fragment(explanation: Explanation) -> str:
     """One explanation as HTML, everything in it escaped; colours are written into the elements."""
     parts = []
-    for piece, share in _shares(explanation):
-        text = html.escape(piece)
+    for span, share in _shares(explanation):
+        text = html.escape(span)
         if share is None:
             parts.append(f'<span class="rest">{text}</span>')
         else:
             red, green, blue = FOR if share > 0 else AGAINST
             parts.append(f'<span style="background: rgba({red}, {green}, {blue}, {abs(share):.2f})">{text}</span>')
     rows = "".join(
-        f"<tr><td>{html.escape(piece.text)}</td><td>{piece.score:+.3f}</td></tr>" for piece in strongest(explanation)
+        f"<tr><td>{html.escape(span.text)}</td><td>{span.score:+.3f}</td></tr>" for span in strongest(explanation)
     )
     said = "".join(f'<p class="note">{html.escape(note)}</p>' for note in notes(explanation))
     return (
@@ -138,16 +138,16 @@ def html_page(explanations: Sequence[Explanation], title: str) -> str:
 
 
 def _shares(explanation: Explanation) -> list[tuple[str, float | None]]:
-    """Split the passage into pieces, each with its score as a share of the strongest; None for what the model did not
+    """Split the chunk into spans, each with its score as a share of the strongest; None for what the model did not
     read as a token."""
-    highest = max((abs(piece.score) for piece in explanation.pieces), default=0.0) or 1.0
+    highest = max((abs(span.score) for span in explanation.spans), default=0.0) or 1.0
     parts: list[tuple[str, float | None]] = []
     at = explanation.start
-    for piece in explanation.pieces:
-        if piece.start > at:
-            parts.append((explanation.text[at : piece.start], None))
-        parts.append((piece.text, piece.score / highest))
-        at = piece.end
+    for span in explanation.spans:
+        if span.start > at:
+            parts.append((explanation.text[at : span.start], None))
+        parts.append((span.text, span.score / highest))
+        at = span.end
     if at < explanation.end:
         parts.append((explanation.text[at : explanation.end], None))
     return parts

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sentiment_hf.data.passages import Passage
+from sentiment_hf.data.offsets import Chunk
 from sentiment_hf.evaluation.explanation import Target
 from sentiment_hf.evaluation.significance import mean_interval
 
@@ -24,28 +24,28 @@ RANDOM = "random"
 Judge = Callable[[dict[str, list[list[int]]]], np.ndarray]
 
 
-def erased_rows(passage: Passage, order: np.ndarray) -> dict[str, list[list[int]]]:
-    """For each share the passage without its first tokens by `order`, then for each share these tokens alone.
+def erased_rows(chunk: Chunk, order: np.ndarray) -> dict[str, list[list[int]]]:
+    """For each share the chunk without its first tokens by `order`, then for each share these tokens alone.
 
     Args:
-        passage: what is read.
+        chunk: what is read.
         order: positions of its content, the most important first.
     """
-    every = np.arange(passage.fields["input_ids"].shape[1])
+    every = np.arange(chunk.fields["input_ids"].shape[1])
     first = [order[: math.ceil(share * len(order))] for share in SHARES]
     kept = [np.setdiff1d(every, positions) for positions in first]
     kept += [np.setdiff1d(every, order[len(positions) :]) for positions in first]
-    return {name: [values[0, positions].tolist() for positions in kept] for name, values in passage.fields.items()}
+    return {name: [values[0, positions].tolist() for positions in kept] for name, values in chunk.fields.items()}
 
 
 def faithfulness(
-    judge: Judge, passage: Passage, target: Target, scores: dict[str, np.ndarray], generator: np.random.Generator
+    judge: Judge, chunk: Chunk, target: Target, scores: dict[str, np.ndarray], generator: np.random.Generator
 ) -> dict[str, tuple[float, float]]:
-    """How much several explanations of one passage explain.
+    """How much several explanations of one chunk explain.
 
     Args:
         judge: the model.
-        passage: what was explained; with at least one token of content.
+        chunk: what was explained; with at least one token of content.
         target: the label.
         scores: method -> `[tokens]`.
         generator: of the random orders.
@@ -55,12 +55,12 @@ def faithfulness(
         much the probability falls without the first tokens; more is better) and sufficiency (by how much it falls
         with these tokens alone; less is better), both means over `SHARES`.
     """
-    content = passage.content
+    content = chunk.content
     orders = [content[np.argsort(-values[content], kind="stable")] for values in scores.values()]
     orders += [generator.permutation(content) for _ in range(RANDOM_ORDERS)]
-    rows: dict[str, list[list[int]]] = {name: values.tolist() for name, values in passage.fields.items()}
+    rows: dict[str, list[list[int]]] = {name: values.tolist() for name, values in chunk.fields.items()}
     for order in orders:
-        for name, more in erased_rows(passage, order).items():
+        for name, more in erased_rows(chunk, order).items():
             rows[name] += more
     probabilities = target.probability(judge(rows))
     falls = (probabilities[0] - probabilities[1:]).reshape(len(orders), 2, len(SHARES)).mean(axis=2)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from sentiment_hf.data.passages import Passage
+from sentiment_hf.data.offsets import Chunk
 from sentiment_hf.evaluation.explanation import Attribution, Target
 from sentiment_hf.exceptions import MissingExtraError
 from sentiment_hf.modeling.forward import concat_heads, reads_documents
@@ -19,14 +19,14 @@ logger = logging.getLogger(__name__)
 
 STEPS = 32
 MOST_STEPS = 1024
-# Rows of a batch on the path; each is as long as the passage.
+# Rows of a batch on the path; each is as long as the chunk.
 PATH_BATCH = 8
 TOLERANCE = 0.05
 # Log-odds: of a difference smaller than this a share would say nothing.
 _SMALLEST_DIFFERENCE = 0.1
 
 
-def grad_x_input(model: PreTrainedModel, passage: Passage, target: Target) -> Attribution:
+def grad_x_input(model: PreTrainedModel, chunk: Chunk, target: Target) -> Attribution:
     """Score each token by the gradient of the label's log-odds by its embedding, times the embedding.
 
     Shrikumar et al. 2016, "Not Just a Black Box". It says what a small step would do, which need not be what leaving
@@ -34,17 +34,17 @@ def grad_x_input(model: PreTrainedModel, passage: Passage, target: Target) -> At
 
     Args:
         model: a torch classifier in evaluation mode.
-        passage: what it reads.
+        chunk: what it reads.
         target: the label.
     """
-    inputs = _tensors(passage, model)
+    inputs = _tensors(chunk, model)
     embeddings = _embeddings(model, inputs["input_ids"]).requires_grad_()
     odds = _log_odds(model, inputs, target)(embeddings)
     (gradient,) = torch.autograd.grad(odds.sum(), embeddings)
     return Attribution((gradient * embeddings).sum(dim=-1)[0].detach().double().cpu().numpy())
 
 
-def integrated_gradients(model: PreTrainedModel, passage: Passage, target: Target, mask_id: int) -> Attribution:
+def integrated_gradients(model: PreTrainedModel, chunk: Chunk, target: Target, mask_id: int) -> Attribution:
     """Gradients on the way from a text of masks alone to the text, which sum to the difference in log-odds.
 
     Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks". The number of steps doubles until the sum is
@@ -52,7 +52,7 @@ def integrated_gradients(model: PreTrainedModel, passage: Passage, target: Targe
 
     Args:
         model: a torch classifier in evaluation mode.
-        passage: what it reads.
+        chunk: what it reads.
         target: the label.
         mask_id: what stands for no text; special tokens stay as they are.
 
@@ -63,9 +63,9 @@ def integrated_gradients(model: PreTrainedModel, passage: Passage, target: Targe
         from captum.attr import IntegratedGradients
     except ImportError as error:
         raise MissingExtraError("captum", "explain") from error
-    inputs = _tensors(passage, model)
+    inputs = _tensors(chunk, model)
     masked = inputs["input_ids"].clone()
-    masked[0, torch.from_numpy(passage.content).to(masked.device)] = mask_id
+    masked[0, torch.from_numpy(chunk.content).to(masked.device)] = mask_id
     embeddings, baseline = _embeddings(model, inputs["input_ids"]), _embeddings(model, masked)
     forward = _log_odds(model, inputs, target)
     with torch.no_grad():
@@ -87,7 +87,7 @@ def integrated_gradients(model: PreTrainedModel, passage: Passage, target: Targe
     return Attribution(scores, missed, steps)
 
 
-def attention(model: PreTrainedModel, passage: Passage, target: Target) -> Attribution:
+def attention(model: PreTrainedModel, chunk: Chunk, target: Target) -> Attribution:
     """Where the head's input came from by the attention maps; exploratory, the same for every label.
 
     Attention rollout (Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers"): the maps of all layers,
@@ -96,10 +96,10 @@ def attention(model: PreTrainedModel, passage: Passage, target: Target) -> Attri
 
     Args:
         model: a torch classifier loaded with `attn_implementation="eager"`; sdpa returns no maps.
-        passage: what it reads.
+        chunk: what it reads.
         target: the label; only its aspect matters.
     """
-    inputs = _tensors(passage, model)
+    inputs = _tensors(chunk, model)
     with torch.no_grad():
         outputs = model.base_model(**inputs, output_attentions=True)
         rollout = torch.eye(inputs["input_ids"].shape[1], dtype=torch.float64)
@@ -123,8 +123,8 @@ def _read_weights(model: PreTrainedModel, hidden: torch.Tensor, target: Target) 
     return torch.eye(hidden.shape[1])[0]
 
 
-def _tensors(passage: Passage, model: PreTrainedModel) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(values).to(model.device) for name, values in passage.fields.items()}
+def _tensors(chunk: Chunk, model: PreTrainedModel) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(values).to(model.device) for name, values in chunk.fields.items()}
 
 
 def _embeddings(model: PreTrainedModel, input_ids: torch.Tensor) -> torch.Tensor:
@@ -137,7 +137,7 @@ def _embeddings(model: PreTrainedModel, input_ids: torch.Tensor) -> torch.Tensor
 def _log_odds(
     model: PreTrainedModel, inputs: dict[str, torch.Tensor], target: Target
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Embeddings `[rows, tokens, hidden]`, in place of those of the passage's ids -> `Target.log_odds`, `[rows]`."""
+    """Embeddings `[rows, tokens, hidden]`, in place of those of the chunk's ids -> `Target.log_odds`, `[rows]`."""
 
     def forward(embeddings: torch.Tensor) -> torch.Tensor:
         rows = {name: values.expand(len(embeddings), -1) for name, values in inputs.items()}

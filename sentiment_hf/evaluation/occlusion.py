@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sentiment_hf.data.passages import Passage
+from sentiment_hf.data.offsets import Chunk
 from sentiment_hf.evaluation.explanation import Attribution, Target
 
 BATCH_SIZE = 16
@@ -14,23 +14,23 @@ BATCH_SIZE = 16
 Answers = Callable[[dict[str, np.ndarray]], np.ndarray]
 
 
-def occlusion(forward: Answers, passage: Passage, target: Target, mask_id: int) -> Attribution:
+def occlusion(forward: Answers, chunk: Chunk, target: Target, mask_id: int) -> Attribution:
     """How much the label's log-odds fall when a token is masked, for each token.
 
     After Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", on tokens.
 
     Args:
         forward: the model on any backend.
-        passage: of n tokens; the model reads it n + 1 times.
+        chunk: of n tokens; the model reads it n + 1 times.
         target: the label.
         mask_id: what a hidden token is replaced by.
     """
-    content = passage.content
-    # Every token needs a read of its own, so a passage without content is read once.
-    rows = {name: np.repeat(values, len(content) + 1, axis=0) for name, values in passage.fields.items()}
+    content = chunk.content
+    # Every token needs a read of its own, so a chunk without content is read once.
+    rows = {name: np.repeat(values, len(content) + 1, axis=0) for name, values in chunk.fields.items()}
     rows["input_ids"][np.arange(len(content)) + 1, content] = mask_id
     odds = target.log_odds(in_batches(forward, rows))
-    scores = np.zeros(passage.fields["input_ids"].shape[1])
+    scores = np.zeros(chunk.fields["input_ids"].shape[1])
     scores[content] = odds[0] - odds[1:]
     return Attribution(scores)
 

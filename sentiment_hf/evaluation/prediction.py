@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Of documents that are read in windows: so many, or as many as have so many characters, one at least.
+# Of documents that are read in chunks: so many, or as many as have so many characters, one at least.
 DOCUMENTS_AT_ONCE, CHARACTERS_AT_ONCE = 256, 500_000
 # Rows are sorted by length among so many: enough for full batches of one length, few enough that the tokenizer works on
 # the next ones while the model reads these.

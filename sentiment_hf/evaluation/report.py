@@ -57,10 +57,10 @@ def read_metrics(run: str | Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"the metrics of a run in {path}", str(error), "Train it again.") from None
     # The split's name becomes that of a file that is read; an evaluation has none.
-    splits = ("train", "dev", "test", *([None] if isinstance(metrics, dict) and "data" in metrics else []))
+    splits = ("train", "validation", "test", *([None] if isinstance(metrics, dict) and "data" in metrics else []))
     if not isinstance(metrics, dict) or metrics.get("split") not in splits:
         found = repr(metrics.get("split")) if isinstance(metrics, dict) else type(metrics).__name__
-        raise InputError(f"the metrics of a run, on dev or test, in {path}", found, "Train it again.")
+        raise InputError(f"the metrics of a run, on validation or test, in {path}", found, "Train it again.")
     return metrics
 
 

@@ -44,7 +44,7 @@ def common_name(names: Sequence[str]) -> str:
 
 
 def seeds_table(runs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Table:
-    """One line a recipe and system: dev and test (or whatever was held out), mean and deviation over seeds."""
+    """One line a recipe and system: validation and test (or whatever was held out), mean and deviation over seeds."""
     from rich.table import Table
 
     table = Table(title="Percent, mean ± standard deviation over seeds")
@@ -54,7 +54,7 @@ def seeds_table(runs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Table:
     shown = shown_scores(scored) + (["pr_auc"] if many_classes(scored) else [])
     titles = TITLES | {"pr_auc": "PR-AUC"}
     for name in shown:
-        for column in (f"dev {titles[name]}", titles[name]):
+        for column in (f"validation {titles[name]}", titles[name]):
             table.add_column(column, justify="right", no_wrap=len(shown) <= 2)
     for group in group_by_recipe(runs):
         first, name = group[0][1], common_name([metrics["name"] for _, metrics in group])
@@ -65,7 +65,7 @@ def seeds_table(runs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> Table:
                 figures = [
                     spread([part[score] for part in parts if part.get(score) is not None])
                     for score in shown
-                    for parts in ([row["dev"] for row in rows], rows)
+                    for parts in ([row["validation"] for row in rows], rows)
                 ]
                 # A gate may have refused some of them.
                 counted = label if len(rows) == len(group) else f"{label}, {len(rows)} of {len(group)}"

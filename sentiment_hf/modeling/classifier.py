@@ -161,7 +161,7 @@ def _config_class(
             raise InputError(f"an encoder of BERT's kind for {what}", f"{base.model_type} in {model}", remedy)
         if task.head != "stock":
             if hierarchical != "none":
-                remedy = f"Set `hierarchical: none`: windows are aggregated for {task.kind} as well."
+                remedy = f"Set `hierarchical: none`: chunks are aggregated for {task.kind} as well."
                 raise InputError("one label for a hierarchical model", f"task: {task.name}", remedy)
             return _HEADS[task.head]
         return PooledBertConfig if hierarchical == "none" else HierarchicalBertConfig

@@ -48,7 +48,7 @@ def record_settings(
 
 
 def recorded_settings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, name: str) -> TextSettings:
-    """Read the text settings of a saved model; for a model from elsewhere: no cleaning, windows of its own length.
+    """Read the text settings of a saved model; for a model from elsewhere: no cleaning, chunks of its own length.
 
     Raises:
         InputError: a newer version of this package saved the model.
@@ -57,7 +57,7 @@ def recorded_settings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBa
     saved: dict[str, Any] | None = getattr(config, CONFIG_KEY, None)
     embeddings = getattr(config, "vocab_size", None)
     if isinstance(embeddings, int) and len(tokenizer) > embeddings:
-        found = f"{len(tokenizer):,} pieces for {embeddings:,} embeddings"
+        found = f"{len(tokenizer):,} tokens for {embeddings:,} embeddings"
         raise InputError(f"a tokenizer of the model in {name}", found, "Save the tokenizer that it was trained with.")
     if saved is not None:
         with _readable():
@@ -67,7 +67,7 @@ def recorded_settings(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBa
     limits = [max_positions(config), tokenizer.model_max_length]
     max_length = min((limit for limit in limits if limit is not None and limit < _NO_LIMIT), default=512)
     logger.warning(
-        "%s records no text settings: no cleaning, and longer texts in windows of its %d tokens", name, max_length
+        "%s records no text settings: no cleaning, and longer texts in chunks of its %d tokens", name, max_length
     )
     return TextSettings(cleaning=Cleaning.none(), max_length=max_length, truncation=SLIDING)
 

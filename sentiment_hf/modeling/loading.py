@@ -169,8 +169,8 @@ def fit_padding(config: PretrainedConfig, tokenizer: PreTrainedTokenizerBase, mo
     """
     known = getattr(config, "pad_token_id", None)
     if tokenizer.pad_token_id is None:
-        is_piece = isinstance(known, int) and 0 <= known < len(tokenizer)
-        token = tokenizer.convert_ids_to_tokens(known) if is_piece else tokenizer.eos_token
+        is_token = isinstance(known, int) and 0 <= known < len(tokenizer)
+        token = tokenizer.convert_ids_to_tokens(known) if is_token else tokenizer.eos_token
         if token is None:
             remedy = "Name one and save it: tokenizer.pad_token = …; tokenizer.save_pretrained(folder)."
             raise InputError(f"a padding token in {model}", "none, nor an end of text to take for it", remedy)

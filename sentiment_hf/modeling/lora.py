@@ -16,7 +16,7 @@ def add_adapters(model: PreTrainedModel, settings: dict[str, Any]) -> Any:
     """Add adapters to the model (Hu et al. 2021, "LoRA"); they, the pooler and the head learn, the rest is frozen.
 
     Args:
-        model: a sequence classifier, none over windows.
+        model: a sequence classifier, none over chunks.
         settings: `r` (rank, 8), `alpha` (16), `dropout` (0), `target_modules` (names, or one regular expression; peft's
             own choice for the architecture unless told).
 
@@ -26,9 +26,9 @@ def add_adapters(model: PreTrainedModel, settings: dict[str, Any]) -> Any:
         MissingExtraError: peft is not installed.
     """
     if reads_documents(model):
-        # peft's wrapper would freeze what reads over the windows, and hide the bound on windows from it.
-        remedy = "Leave `peft` out, or set freeze_encoder: true, which trains what reads over the windows alone."
-        raise InputError("a model that reads one window at a time, for peft", "a hierarchical one", remedy)
+        # peft's wrapper would freeze what reads over the chunks, and hide the bound on chunks from it.
+        remedy = "Leave `peft` out, or set freeze_encoder: true, which trains what reads over the chunks alone."
+        raise InputError("a model that reads one chunk at a time, for peft", "a hierarchical one", remedy)
     try:
         from peft import LoraConfig, TaskType, get_peft_model
     except ImportError as error:

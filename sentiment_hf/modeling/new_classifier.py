@@ -56,7 +56,7 @@ def new_classifier(
     model = load_classifier(name, config, attn_implementation, revision, new_head=True)
     takes_segments = "token_type_ids" in inspect.signature(model.forward).parameters
     if not takes_segments or not (hasattr(config, "type_vocab_size") or config.model_type == "xlnet"):
-        # BERT's tokenizer makes segments for any model. GPT-2 would add the first piece's embedding to every token, and
+        # BERT's tokenizer makes segments for any model. GPT-2 would add the first token's embedding to every token, and
         # its ONNX graph would not; the saved tokenizer makes none.
         names = [name for name in tokenizer.model_input_names if name != "token_type_ids"]
         # The first for this run, the second for what is saved.

@@ -57,7 +57,7 @@ def resolve_arch(arch: str) -> str:
 
 
 def static_name(target: str) -> str:
-    """Name the file with activation ranges from calibration: for a processor of `INT8_FILES`, or for `tensorrt`."""
+    """Name the file with activation ranges: for a processor of `INT8_FILES`, or for `tensorrt`."""
     return INT8_FILES.get(target, f"model_qint8_{target}.onnx").replace("model_", "model_static_", 1)
 
 

@@ -19,7 +19,7 @@ def extend_positions(model: PreTrainedModel, positions: int) -> None:
 
     New rows lie linearly between the old ones (as Chen et al. 2023, "Position Interpolation", do it for rotary
     positions). Neighbouring tokens then stand closer together than the model has ever seen, so that it has to be
-    fine-tuned, and even then may do worse than windows.
+    fine-tuned, and even then may do worse than sliding windows.
 
     Args:
         model: a classifier whose encoder learned a table of absolute positions.
@@ -50,7 +50,7 @@ def extend_positions(model: PreTrainedModel, positions: int) -> None:
             )
             embeddings.register_buffer(name, filled.unsqueeze(0).to(buffer.device), persistent=False)
     logger.warning(
-        "extend_positions: %d positions stretched to %d; an unstable way to read long texts, windows "
+        "extend_positions: %d positions stretched to %d; an unstable way to read long texts, sliding windows "
         "(`truncation: sliding`) are the steady one",
         before,
         positions,

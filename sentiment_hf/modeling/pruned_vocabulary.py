@@ -1,4 +1,4 @@
-"""A tokenizer cut to the pieces that a corpus uses, and the embedding rows that go with it."""
+"""A tokenizer cut to the tokens that a corpus uses, and the embedding rows that go with it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from sentiment_hf.exceptions import InputError
 _TEXTS_AT_A_TIME = 1000
 
 
-def choose_pieces(
+def choose_tokens(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], vocab_size: int, min_character_count: int = 2
 ) -> list[int]:
-    """Which pieces a smaller vocabulary keeps: special ones, single characters, then the pieces used most.
+    """Which tokens a smaller vocabulary keeps: special ones, single characters, then the tokens used most.
 
-    A character comes before longer pieces because it spells whatever was dropped; without it the text has a hole.
+    A character comes before longer tokens because it spells whatever was dropped; without it the text has a hole.
 
     Args:
         tokenizer: a fast Unigram or WordPiece tokenizer.
         texts: the corpus.
-        vocab_size: pieces to keep at most.
-        min_character_count: a character that the corpus has less often is kept only as a piece that is used.
+        vocab_size: tokens to keep at most.
+        min_character_count: a character that the corpus has less often is kept only as a token that is used.
 
     Returns:
-        Ids of the kept pieces, ascending.
+        Ids of the kept tokens, ascending.
 
     Raises:
-        InputError: `vocab_size` has no room for special pieces and characters.
+        InputError: `vocab_size` has no room for special tokens and characters.
     """
     backend = whole_texts(tokenizer)
     used: Counter[int] = Counter()
@@ -45,21 +45,21 @@ def choose_pieces(
         for text in block:
             characters.update(backend.normalizer.normalize_str(text) if backend.normalizer else text)
     vocabulary = backend.get_vocab(with_added_tokens=True)
-    kept = indispensable_pieces(tokenizer)
+    kept = required_tokens(tokenizer)
     for character, count in characters.items():
-        # WordPiece has a second piece for a character inside a word.
-        for piece in (character, f"##{character}"):
-            if count >= min_character_count and piece in vocabulary:
-                kept.add(vocabulary[piece])
+        # WordPiece has a second token for a character inside a word.
+        for token in (character, f"##{character}"):
+            if count >= min_character_count and token in vocabulary:
+                kept.add(vocabulary[token])
     if len(kept) > vocab_size:
         found = f"vocab_size {vocab_size}"
         remedy = "Raise it, or raise min_character_count."
-        raise InputError(f"room for {len(kept)} special pieces and characters", found, remedy)
-    # Ties go to the smaller id, so that two runs keep the same pieces.
-    for piece_id, _ in sorted(used.items(), key=lambda item: (-item[1], item[0])):
+        raise InputError(f"room for {len(kept)} special tokens and characters", found, remedy)
+    # Ties go to the smaller id, so that two runs keep the same tokens.
+    for token_id, _ in sorted(used.items(), key=lambda item: (-item[1], item[0])):
         if len(kept) == vocab_size:
             break
-        kept.add(piece_id)
+        kept.add(token_id)
     return sorted(kept)
 
 
@@ -71,17 +71,17 @@ def whole_texts(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
     return backend
 
 
-def indispensable_pieces(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Ids without which no text is encoded at all: special pieces and the sign for a space."""
+def required_tokens(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Ids without which no text is encoded at all: special tokens and the sign for a space."""
     vocabulary = tokenizer.backend_tokenizer.get_vocab(with_added_tokens=True)
-    # ▁ is Metaspace's sign for a space: without it every text would begin with an unknown piece.
-    return {vocabulary[piece] for piece in (*tokenizer.all_special_tokens, "▁") if piece in vocabulary}
+    # ▁ is Metaspace's sign for a space: without it every text would begin with an unknown token.
+    return {vocabulary[token] for token in (*tokenizer.all_special_tokens, "▁") if token in vocabulary}
 
 
 def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, kept: Sequence[int]) -> PreTrainedTokenizerFast:
-    """Build the tokenizer with the kept pieces alone; piece `kept[i]` gets id `i`.
+    """Build the tokenizer with the kept tokens alone; token `kept[i]` gets id `i`.
 
-    Texts that use kept pieces only are cut as before; others are cut into the kept pieces.
+    Texts that use kept tokens only are cut as before; others are cut into the kept tokens.
 
     Raises:
         InputError: a kind of tokenizer other than Unigram and WordPiece.
@@ -90,11 +90,11 @@ def prune_tokenizer(tokenizer: PreTrainedTokenizerBase, kept: Sequence[int]) -> 
     new_id = {old: new for new, old in enumerate(kept)}
     model = state["model"]
     if model["type"] == "Unigram":
-        # Pieces that were added later come behind the model's own, and are listed elsewhere.
+        # Tokens that were added later come behind the model's own, and are listed elsewhere.
         model["vocab"] = [model["vocab"][old] for old in kept if old < len(model["vocab"])]
         model["unk_id"] = new_id[model["unk_id"]]
     elif model["type"] == "WordPiece":
-        model["vocab"] = {piece: new_id[old] for piece, old in model["vocab"].items() if old in new_id}
+        model["vocab"] = {token: new_id[old] for token, old in model["vocab"].items() if old in new_id}
     else:
         raise InputError("a Unigram or WordPiece tokenizer", model["type"], "Leave `vocab_size` out.")
     state["added_tokens"] = [
@@ -125,14 +125,14 @@ def _renumber(post_processor: dict[str, Any] | None, new_id: dict[int, int]) -> 
             token["ids"] = [new_id[old] for old in token["ids"]]
     for name in ("cls", "sep"):
         if name in post_processor:
-            piece, old = post_processor[name]
-            post_processor[name] = [piece, new_id[old]]
+            token, old = post_processor[name]
+            post_processor[name] = [token, new_id[old]]
     for part in post_processor.get("processors", ()):
         _renumber(part, new_id)
 
 
 def prune_embeddings(model: PreTrainedModel, kept: Iterable[int], pad_token_id: int | None) -> None:
-    """Keep the embedding rows of the kept pieces, in place; `pad_token_id` is the new one."""
+    """Keep the embedding rows of the kept tokens, in place; `pad_token_id` is the new one."""
     embeddings = model.get_input_embeddings()
     rows = embeddings.weight.data[torch.as_tensor(list(kept))].clone()
     smaller = torch.nn.Embedding(len(rows), rows.shape[1], padding_idx=pad_token_id, dtype=rows.dtype)

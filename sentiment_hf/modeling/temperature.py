@@ -46,7 +46,7 @@ def fold_temperature(
     is_hierarchical = isinstance(config, HierarchicalBertConfig)
     if settings.is_sliding and settings.aggregation == "logsumexp" and not is_hierarchical:
         # The logarithm of a sum of exponentials does not scale with what is summed.
-        raise CannotFold("the windows' logits are put together by logsumexp, and dividing them first is not the same")
+        raise CannotFold("the chunks' logits are put together by logsumexp, and dividing them first is not the same")
     for pattern in _OTHERS:
         for path in sorted(folder.glob(pattern)):
             remedy = "remove it or convert it to model.safetensors"

@@ -33,8 +33,8 @@ def build_wordpiece_tokenizer(
     words: Counter[str] = Counter()
     for text in texts:
         words.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
-    pieces = _pieces(words, vocab_size - len(SPECIAL_TOKENS), min_frequency)
-    vocabulary = {piece: index for index, piece in enumerate([*SPECIAL_TOKENS.values(), *pieces])}
+    tokens = _tokens(words, vocab_size - len(SPECIAL_TOKENS), min_frequency)
+    vocabulary = {token: index for index, token in enumerate([*SPECIAL_TOKENS.values(), *tokens])}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=SPECIAL_TOKENS["unk_token"]))
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
     tokenizer.decoder = decoders.WordPiece()
@@ -53,7 +53,7 @@ def build_wordpiece_tokenizer(
     )
 
 
-def _pieces(words: Counter[str], limit: int, min_frequency: int) -> list[str]:
+def _tokens(words: Counter[str], limit: int, min_frequency: int) -> list[str]:
     """Characters first, so that every word can be spelled, then whole words, the most frequent first.
 
     Counted here because the trainer of `tokenizers` breaks ties by the order of a hash table: its vocabulary, and with
@@ -66,6 +66,6 @@ def _pieces(words: Counter[str], limit: int, min_frequency: int) -> list[str]:
     longer = Counter({word: count for word, count in words.items() if len(word) > 1})
     ranked = []
     for counted in (characters, longer):
-        frequent = [piece for piece, count in counted.items() if count >= min_frequency]
+        frequent = [token for token, count in counted.items() if count >= min_frequency]
         ranked += sorted(sorted(frequent), key=counted.__getitem__, reverse=True)
     return ranked[:limit]

@@ -22,7 +22,7 @@ OWN_TYPE = "sentiment_hf_"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # Those of `SYSTEMS` that are INT8.
 INT8_SYSTEMS = ("int8", "static")
-SPLITS = ("train", "dev", "test")
+SPLITS = ("train", "validation", "test")
 PICTURES = {"reliability.png": "reliability", "errors/confusion.png": "confusion matrix"}
 # Scores that the Hub's table of results knows, and what it calls them.
 HUB_METRICS: dict[str, tuple[str, dict[str, str] | None]] = {
@@ -143,18 +143,18 @@ class ModelCard:
 
     @property
     def int8_drops(self) -> list[tuple[str, float, float, str]]:
-        """Of each INT8 system that was scored: title, the task's metric on dev in FP32 and INT8, what it ran on."""
+        """List the scored INT8 systems: title, the metric on validation in FP32 and in INT8, providers."""
         metrics, metric = self.run.metrics, self.saved["metric"]
         drops = []
         for name in INT8_SYSTEMS:
             if metrics.get(name) and metrics.get("onnx"):
-                before, after = metrics["onnx"]["dev"][metric], metrics[name]["dev"][metric]
+                before, after = metrics["onnx"]["validation"][metric], metrics[name]["validation"][metric]
                 drops.append((SYSTEMS[name], before, after, ", ".join(metrics[name]["providers"])))
         return drops
 
     @property
     def int8_gates(self) -> list[tuple[str, dict[str, Any]]]:
-        """Of each INT8 system that passed where dev alone could not tell: title, and what the gate saw."""
+        """List the INT8 systems that passed although validation alone could not tell: title, what the gate saw."""
         gates = [(SYSTEMS[name], self.run.metrics.get(f"{name}_gate", {})) for name in INT8_SYSTEMS]
         return [(title, gate) for title, gate in gates if gate.get("decided_by") == "agreement" and gate["passed"]]
 

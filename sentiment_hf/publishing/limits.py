@@ -21,7 +21,7 @@ class Failures:
         worst_label: label, recall and rows of the class that is found least often; None without classes.
         confusion: truth, answer, rows and share of the truth's rows of the most frequent mistake.
         worst_aspects: name and macro-F1, the worst first.
-        cut: share of the held-out texts that are longer than the model reads; None where windows cover all.
+        cut: share of the held-out texts that are longer than the model reads; None where sliding windows cover all.
         chosen_on_same_rows: whether the best checkpoint was chosen by the rows that the scores are of.
         slices: parts of the rows, how many they are and how right, the worst first.
     """
@@ -51,7 +51,7 @@ def find_failures(run: FinishedFolder, labels: list[str]) -> Failures:
         confusion=_top_confusion(model.get("confusion_matrix"), labels),
         worst_aspects=tuple(sorted(aspects, key=lambda item: item[1])[:WORST]),
         cut=cut,
-        chosen_on_same_rows=run.metrics["split"] == "dev" and run.record.get("best_checkpoint") is not None,
+        chosen_on_same_rows=run.metrics["split"] == "validation" and run.record.get("best_checkpoint") is not None,
         slices=tuple((_slice_name(part), part["rows"], part["accuracy"]) for part in parts[:WORST]),
     )
 

@@ -9,8 +9,8 @@ from sentiment_hf.publishing.run import FinishedFolder
 from sentiment_hf.training.provenance import FILE, FOLDER, HUB, MADE, PACKAGE
 
 # Keys of recipes and records that name files.
-FILE_KEYS = {"train": "train_file", "dev": "validation_file", "test": "test_file"}
-NAMING_KEYS = (*FILE_KEYS.values(), "source", "sources", "held_out", "unlabelled", "data")
+FILE_KEYS = {"train": "train_file", "validation": "validation_file", "test": "test_file"}
+NAMING_KEYS = (*FILE_KEYS.values(), "source", "sources", "decontaminate_against", "unlabelled", "data")
 
 
 def sources_of(run: FinishedFolder) -> dict[str, Any]:

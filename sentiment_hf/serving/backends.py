@@ -98,7 +98,7 @@ def open_backend(
 
 
 def _open_head(model: str, config: PretrainedConfig, revision: str | None) -> DocumentHead | None:
-    """Open what reads over the windows of a hierarchical model; None for any other model."""
+    """Open what reads over the chunks of a hierarchical model; None for any other model."""
     if not isinstance(config, HierarchicalBertConfig):
         return None
     if Path(model).is_dir():
@@ -170,7 +170,7 @@ def _model_file(model: str, backend: str, revision: str | None, provider: str = 
     files = sorted(str(item.relative_to(folder)) for pattern in ("onnx/*", "*.onnx") for item in folder.glob(pattern))
     quantize = "" if backend in ("onnx", "openvino") else " --quantize dynamic"
     if backend in ("static", "openvino_int8") or provider == "tensorrt":
-        quantize = " --quantize static --calibration_file FILE"
+        quantize = " --quantize static --activation_file FILE"
     expected = f"{paths[0]} in {model}"
     found = ", ".join(files) or "no ONNX files"
     raise InputError(expected, found, f"Make it: sentiment-hf export --model {model}{quantize}")

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sentiment_hf.data.offsets import Chunk, read_chunks
 from sentiment_hf.data.padding import pad_rows
-from sentiment_hf.data.passages import Passage, read_passages
 from sentiment_hf.evaluation.explanation import (
     Attribution,
     Explanation,
     Target,
     choose_targets,
-    explain_passage,
+    explain_chunk,
 )
 from sentiment_hf.evaluation.occlusion import occlusion
 from sentiment_hf.evaluation.prediction import TextScorer
@@ -96,11 +96,11 @@ class Explainer:
             method: one of `EXPLANATIONS`; all but `occlusion` need the torch backend.
             label: the label to explain; None for the one that the model gives.
             aspect: of a model with aspects; None for each that the model finds mentioned.
-            top_chunks: of a text that is read in several windows, how many to explain: those that speak most for the
+            top_chunks: of a text that is read in chunks, how many to explain: those that speak most for the
                 label.
 
         Returns:
-            One explanation for each label and passage, the passages that speak most for the label first; none where a
+            One explanation for each label and chunk, the chunks that speak most for the label first; none where a
             model with aspects finds no aspect mentioned.
 
         Raises:
@@ -110,23 +110,23 @@ class Explainer:
         self.check_method(method)
         if top_chunks < 1:
             raise InputError("top_chunks of at least 1", str(top_chunks), "Leave it out for 3.")
-        cleaned, passages, num_chunks = read_passages(self.scorer.tokenizer, text, self.scorer.settings)
+        cleaned, chunks, num_chunks = read_chunks(self.scorer.tokenizer, text, self.scorer.settings)
         if not cleaned.strip():
             found = "an empty one" if not text.strip() else "nothing left of it after cleaning"
             raise InputError("a text to explain", found, "Give a text with at least one character.")
         targets = choose_targets(self.task, self.scorer.logits([text])[0], label, aspect)
-        answers = self.judge_passages(passages)
+        answers = self.judge_chunks(chunks)
         explanations = []
         for target in targets:
             odds, probabilities = target.log_odds(answers), target.probability(answers, self.temperature)
-            # As the predictor ranks passages.
+            # As the predictor ranks chunks.
             for row in np.argsort(-answers[:, target.first + target.index], kind="stable")[:top_chunks]:
                 explanations.append(
-                    explain_passage(
+                    explain_chunk(
                         text,
                         cleaned,
-                        passages[row],
-                        self.attribute(passages[row], target, method),
+                        chunks[row],
+                        self.attribute(chunks[row], target, method),
                         method=method,
                         label=target.label,
                         aspect=target.aspect,
@@ -138,18 +138,18 @@ class Explainer:
                 )
         return explanations
 
-    def attribute(self, passage: Passage, target: Target, method: str) -> Attribution:
-        """Score the tokens of a passage by a method."""
+    def attribute(self, chunk: Chunk, target: Target, method: str) -> Attribution:
+        """Score the tokens of a chunk by a method."""
         self.check_method(method)
         if method == OCCLUSION:
-            return occlusion(self.answers, passage, target, self.mask_id)
+            return occlusion(self.answers, chunk, target, self.mask_id)
         from sentiment_hf.evaluation import gradients
 
         if method == GRADIENT:
-            return gradients.grad_x_input(self.model, passage, target)
+            return gradients.grad_x_input(self.model, chunk, target)
         if method == INTEGRATED:
-            return gradients.integrated_gradients(self.model, passage, target, self.mask_id)
-        return gradients.attention(self.model, passage, target)
+            return gradients.integrated_gradients(self.model, chunk, target, self.mask_id)
+        return gradients.attention(self.model, chunk, target)
 
     def answers(self, batch: dict[str, np.ndarray]) -> np.ndarray:
         """`{input_ids, …}`, each `[rows, tokens]` -> answers `[rows, width]`, each row judged as a text of its own."""
@@ -157,11 +157,9 @@ class Explainer:
         head = self.scorer.document_head
         return answers if head is None else np.stack([head(vector[None]) for vector in answers])
 
-    def judge_passages(self, passages: Sequence[Passage]) -> np.ndarray:
-        """Passages, each as a text of its own -> answers `[passages, width]`."""
-        return self.judge(
-            {name: [passage.fields[name][0].tolist() for passage in passages] for name in passages[0].fields}
-        )
+    def judge_chunks(self, chunks: Sequence[Chunk]) -> np.ndarray:
+        """Chunks, each as a text of its own -> answers `[chunks, width]`."""
+        return self.judge({name: [chunk.fields[name][0].tolist() for chunk in chunks] for name in chunks[0].fields})
 
     def judge(self, rows: dict[str, list[list[int]]]) -> np.ndarray:
         """Rows of the tokenizer's fields, of any length -> answers `[rows, width]`, a few at a time."""

@@ -26,7 +26,7 @@ _DEFAULTS = {"top_k": TOP_K, "top_chunks": 3}
 
 
 class LongTextClassificationPipeline(Pipeline):
-    """Classifies texts of any length as `SentimentClassifier` does: windows, batches of chunks, passages.
+    """Classifies texts of any length as `SentimentClassifier` does: sliding windows, batches of chunks, top chunks.
 
     >>> import sentiment_hf.serving.pipeline
     >>> from transformers import pipeline
@@ -36,7 +36,7 @@ class LongTextClassificationPipeline(Pipeline):
 
     Calling it with a text gives a dict (`label`, `probability`, `top`, `num_chunks`, `chunks`), with a list of texts a
     list of them, with anything else that texts come out of (a generator, a dataset's column) an iterator over them.
-    `top_k`, `top_chunks` and `batch_size`, the number of windows that go through the model at once whichever text they
+    `top_k`, `top_chunks` and `batch_size`, the number of chunks that go through the model at once whichever text they
     are of, may be given here or when it is made.
     """
 

@@ -61,7 +61,7 @@ class SentimentClassifier:
             model: folder or Hub id of a sequence classifier; one from this package brings its text settings along.
                 Unless told, the classifier of reviews that comes with the package.
             backend: which file: `torch` (the checkpoint), `onnx` (`onnx/model.onnx`), `int8` (the quantized file for
-                this processor, else the one that runs on any), `static` (the one with calibrated ranges), `openvino`
+                this processor, else the one that runs on any), `static` (the one with activation ranges), `openvino`
                 and `openvino_int8` (`onnx/model.onnx` and the static file, run by OpenVINO), or `auto`: the first of
                 torch, int8 and onnx that the model has. Usual names of others are known as well; see `onnx_paths`.
             provider: where it runs: `cpu`, `cuda` or `tensorrt` (ONNX files only). Where an ONNX file does not run on
@@ -104,7 +104,7 @@ class SentimentClassifier:
             texts: a text, or texts in any order and number; inside they are sorted by length and batched. A missing or
                 empty one among them gets an answer without label, and the others are answered.
             top_k: how many labels `top` lists.
-            top_chunks: of a model with sliding windows, how many passages of a text to show that speak for its label.
+            top_chunks: of a model with sliding windows, how many chunks of a text to show that speak for its label.
 
         Returns:
             A `Prediction` (of a model with aspects an `AspectPrediction`, of one that scores each label for itself a
@@ -121,7 +121,7 @@ class SentimentClassifier:
             raise InputError("top_chunks of at least 0", str(top_chunks), "0 shows none.")
         if top_chunks and not (self.scorer.settings.is_sliding and self.task.is_single_label):
             remedy = "Train with `truncation: sliding`, or leave top_chunks out."
-            raise InputError("a model of one label that reads in windows, for top_chunks", "another", remedy)
+            raise InputError("a model of one label with sliding windows, for top_chunks", "another", remedy)
         texts = [as_text(value) for value in values]
         reasons = [self._reason_against(text) for text in texts]
         judged = [row for row, reason in enumerate(reasons) if reason is None]

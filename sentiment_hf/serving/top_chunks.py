@@ -1,4 +1,4 @@
-"""The passages of a long text that speak most for its label."""
+"""The top of a long text that speak most for its label."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sentiment_hf.data.passages import align
+from sentiment_hf.data.offsets import align
 from sentiment_hf.evaluation.prediction import ScoredDocuments
 from sentiment_hf.tasks import AnyPrediction, ChunkAnswer, Prediction, Task
 
@@ -16,13 +16,13 @@ CLEANED = "cleaned"
 def with_chunks(
     task: Task, answers: Sequence[AnyPrediction], documents: ScoredDocuments, top_chunks: int
 ) -> list[AnyPrediction]:
-    """Answers with the passages that speak most for each one's label.
+    """Answers with the top that speak most for each one's label.
 
     Args:
         task: names the labels.
         answers: one a document.
         documents: the same documents, with what the model said of each chunk.
-        top_chunks: passages of a document at most.
+        top_chunks: chunks of a document at most.
     """
     chosen: list[list[ChunkAnswer]] = [[] for _ in answers]
     counts: list[int] = []
@@ -38,24 +38,24 @@ def with_chunks(
             if isinstance(answer, Prediction) and answer.label is not None:
                 begin, end = chunks.spans[row]
                 logit = float(logits[row, task.label2id[answer.label]])
-                passage = ChunkAnswer(chunks.texts[document][begin:end], begin, end, chunks.chunk_idx[row], logit)
-                chosen[start + document].append(passage)
-    ranked = [sorted(passages, key=lambda chunk: -chunk.logit)[:top_chunks] for passages in chosen]
+                found = ChunkAnswer(chunks.texts[document][begin:end], begin, end, chunks.chunk_idx[row], logit)
+                chosen[start + document].append(found)
+    ranked = [sorted(top, key=lambda chunk: -chunk.logit)[:top_chunks] for top in chosen]
     shown: list[AnyPrediction] = []
-    for place, (answer, passages, text, count) in enumerate(zip(answers, ranked, cleaned, counts, strict=True)):
+    for place, (answer, top, text, count) in enumerate(zip(answers, ranked, cleaned, counts, strict=True)):
         if isinstance(answer, Prediction):
-            placed = _placed(passages, answer.text or "", text)
+            placed = _placed(top, answer.text or "", text)
             shown.append(replace(answer, chunks=placed, num_chunks=count, num_chunks_read=read[place]))
         else:
             shown.append(answer)
     return shown
 
 
-def _placed(passages: Sequence[ChunkAnswer], given: str, cleaned: str) -> tuple[ChunkAnswer, ...]:
-    """Passages with their places in the text as given, where these can be told."""
-    places = align(given, cleaned) if passages else None
+def _placed(top: Sequence[ChunkAnswer], given: str, cleaned: str) -> tuple[ChunkAnswer, ...]:
+    """Chunks with their places in the text as given, where these can be told."""
+    places = align(given, cleaned) if top else None
     moved = []
-    for chunk in passages:
+    for chunk in top:
         inside = [place for place in (places or [])[chunk.start : chunk.end] if place is not None]
         if inside:
             moved.append(replace(chunk, start=min(inside), end=max(inside) + 1))

@@ -132,8 +132,8 @@ def _outcome(run: Run, status: int, keep_models: bool) -> Outcome:
         return failed
     _tidy(run, weights=not keep_models)
     outcome = read_outcome(run)
-    score = outcome.metrics["fp32"]["dev"][METRIC]
-    logger.info("%s: dev %s %.4f, see %s", run.name, METRIC, score, run.folder)
+    score = outcome.metrics["fp32"]["validation"][METRIC]
+    logger.info("%s: validation %s %.4f, see %s", run.name, METRIC, score, run.folder)
     return outcome
 
 

@@ -58,7 +58,7 @@ class AxisValue:
         key: the recipe's.
         value: as a word.
         settings: that have it.
-        dev: mean over them of `mean_dev`.
+        validation: mean over them of `mean_validation`.
         is_best: whether no other value has a better one.
         effect: against the baseline's value, in settings that differ in nothing else; None for the baseline's value
             itself, and where no settings differ in this key alone.
@@ -67,7 +67,7 @@ class AxisValue:
     key: str
     value: str
     settings: int
-    dev: float
+    validation: float
     is_best: bool
     effect: Effect | None
 
@@ -114,7 +114,7 @@ def setting_effects(settings: Sequence[FoundSetting], baseline: FoundSetting) ->
 
 
 def axis_values(settings: Sequence[FoundSetting], baseline: FoundSetting) -> list[AxisValue]:
-    """Every value of every key that was varied by itself, key by key, the best by dev first.
+    """Every value of every key that was varied by itself, key by key, the best on validation first.
 
     A key of which no two settings differ in it alone came along with others; the mean of its values would say what
     those did.
@@ -126,16 +126,16 @@ def axis_values(settings: Sequence[FoundSetting], baseline: FoundSetting) -> lis
         for setting in settings:
             groups.setdefault(as_word(setting.axes[key]), []).append(setting)
         # Settings count alike, also those of which a run is missing.
-        dev = {value: mean(map(mean_dev, members)) for value, members in groups.items()}
+        validation = {value: mean(map(mean_validation, members)) for value, members in groups.items()}
         own = as_word(baseline.axes[key])
         effects = {
             value: paired_effect(f"{key}={value}", _pairs_along(key, groups[own], members))
             for value, members in groups.items()
             if value != own
         }
-        for value in sorted(groups, key=lambda value: -dev[value]):
-            is_best = dev[value] == max(dev.values())
-            values.append(AxisValue(key, value, len(groups[value]), dev[value], is_best, effects.get(value)))
+        for value in sorted(groups, key=lambda value: -validation[value]):
+            is_best = validation[value] == max(validation.values())
+            values.append(AxisValue(key, value, len(groups[value]), validation[value], is_best, effects.get(value)))
     again = iter(adjusted([value.effect for value in values if value.effect is not None]))
     return [value if value.effect is None else replace(value, effect=next(again)) for value in values]
 
@@ -146,14 +146,14 @@ def adjusted(effects: Sequence[Effect]) -> list[Effect]:
     return [replace(effect, adjusted=p_value) for effect, p_value in zip(effects, p_values, strict=True)]
 
 
-def dev_score(run: FoundRun) -> float:
+def validation_score(run: FoundRun) -> float:
     """Return the score by which settings are chosen."""
-    return float(run.model_scores["dev"][METRIC])
+    return float(run.model_scores["validation"][METRIC])
 
 
-def mean_dev(setting: FoundSetting) -> float:
-    """Average `dev_score` over the seeds of a setting."""
-    return mean(map(dev_score, setting.runs))
+def mean_validation(setting: FoundSetting) -> float:
+    """Average `validation_score` over the seeds of a setting."""
+    return mean(map(validation_score, setting.runs))
 
 
 def mean_held_out(setting: FoundSetting) -> float:

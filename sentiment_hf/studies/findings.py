@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.studies.effects import AxisValue, Effect, axis_values, mean_dev, setting_effects
+from sentiment_hf.studies.effects import AxisValue, Effect, axis_values, mean_validation, setting_effects
 from sentiment_hf.studies.grid import Grid, find_grid
 from sentiment_hf.studies.load_runs import FoundSetting
 
@@ -19,7 +19,7 @@ class Findings:
         title: of the report.
         settings: in the order in which they came.
         baseline: which of them the others are measured against.
-        best: the one with the best mean dev score.
+        best: the one with the best mean validation score.
         effects: of each other setting, by its name, where it can be told.
         axes: values of the keys that were varied by themselves.
         grid: one key against the rest, where every combination was tried.
@@ -63,7 +63,7 @@ def analyze_runs(
         kinds = sorted({str(run.metrics[key]) for setting in settings for run in setting.runs})
         if len(kinds) > 1:
             raise InputError(f"runs of one {key}", ", ".join(kinds), "Report them one by one.")
-    best = max(settings, key=mean_dev)
+    best = max(settings, key=mean_validation)
     effects = setting_effects(settings, first)
     axes, grid = axis_values(settings, first), find_grid(settings)
     return Findings(title, settings, first, best, effects, axes, grid, skipped)

@@ -93,7 +93,7 @@ def page(findings: Findings, drawn: dict[str, str], examples: int) -> str:
         _settings_table(findings, split),
         f"Effect: macro-F1 on {split} against **{plain(findings.baseline.name)}**, with the 95 % interval of a paired "
         f"bootstrap over rows and seeds. p-values are adjusted for the number of settings (Holm); below {ALPHA} an "
-        "effect counts. Settings are chosen by dev alone.",
+        "effect counts. Settings are chosen on validation alone.",
     ]
     parts += [_picture(drawn, "scores"), "## Each key that was varied", *_axes_part(findings)]
     parts += _grid_part(findings.grid, drawn, split)
@@ -109,11 +109,20 @@ def _picture(drawn: dict[str, str], kind: str) -> str:
 
 
 def _settings_table(findings: Findings, split: str) -> str:
-    header = ["setting", "seeds", "dev macro-F1", f"{split} macro-F1", f"{split} accuracy", "effect", "p", "verdict"]
+    header = [
+        "setting",
+        "seeds",
+        "validation macro-F1",
+        f"{split} macro-F1",
+        f"{split} accuracy",
+        "effect",
+        "p",
+        "verdict",
+    ]
     lines = []
     for setting in findings.settings:
         effect = findings.effects.get(setting.name)
-        cells = [setting.name, ", ".join(map(str, setting.seeds)), spread_of(setting, "dev"), spread_of(setting)]
+        cells = [setting.name, ", ".join(map(str, setting.seeds)), spread_of(setting, "validation"), spread_of(setting)]
         cells.append(spread_of(setting, score="accuracy"))
         if setting is findings.baseline:
             cells += ["–", "–", "baseline"]
@@ -136,22 +145,22 @@ def _axes_part(findings: Findings) -> list[str]:
         told = (
             [points(value.effect), f"{value.effect.adjusted:.3f}", value.effect.verdict] if value.effect else ["–"] * 3
         )
-        best = f"{100 * value.dev:.2f}" + (" (best)" if value.is_best else "")
+        best = f"{100 * value.validation:.2f}" + (" (best)" if value.is_best else "")
         lines.append([value.key, value.value, str(value.settings), best, *told])
     note = "Effect: against the baseline's value, in runs that differ in this key alone; – where it is that value, or "
     note += "where no such runs are there. p-values are adjusted for the number of values."
-    return [table(["key", "value", "settings", "dev macro-F1", "effect", "p", "verdict"], lines), note, *others]
+    return [table(["key", "value", "settings", "validation macro-F1", "effect", "p", "verdict"], lines), note, *others]
 
 
 def _grid_part(grid: Grid | None, drawn: dict[str, str], split: str) -> list[str]:
     if grid is None:
         return []
     lines = [
-        [row, *(f"{spread_of(setting, 'dev')} / {spread_of(setting)}" for setting in line)]
+        [row, *(f"{spread_of(setting, 'validation')} / {spread_of(setting)}" for setting in line)]
         for row, line in zip(grid.rows, grid.cells, strict=True)
     ]
     header = ["setting", *(f"{grid.key}={value}" for value in grid.values)]
-    return [f"Side by side, macro-F1 on dev / {split}:", table(header, lines), _picture(drawn, "grid")]
+    return [f"Side by side, macro-F1 on validation / {split}:", table(header, lines), _picture(drawn, "grid")]
 
 
 def _failures(findings: Findings, drawn: dict[str, str], examples: int) -> list[str]:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from sentiment_hf.evaluation.pictures import confusion_plot, drawable_names, new_figure
 from sentiment_hf.evaluation.significance import bootstrap_macro_f1, interval
-from sentiment_hf.studies.effects import dev_score, mean_dev, mean_held_out
+from sentiment_hf.studies.effects import mean_held_out, mean_validation, validation_score
 from sentiment_hf.studies.grid import Grid
 from sentiment_hf.studies.load_runs import FoundRun, FoundSetting
 from sentiment_hf.studies.table import METRIC
@@ -28,19 +28,26 @@ _COLOURS = (
 
 
 def scores_picture(settings: Sequence[FoundSetting], path: Path) -> None:
-    """Macro-F1 of each run on dev and on the held-out rows, means, and the 95 % interval over rows of the latter."""
+    """Draw macro-F1 of each run on validation and on the held-out rows, means, and the latter's 95 % interval."""
     figure = new_figure(figsize=(8, 1.2 + 0.45 * len(settings)))
     axes = figure.subplots()
     names, font = _names([setting.name for setting in settings])
     for place, setting in enumerate(settings):
-        dev = [100 * dev_score(run) for run in setting.runs]
+        validation = [100 * validation_score(run) for run in setting.runs]
         test = [100 * run.model_scores[METRIC] for run in setting.runs]
-        axes.plot(dev, [place - 0.15] * len(dev), "o", color=_COLOURS[6], markersize=4, label="dev, a seed each")
+        axes.plot(
+            validation,
+            [place - 0.15] * len(validation),
+            "o",
+            color=_COLOURS[6],
+            markersize=4,
+            label="validation, a seed each",
+        )
         axes.plot(test, [place + 0.15] * len(test), "o", color=_COLOURS[0], markersize=4, label="held out, a seed each")
         between = _interval(setting)
         if between is not None:
             axes.plot([100 * end for end in between], [place + 0.15] * 2, color=_COLOURS[0], linewidth=1)
-        axes.plot([mean(dev)], [place - 0.15], "|", color="black", markersize=12)
+        axes.plot([mean(validation)], [place - 0.15], "|", color="black", markersize=12)
         axes.plot([mean(test)], [place + 0.15], "|", color=_COLOURS[1], markersize=12)
     axes.set_yticks(range(len(names)), names, **font)
     axes.invert_yaxis()
@@ -52,12 +59,12 @@ def scores_picture(settings: Sequence[FoundSetting], path: Path) -> None:
 
 
 def grid_picture(grid: Grid, path: Path) -> None:
-    """Mean macro-F1 over seeds of each cell, on dev and on the held-out rows, coloured each by its own range."""
+    """Mean macro-F1 over seeds of each cell, on validation and on the held-out rows, coloured each by its own range."""
     figure = new_figure(figsize=(3 + 2.2 * len(grid.values), 1.6 + 0.55 * len(grid.rows)))
     drawable, font = _names([*grid.rows, *grid.values])
     names, values = drawable[: len(grid.rows)], drawable[len(grid.rows) :]
-    for axes, split in zip(figure.subplots(1, 2, sharey=True), ("dev", "held out"), strict=True):
-        score = mean_dev if split == "dev" else mean_held_out
+    for axes, split in zip(figure.subplots(1, 2, sharey=True), ("validation", "held out"), strict=True):
+        score = mean_validation if split == "validation" else mean_held_out
         scores = np.array([[100 * score(setting) for setting in line] for line in grid.cells])
         axes.imshow(scores, cmap="Blues", aspect="auto")
         for (row, column), cell in np.ndenumerate(scores):
@@ -71,7 +78,7 @@ def grid_picture(grid: Grid, path: Path) -> None:
 
 
 def loss_picture(settings: Sequence[FoundSetting], path: Path) -> None:
-    """Training loss (lines) and dev loss (dashed) over steps, each a mean over seeds."""
+    """Training loss (lines) and validation loss (dashed) over steps, each a mean over seeds."""
     figure = new_figure(figsize=(8, 4.5))
     axes = figure.subplots()
     names, font = _names([setting.name for setting in settings])
@@ -82,7 +89,7 @@ def loss_picture(settings: Sequence[FoundSetting], path: Path) -> None:
                 line = pd.DataFrame(entries).groupby("step")[figures].mean()
                 label = name if figures == "loss" else None
                 axes.plot(line.index, line, style, color=colour, linewidth=1, label=label)
-    axes.set(xlabel="step", ylabel="loss, a mean over seeds (dashed: dev)")
+    axes.set(xlabel="step", ylabel="loss, a mean over seeds (dashed: validation)")
     _legend(axes, font)
     figure.savefig(path, dpi=100)
 

@@ -14,10 +14,12 @@ from sentiment_hf.studies.table import METRIC
 def sentences(findings: Findings) -> list[str]:
     """Say what was found and what was not, a line of a list each."""
     best, baseline = findings.best, findings.baseline
-    said = [f"- Best by dev: **{plain(best.name)}**, {spread_of(best, 'dev')} (held out {spread_of(best)})."]
+    said = [
+        f"- Best on validation: **{plain(best.name)}**, {spread_of(best, 'validation')} (held out {spread_of(best)})."
+    ]
     effect = findings.effects.get(best.name)
     if best is baseline:
-        said.append("- No setting is better than the baseline on dev.")
+        said.append("- No setting is better than the baseline on validation.")
     elif effect is not None:
         said.append(f"- Against the baseline ({plain(baseline.name)}) on the held-out rows: {_told(effect)}.")
     proven = [effect for effect in findings.effects.values() if effect.is_significant]
@@ -61,6 +63,6 @@ def points(effect: Effect) -> str:
 
 
 def spread_of(setting: FoundSetting, split: str | None = None, score: str = METRIC) -> str:
-    """Mean and deviation over seeds of a score: on the held-out split, or on dev."""
-    rows = [run.model_scores["dev"] if split == "dev" else run.model_scores for run in setting.runs]
+    """Mean and deviation over seeds of a score: on the held-out split, or on validation."""
+    rows = [run.model_scores["validation"] if split == "validation" else run.model_scores for run in setting.runs]
     return spread([row[score] for row in rows if row.get(score) is not None])

@@ -15,7 +15,7 @@ from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.loading import TOKENIZER_FILES
 from sentiment_hf.modeling.names import resolve_model
-from sentiment_hf.options import DataArguments, ExportArguments, HeldOutArguments, TaskArguments
+from sentiment_hf.options import DataArguments, DecontaminationArguments, ExportArguments, TaskArguments
 from sentiment_hf.studies.sweep import RUN_KEYS
 from sentiment_hf.training.arguments import RunArguments
 from sentiment_hf.training_options import teacher_names
@@ -37,7 +37,7 @@ UNRELATED_KEYS = {
 _TEXT_KEYS = {item.name for item in dataclasses.fields(TextSettings)} - {"cleaning"}
 _TEXT_KEYS |= {"pad_to_multiple_of", "max_train_rows"}
 _DATA_KEYS = {"supplement_files"} | {
-    item.name for part in (TaskArguments, DataArguments, HeldOutArguments) for item in dataclasses.fields(part)
+    item.name for part in (TaskArguments, DataArguments, DecontaminationArguments) for item in dataclasses.fields(part)
 } - _TEXT_KEYS
 
 
@@ -78,9 +78,9 @@ def _contents(args: RunArguments) -> dict[str, Any]:
             if not (folder / path).is_file():
                 raise InputError(f"a data file at {folder / path}", "nothing there", "Check the path.")
             contents[name] = _digest(folder / path)
-    sources = args.held_out.held_out or ()
+    sources = args.decontamination.decontaminate_against or ()
     if sources:
-        contents["held_out"] = [
+        contents["decontaminate_against"] = [
             _digest(folder / source) if (folder / source).is_file() else source for source in sources
         ]
     supplement: dict[str, Any] = args.data.supplement or {}  # type: ignore[assignment]

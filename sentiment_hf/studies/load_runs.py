@@ -62,7 +62,7 @@ class FoundRun:
 
     @property
     def model_scores(self) -> dict[str, Any]:
-        """The scores of the trained model on the held-out split, and under `dev` on dev."""
+        """The scores of the trained model on the held-out split, and under `validation` on validation."""
         return dict(self.metrics["fp32"])
 
     @property
@@ -87,7 +87,7 @@ class FoundRun:
     @cached_property
     def data(self) -> str:
         """A short name of its rows: how many each split has, and what stands in those that it kept."""
-        splits = (self.folder / SPLITS_FOLDER / f"{split}.jsonl" for split in ("dev", "test"))
+        splits = (self.folder / SPLITS_FOLDER / f"{split}.jsonl" for split in ("validation", "test"))
         content = b"".join(file.read_bytes() for file in splits if file.is_file())
         content += json.dumps(self.metrics["rows"], sort_keys=True).encode()
         return hashlib.sha256(content).hexdigest()[:LENGTH]
@@ -273,4 +273,4 @@ def last_words(folder: Path) -> str:
     if not steps:
         return ""
     scores = [record["eval_macro_f1"] for record in records if "eval_macro_f1" in record]
-    return f"reached step {max(steps):,}" + (f", best macro-F1 on dev {100 * max(scores):.2f}" if scores else "")
+    return f"reached step {max(steps):,}" + (f", best macro-F1 on validation {100 * max(scores):.2f}" if scores else "")

@@ -78,10 +78,12 @@ def run_search(sweep: Sweep, folder: Path, overrides: Sequence[str], keep_models
         own = outcomes[-len(runs) :]
         failed = next((outcome for outcome in own if outcome.status != FINISHED), None)
         if failed is None:
-            scores = [outcome.metrics["fp32"]["dev"].get(search.metric) for outcome in own]
+            scores = [outcome.metrics["fp32"]["validation"].get(search.metric) for outcome in own]
             if None in scores:
-                known = [name for name, value in own[0].metrics["fp32"]["dev"].items() if isinstance(value, float)]
-                remedy = f"Dev has {', '.join(known)}. Name one of them, with another --output_dir."
+                known = [
+                    name for name, value in own[0].metrics["fp32"]["validation"].items() if isinstance(value, float)
+                ]
+                remedy = f"Validation has {', '.join(known)}. Name one of them, with another --output_dir."
                 raise InputError(f"a metric that these runs have in the search of {sweep.name}", search.metric, remedy)
             study.tell(asked, mean(scores))
         else:

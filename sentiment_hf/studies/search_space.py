@@ -14,7 +14,7 @@ from sentiment_hf.tasks import SingleLabelTask
 
 SEARCH_KEYS = ("space", "trials", "metric", "sampler_seed")
 RANGE_KEYS = ("low", "high", "log", "step")
-# Of the scores of dev those of which more is better.
+# Of the scores of the validation split those of which more is better.
 METRICS = tuple(name for name in TITLES if name != "rating_mae")
 
 
@@ -42,7 +42,7 @@ class Search:
     Attributes:
         space: key -> the values to choose from, or a `Range`.
         trials: settings that are tried.
-        metric: the score of dev that is to be high, a mean over the sweep's seeds.
+        metric: the score of validation that is to be high, a mean over the sweep's seeds.
         sampler_seed: of the sampler's choices.
     """
 
@@ -79,7 +79,7 @@ def read_search(value: Any, path: Path) -> Search:
     metric = value.get("metric", SingleLabelTask.metric)
     if metric not in METRICS:
         expected = f"a metric among {', '.join(METRICS)} in the search of {path}"
-        raise InputError(expected, repr(metric), "Use one of these; it is taken on dev.")
+        raise InputError(expected, repr(metric), "Use one of these; it is taken on validation.")
     return Search({key: _read_values(key, values, path) for key, values in space.items()}, trials, metric, seed)
 
 

@@ -29,8 +29,8 @@ METRIC = SingleLabelTask.metric
 SCORES = TITLES | {"pr_auc": "PR-AUC"}
 # In stars, not in percent; it stands in results.csv.
 _NOT_PERCENT = {"rating_mae"}
-# Only dev scores that runs record, and of them those that say something beside the metric.
-_DEV_SCORES = [name for name in TITLES if name not in _NOT_PERCENT]
+# Only validation scores that runs record, and of them those that say something beside the metric.
+_VALIDATION_SCORES = [name for name in TITLES if name not in _NOT_PERCENT]
 _REASON_LENGTH = 300
 
 
@@ -41,7 +41,7 @@ class Summary:
     Attributes:
         header: titles of the columns.
         lines: cells, the baseline's first.
-        best: lines whose dev metric is the best, and the column of it.
+        best: lines whose validation metric is the best, and the column of it.
         figures: columns from this one on are numbers.
         notes: what a reader has to know, a sentence each.
     """
@@ -61,14 +61,14 @@ def write_results(folder: Path, name: str, outcomes: Sequence[Outcome]) -> None:
 
 
 def results_csv(outcomes: Sequence[Outcome]) -> str:
-    """One row a run: what was varied, status, every score of it on dev and on the scored split, and its cost."""
+    """One row a run: what was varied, status, every score of it on validation and on the scored split, and its cost."""
     rows: list[dict[str, Any]] = []
     for outcome in outcomes:
         run, model = outcome.run, outcome.metrics.get("fp32", {})
         row: dict[str, Any] = {"setting": run.setting.name}
         row |= {key: "" if value is None else as_word(value) for key, value in run.swept.items()}
         row |= {"seed": run.seed, "status": outcome.status, "split": outcome.metrics.get("split", "")}
-        row |= {f"dev_{name}": value for name, value in model.get("dev", {}).items()}
+        row |= {f"validation_{name}": value for name, value in model.get("validation", {}).items()}
         row |= {name: value for name, value in model.items() if isinstance(value, float)}
         row["training_seconds"] = "" if outcome.seconds is None else outcome.seconds
         row |= {"protocol": outcome.metrics.get("protocol", ""), "fingerprint": run.fingerprint}
@@ -104,11 +104,11 @@ def summarize(outcomes: Sequence[Outcome]) -> Summary:
         seconds = [outcome.seconds for outcome in done if outcome.seconds is not None]
         cells += [_cell(rows, path) for _, path in columns] + [f"{median(seconds):.0f}" if seconds else "–"]
         if rows:
-            means[len(summary.lines)] = mean(row["dev"][METRIC] for row in rows)
+            means[len(summary.lines)] = mean(row["validation"][METRIC] for row in rows)
         summary.lines.append(cells)
     if means:
         summary.best = [line for line, value in means.items() if value == max(means.values())]
-        summary.best_column = len(names) + 1 + [path for _, path in columns].index(("dev", METRIC))
+        summary.best_column = len(names) + 1 + [path for _, path in columns].index(("validation", METRIC))
     summary.notes = _notes(outcomes, len(finished))
     return summary
 
@@ -118,12 +118,14 @@ def _score_columns(finished: Sequence[Outcome]) -> list[tuple[str, tuple[str, ..
     rows = [outcome.metrics["fp32"] for outcome in finished]
     splits = list(dict.fromkeys(outcome.metrics["split"] for outcome in finished))
     columns: list[tuple[str, tuple[str, ...]]] = [
-        (f"dev {TITLES[name]}", ("dev", name)) for name in _DEV_SCORES if any(name in row["dev"] for row in rows)
+        (f"validation {TITLES[name]}", ("validation", name))
+        for name in _VALIDATION_SCORES
+        if any(name in row["validation"] for row in rows)
     ]
     for name, title in SCORES.items():
         shown = name not in _NOT_PERCENT and any(row.get(name) is not None for row in rows)
-        # Without test rows the scored split is dev itself.
-        if shown and not (splits == ["dev"] and ("dev", name) in [path for _, path in columns]):
+        # Without test rows the scored split is validation itself.
+        if shown and not (splits == ["validation"] and ("validation", name) in [path for _, path in columns]):
             columns.append((f"{'/'.join(splits)} {title}", (name,)))
     return columns
 
@@ -158,7 +160,8 @@ def _cell(rows: Sequence[dict[str, Any]], path: tuple[str, ...]) -> str:
 def _notes(outcomes: Sequence[Outcome], finished: int) -> list[str]:
     notes = [
         "Percent, mean ± sample standard deviation over seeds; training s is the median.",
-        f"Bold: the best dev {SCORES[METRIC]}. Settings are chosen by dev alone; the other split is there to be read.",
+        f"Bold: the best validation {SCORES[METRIC]}. Settings are chosen on validation alone; "
+        "the other split is there to be read.",
     ]
     if finished < len(outcomes):
         notes.append(f"{finished} of {len(outcomes)} runs are finished.")

@@ -24,13 +24,13 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class ChunkAnswer:
-    """A passage of a long text and how strongly it speaks for a label.
+    """A chunk of a long text and how strongly it speaks for a label.
 
     Attributes:
-        text: the passage as the model read it, after cleaning.
+        text: the chunk as the model read it, after cleaning.
         start: where it begins in the text that was given, in characters, or in the cleaned one; see `offsets_in`.
         end: where it ends, exclusive.
-        chunk_idx: its place among the windows of the text, from 0.
+        chunk_idx: its place among the chunks of the text, from 0.
         logit: of the label that the whole text was given.
         offsets_in: `given`, or `cleaned` where cleaning changed too much to tell the place.
     """
@@ -53,8 +53,8 @@ class Prediction:
         probability: of that label.
         top: the most probable labels with their probabilities, in descending order.
         reason: why there is no label, or None.
-        chunks: where they were asked for, the passages that speak most for the label, in descending order.
-        num_chunks: windows that the text has; None where windows were not asked about.
+        chunks: where they were asked for, the chunks that speak most for the label, in descending order.
+        num_chunks: chunks that the text has; None where chunks were not asked about.
         num_chunks_read: as many of them as the model's `max_chunks` lets it read.
     """
 
@@ -87,12 +87,12 @@ class Prediction:
         shown = text if whole else f"{text[:EXCERPT]}… ({len(text):,} characters)"
         lines = [f"Text: {shown}", f"Pred: {self.label} (conf={self.probability:.2f})", f"Top-{len(self.top)}: {top}"]
         if self.num_chunks_read != self.num_chunks:
-            lines.append(f"Read: {self.num_chunks_read:,} of {self.num_chunks:,} windows, the model's max_chunks")
+            lines.append(f"Read: {self.num_chunks_read:,} of {self.num_chunks:,} chunks, the model's max_chunks")
         for chunk in self.chunks:
             place = f"chunk {chunk.chunk_idx + 1} of {self.num_chunks}, characters {chunk.start:,} to {chunk.end:,}"
             place += "" if chunk.offsets_in == GIVEN else " of the cleaned text"
-            passage = chunk.text if len(chunk.text) <= EXCERPT else f"{chunk.text[:EXCERPT]}…"
-            lines.append(f"  {place} (logit {chunk.logit:.2f}): {' '.join(passage.split())}")
+            excerpt = chunk.text if len(chunk.text) <= EXCERPT else f"{chunk.text[:EXCERPT]}…"
+            lines.append(f"  {place} (logit {chunk.logit:.2f}): {' '.join(excerpt.split())}")
         return "\n".join(lines)
 
     def row(self) -> dict[str, Any]:

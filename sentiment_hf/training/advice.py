@@ -30,7 +30,7 @@ class Training:
         learning_rate: of the run.
         usual_rate: by the rule for a model of this size.
         epochs: trained, at most.
-        better_to_the_end: whether the last evaluation on dev was the best one.
+        better_to_the_end: whether the last evaluation on validation was the best one.
         cut: share of the training texts longer than `max_length`.
         max_length: tokens that were kept.
         truncation: what of a long text was kept.

@@ -21,8 +21,8 @@ from sentiment_hf.hardware import cpu_runs_bf16_fast
 from sentiment_hf.option_values import option
 from sentiment_hf.options import (
     DataArguments,
+    DecontaminationArguments,
     ExportArguments,
-    HeldOutArguments,
     ModelArguments,
     TaskArguments,
 )
@@ -182,7 +182,7 @@ class RunArguments:
 
     task: TaskArguments
     data: DataArguments
-    held_out: HeldOutArguments
+    decontamination: DecontaminationArguments
     model: ModelArguments
     export: ExportArguments
     training: SentimentTrainingArguments
@@ -208,7 +208,7 @@ class RunArguments:
         # What a file won over was not read.
         data = dataclasses.replace(self.data, dataset=None, dataset_config=None) if self.data.files else self.data
         return recorded_keys(
-            (self.task, data, self.held_out, self.model, self.export), self.training, FineTuningOptions
+            (self.task, data, self.decontamination, self.model, self.export), self.training, FineTuningOptions
         )
 
 
@@ -250,7 +250,7 @@ class _Parser(HfArgumentParser):
 RUN_PARTS = (
     TaskArguments,
     DataArguments,
-    HeldOutArguments,
+    DecontaminationArguments,
     ModelArguments,
     ExportArguments,
     SentimentTrainingArguments,

@@ -48,8 +48,8 @@ EPOCHS = ((200, 20), (1_000, 8), (5_000, 4), (20_000, 3), (math.inf, 2))
 SMALL_BATCH, BATCH, SMALL_BATCH_ROWS = 16, 32, 1_000
 # The largest class is so many times the smallest where classes are called uneven.
 UNEVEN = 1.5
-# Of dev rows there are few enough for one row to decide which checkpoint has the best F1.
-FEW_DEV_ROWS = 1_000
+# Of validation rows there are few enough for one row to decide which checkpoint has the best F1.
+FEW_VALIDATION_ROWS = 1_000
 # A share of the texts this large is read whole, as long as that takes no more tokens than the limit.
 WHOLE_TEXTS, SHORTEST, LENGTH_STEP, LONGEST = 0.95, 64, 32, 256
 # Texts whose lengths are looked at.
@@ -64,7 +64,7 @@ class Facts:
         layers: of the encoder, as many as the run keeps.
         hidden_size: of the encoder.
         rows: to learn from, after cleaning.
-        dev_rows: to choose the checkpoint by.
+        validation_rows: to choose the checkpoint by.
         class_counts: rows of each class that has any; empty for several labels a row.
         length: tokens within which most texts are (`WHOLE_TEXTS`), special ones included; None if not known.
         positions: the longest input of the model, in tokens; None for any.
@@ -74,7 +74,7 @@ class Facts:
     layers: int
     hidden_size: int
     rows: int
-    dev_rows: int
+    validation_rows: int
     class_counts: tuple[int, ...] = ()
     length: int | None = None
     positions: int | None = None
@@ -103,8 +103,8 @@ def choose(facts: Facts) -> dict[str, tuple[Any, str]]:
         even = many <= UNEVEN * few
         why = f"classes have {few:,} to {many:,} rows"
         chosen["class_weights"] = ("none" if even else "balanced", why)
-        if facts.dev_rows < FEW_DEV_ROWS:
-            why = f"on {facts.dev_rows:,} dev rows the loss tells checkpoints apart better than macro-F1"
+        if facts.validation_rows < FEW_VALIDATION_ROWS:
+            why = f"on {facts.validation_rows:,} validation rows the loss tells checkpoints apart better than macro-F1"
             chosen["metric_for_best_model"] = ("loss", why)
     if facts.length is not None:
         rounded = math.ceil(facts.length / LENGTH_STEP) * LENGTH_STEP
@@ -148,7 +148,7 @@ def parse_command_line(argv: Sequence[str]) -> RunArguments:
         folder = Path(resume).parent
     fixed = {
         "model": (STARTER, "an encoder that comes with the package"),
-        "quantize": ("dynamic", "INT8 is made, and kept if it is as good on dev"),
+        "quantize": ("dynamic", "INT8 is made, and kept if it passes the quality gate"),
         "output_dir": (str(folder), "named after the data"),
     }
     fixed = {name: chosen for name, chosen in fixed.items() if name not in given}
@@ -218,7 +218,7 @@ def facts_of(args: RunArguments, data: PreparedData) -> Facts:
         layers=layers,
         hidden_size=hidden_size,
         rows=len(train) if args.data.max_train_rows is None else min(len(train), args.data.max_train_rows),
-        dev_rows=len(data.splits["dev"]),
+        validation_rows=len(data.splits["validation"]),
         class_counts=tuple(train["label"].value_counts()) if data.task.is_single_label else (),
         length=_usual_length(args, data),
         positions=positions,

@@ -22,13 +22,14 @@ def run_sources(args: RunArguments, data: PreparedData) -> dict[str, Any]:
 
     Returns:
         `splits` (name -> `kind`, `name`, `rows` in use; of a file its `sha256`; of a split that was made here `how`),
-        `model` (`kind`, `name`) and, where the run has them, `supplement`, `unlabelled`, `held_out` and `teachers`.
+        `model` (`kind`, `name`) and, where the run has them, `supplement`, `unlabelled`, `decontaminate_against` and
+        `teachers`.
     """
     options, folder = args.data, args.data.data_dir
     files, splits = options.files, {}
     for split, rows in data.splits.items():
         if split in data.made_splits:
-            share = options.validation_share if split == "dev" else options.test_share
+            share = options.validation_share if split == "validation" else options.test_share
             how = {"method": options.split_method, "share": share, "seed": options.split_seed}
             entry: dict[str, Any] = {"kind": MADE, "name": "train", "how": how}
         elif files:
@@ -42,10 +43,12 @@ def run_sources(args: RunArguments, data: PreparedData) -> dict[str, Any]:
         found["supplement"] = _text(source, folder) | {"rows": data.audit["supplement"]["added"]}
     if args.training.unlabelled is not None:
         found["unlabelled"] = [_text(source, folder) for source in args.training.unlabelled]
-    held_out = [_text(source, folder) for source in args.held_out.held_out or ()]
-    held_out += [_named(f"{PACKAGE_PREFIX}{name}") for name in args.held_out.held_out_packages or ()]
+    held_out = [_text(source, folder) for source in args.decontamination.decontaminate_against or ()]
+    held_out += [
+        _named(f"{PACKAGE_PREFIX}{name}") for name in args.decontamination.decontaminate_against_packages or ()
+    ]
     if held_out:
-        found["held_out"] = held_out
+        found["decontaminate_against"] = held_out
     if teachers := teacher_names(args.training.distill_from):
         found["teachers"] = [_model(name) for name in teachers]
     return found

@@ -127,7 +127,7 @@ def environment() -> dict[str, Any]:
 
 
 class LogCallback(TrainerCallback):
-    """Loss, learning rate and dev scores as lines of the package's log, which goes to the screen and to the run."""
+    """Log loss, learning rate and validation scores, to the screen and to the log of the run."""
 
     def on_log(
         self,

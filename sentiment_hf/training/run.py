@@ -118,7 +118,7 @@ def train(args: RunArguments) -> FinishedRun:
         run_folder.init_run_dir(folder, args.as_recipe(), checkpoint is not None)
         save_splits(folder, data, record_of_rows)
     with args.training.main_process_first(desc="tokenizing"):
-        tokenized = tokenize_splits(args, learned_from, data.splits["dev"], tokenizer)
+        tokenized = tokenize_splits(args, learned_from, data.splits["validation"], tokenizer)
     if teachers:
         tokenized["train"] = with_soft_targets(tokenized["train"], learned_from["text"].tolist(), teachers)
     with log_to_file(folder) if is_main else nullcontext():
@@ -176,7 +176,7 @@ def make_trainer(
         class_weight=corrections["class_weight"],
         log_prior=corrections["log_prior"],
         train_dataset=tokenized["train"],
-        eval_dataset=tokenized["dev"],
+        eval_dataset=tokenized["validation"],
         aggregation=args.data.aggregation if sliding else None,
         data_collator=collator(tokenizer, args.data.pad_to_multiple_of, args.data.max_length),
         processing_class=tokenizer,

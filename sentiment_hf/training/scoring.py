@@ -1,4 +1,4 @@
-"""The scores of a run: the trained model and the baseline on dev and on the held-out split, timed side by side."""
+"""The scores of a run: model and baseline on validation and on the held-out split, timed side by side."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 def score_baseline(
     args: RunArguments, data: PreparedData, beside: dict[str, Any] | None = None
 ) -> tuple[TfidfBaseline, dict[str, Any], dict[str, float]]:
-    """Fit the baseline on all training rows, score it on dev and test, and time it beside other predictors.
+    """Fit the baseline on all training rows, score it on validation and test, and time it beside other predictors.
 
     Returns:
         The fitted baseline, the metrics so far, and the milliseconds a review of the baseline and of the others.
     """
-    train_rows, dev, held_out = data.splits["train"], data.splits["dev"], data.splits[_scored_split(data)]
+    train_rows, validation, held_out = data.splits["train"], data.splits["validation"], data.splits[_scored_split(data)]
     logger.info("fitting the baseline on %d rows", len(train_rows))
     baseline = fit_baseline(train_rows["text"], train_rows["label"], data.task)
     predict = partial(baseline_logits, baseline, task=data.task)
@@ -37,15 +37,15 @@ def score_baseline(
     times = milliseconds_per_review(predictors, held_out["text"])
     scores = data.task.scores(predict(held_out["text"]), held_out["label"])
     row = system_row(scores, baseline_size_mb(baseline), times["baseline"], len(train_rows))
-    row["dev"] = headline(data.task.scores(predict(dev["text"]), dev["label"]))
+    row["validation"] = headline(data.task.scores(predict(validation["text"]), validation["label"]))
     return baseline, _metrics_head(args, data) | {"baseline": row}, times
 
 
 def score_run(
     args: RunArguments, data: PreparedData, scorer: TextScorer, trained_on: int
 ) -> tuple[TfidfBaseline | None, dict[str, Any]]:
-    """Score the model and the baseline on dev and test, and time both side by side."""
-    dev, held_out = data.splits["dev"], data.splits[_scored_split(data)]
+    """Score the model and the baseline on validation and test, and time both side by side."""
+    validation, held_out = data.splits["validation"], data.splits[_scored_split(data)]
     predictors = {"fp32": scorer.logits}
     baseline = None
     if args.training.baseline:
@@ -59,14 +59,14 @@ def score_run(
     scores = data.task.scores(answers, held_out["label"])
     weights = args.training.folder / "model.safetensors"
     metrics["fp32"] = system_row(scores, size_mb(weights), times["fp32"], trained_on)
-    metrics["fp32"]["dev"] = headline(data.task.scores(scorer.logits(dev["text"]), dev["label"]))
+    metrics["fp32"]["validation"] = headline(data.task.scores(scorer.logits(validation["text"]), validation["label"]))
     if documents is not None:
         metrics["fp32"]["chunk_level"] = chunk_scores(documents, held_out["label"], data.task)
     return baseline, metrics
 
 
 def _scored_split(data: PreparedData) -> str:
-    return "test" if "test" in data.splits else "dev"
+    return "test" if "test" in data.splits else "validation"
 
 
 def _metrics_head(args: RunArguments, data: PreparedData) -> dict[str, Any]:

@@ -13,14 +13,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from sentiment_hf.data.audit import token_figures
 from sentiment_hf.data.cleaning import clean
 from sentiment_hf.data.dataset import tokenize_frame
-from sentiment_hf.data.held_out import held_out_texts
+from sentiment_hf.data.decontamination import decontamination_index
 from sentiment_hf.data.labelled import columns_of
 from sentiment_hf.data.preparation import PreparedData, prepare_splits
 from sentiment_hf.data.sources import load_splits
 from sentiment_hf.data.supplement import add_supplement, check_supplement
 from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tokenization import TextSettings, encode
-from sentiment_hf.data.windows import window_bounds
+from sentiment_hf.data.windows import chunk_bounds
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import SCRATCH, scratch_tokenizer
 from sentiment_hf.modeling.loading import load_tokenizer
@@ -43,9 +43,9 @@ def load_data(args: RunArguments) -> PreparedData:
     data = args.data
     check_supplement(data.supplement)  # type: ignore[arg-type]
     splits, task = read_splits(args)
-    held_out = None
-    if args.held_out.held_out or args.held_out.held_out_packages:
-        held_out = held_out_texts(args.held_out, data.data_dir, args.text_settings.cleaning)
+    evaluation = None
+    if args.decontamination.decontaminate_against or args.decontamination.decontaminate_against_packages:
+        evaluation = decontamination_index(args.decontamination, data.data_dir, args.text_settings.cleaning)
     prepared = prepare_splits(
         splits,
         task,
@@ -55,11 +55,11 @@ def load_data(args: RunArguments) -> PreparedData:
         data.test_share,
         data.split_seed,
         args.text_settings.cleaning,
-        held_out,
+        evaluation,
         args.task.label_values,
     )
     if data.supplement is not None:
-        add_supplement(prepared, data.supplement, data.data_dir, data.encoding, held_out)  # type: ignore[arg-type]
+        add_supplement(prepared, data.supplement, data.data_dir, data.encoding, evaluation)  # type: ignore[arg-type]
     return prepared
 
 
@@ -153,24 +153,24 @@ def sample_training_rows(args: RunArguments, data: PreparedData) -> pd.DataFrame
 
 
 def tokenize_splits(
-    args: RunArguments, learned_from: pd.DataFrame, dev: pd.DataFrame, tokenizer: PreTrainedTokenizerBase
+    args: RunArguments, learned_from: pd.DataFrame, validation: pd.DataFrame, tokenizer: PreTrainedTokenizerBase
 ) -> dict[str, Dataset]:
     """Turn the rows to learn from and those to choose the checkpoint by into token ids."""
     workers, cache = args.data.preprocessing_num_workers, args.data.cache_dir
     tokenized = {
         split: tokenize_frame(rows, tokenizer, args.text_settings, split, workers, cache)
-        for split, rows in (("train", learned_from), ("dev", dev))
+        for split, rows in (("train", learned_from), ("validation", validation))
     }
     if not args.text_settings.is_sliding:
         # Evaluation pads to the longest row of a batch. Documents stay mixed: all chunks of the longest are too many.
-        tokenized["dev"] = tokenized["dev"].sort("length")
+        tokenized["validation"] = tokenized["validation"].sort("length")
     return tokenized
 
 
 def chunk_figures(lengths: list[int], special: int, settings: TextSettings) -> dict[str, int]:
-    """How many windows documents of these lengths have, and how many of them `max_chunks` leaves out."""
+    """How many chunks documents of these lengths have, and how many of them `max_chunks` leaves out."""
     size = settings.max_length - special
-    counts = [len(window_bounds(max(length - special, 0), size, min(settings.overlap, size - 1))) for length in lengths]
+    counts = [len(chunk_bounds(max(length - special, 0), size, min(settings.overlap, size - 1))) for length in lengths]
     kept = [min(count, settings.max_chunks or count) for count in counts]
     return {"chunks": sum(kept), "chunks_left_out": sum(counts) - sum(kept)}
 

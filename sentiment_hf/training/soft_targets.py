@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from sentiment_hf.data.held_out import HeldOutTexts, choose_new
+from sentiment_hf.data.decontamination import OverlapIndex, choose_new
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.data.sources import load_texts
 from sentiment_hf.evaluation.prediction import TextScorer
@@ -37,8 +37,8 @@ def add_unlabelled(
 ) -> pd.DataFrame:
     """Training rows followed by unlabelled ones, whose label is `MISSING`.
 
-    Texts equal or near to one of dev or test are left out, and so are those that repeat a training row or each other;
-    the audit counts them.
+    Texts equal or near to one of validation or test are left out, and so are those that repeat a training row or each
+    other; the audit counts them.
 
     Args:
         data: with all its splits.
@@ -46,9 +46,11 @@ def add_unlabelled(
         sources: files, `package:` names or Hub ids.
         data_dir: folder that files are relative to.
     """
-    held_out = HeldOutTexts(text for split, frame in data.splits.items() if split != "train" for text in frame["text"])
+    evaluation = OverlapIndex(
+        text for split, frame in data.splits.items() if split != "train" for text in frame["text"]
+    )
     found = [text for source in sources for text in load_texts(source, data_dir)]
-    kept, counts = choose_new(found, rows["text"], held_out)
+    kept, counts = choose_new(found, rows["text"], evaluation)
     texts = [found[place] for place in kept]
     data.audit["unlabelled"] = {"sources": list(sources), **counts, "added": len(texts)}
     logger.info("unlabelled text: %s", data.audit["unlabelled"])
@@ -116,7 +118,9 @@ def _load_teacher(name: str, args: RunArguments, data: PreparedData, student: Pr
     if args.training.distillation_hidden_weight > 0:
         if settings.is_sliding or reads_documents(student):
             remedy = "Set it to 0."
-            raise InputError("models that read one row a text, for distillation_hidden_weight", "windows", remedy)
+            raise InputError(
+                "models that read one row a text, for distillation_hidden_weight", "sliding windows", remedy
+            )
         layers = teacher_layers(student, teacher)
         forward = answers_and_states(teacher, layers)
     scorer = TextScorer(tokenizer, settings, forward, document_head=torch_document_head(teacher))

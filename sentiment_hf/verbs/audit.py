@@ -109,7 +109,7 @@ def _shortcuts_table(shortcuts: dict[str, Any]) -> Table:
 
 
 def _table(report: dict[str, Any]) -> Table:
-    splits = [split for split in ("train", "dev", "test") if split in report]
+    splits = [split for split in ("train", "validation", "test") if split in report]
     table = Table(title="Audit")
     table.add_column("")
     for split in splits:
@@ -122,7 +122,7 @@ def _table(report: dict[str, Any]) -> Table:
         "conflicting_texts": "texts with two labels",
         "in_train": "rows that stand in train",
         "in_train_disagree": "… of these with another label",
-        "in_dev": "rows that stand in dev",
+        "in_validation": "rows that stand in validation",
     }
     for key, text in lines.items():
         table.add_row(text, *[f"{report[split][key]:,}" if key in report[split] else "" for split in splits])

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.columns import Columns
-from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.decontamination import OverlapIndex
 from sentiment_hf.data.labelled import ReadOptions, map_labels, task_of_one_label
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_file, load_texts
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     if doubtful and not args.model:
         remedy = "Name a classifier that says which rows are ambiguous, or leave the template out."
         raise InputError(f"--model with the template {doubtful[0]}", "none", remedy)
-    evaluation = HeldOutTexts(evaluation_texts(args), args.shingle_length, args.shingle_length // 2)
+    evaluation = OverlapIndex(evaluation_texts(args), args.shingle_length, args.shingle_length // 2)
     text_filter = TextFilter(evaluation, rows["text"], args.min_length, args.max_length, args.min_han)
     # What is made of a row that stands in the evaluation is a copy of it that no comparison of letters would find.
     leaking = rows["text"].map(lambda text: evaluation.match(matching_key(text)) is not None)
@@ -97,7 +97,7 @@ def check_options(args: argparse.Namespace) -> None:
 def evaluation_texts(args: argparse.Namespace) -> Iterator[Any]:
     """Yield the texts that are measured on, from the column that was named, or a usual one where a file lacks it."""
     for file in args.evaluation:
-        splits, form = ("dev", "test"), TableFormat.from_args(args)
+        splits, form = ("validation", "test"), TableFormat.from_args(args)
         try:
             yield from load_texts(file, None, splits, args.text_column, form)
         except InputError:

@@ -115,7 +115,7 @@ def labelled_rows(args: argparse.Namespace, classifier: SentimentClassifier) -> 
     remedy = "transformers' pipeline, which everything is held against, answers nothing else."
     task = task_of_one_label(classifier.task, remedy)
     if classifier.scorer.settings.is_sliding:
-        raise InputError("a model of one label that reads short texts", "one that reads in windows", remedy)
+        raise InputError("a model of one label that reads short texts", "one with sliding windows", remedy)
     rows = load_labelled(args.data, task, ReadOptions.from_args(args))
     rows = rows[~rows["text"].map(is_blank)].reset_index(drop=True)
     if rows.empty:

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("the folder of a saved model", args.model, remedy)
     classifier = SentimentClassifier.from_pretrained(folder, args.backend, args.provider)
     task = task_of_one_label(classifier.task, "Its cells are not calibrated.")
-    logits, labels = _answers(classifier, task, args.data, "dev", args)
+    logits, labels = _answers(classifier, task, args.data, "validation", args)
     old, before = classifier.calibration.temperature, folded_temperature(load_config(args.model))
     held_out = held_out_check(logits, labels, old)
     if held_out.refusal is not None:

@@ -16,7 +16,7 @@ from sentiment_hf.verbs.serve import bind
 logger = logging.getLogger(__name__)
 
 TABS = {
-    "article": "--topics_model, a model of one label that reads in windows",
+    "article": "--topics_model, a model of one label with sliding windows",
     "review": "--aspects_model, a model of task aspects",
 }
 

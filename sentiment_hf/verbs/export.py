@@ -24,26 +24,26 @@ REFUSED_STATUS = 1
 def run(args: argparse.Namespace) -> int:
     log_to_stderr()
     task = predicted_task(load_config(args.model))
-    dev = rows = None
+    validation = rows = None
     if args.validation_file:
-        dev = load_labelled(args.validation_file, task_with_rows(task), ReadOptions.from_args(args))
-        dev = dev[~dev["text"].map(is_blank)]
+        validation = load_labelled(args.validation_file, task_with_rows(task), ReadOptions.from_args(args))
+        validation = validation[~validation["text"].map(is_blank)]
     elif task.has_labelled_rows:
-        dev = saved_split(Path(args.model), "dev", task)
+        validation = saved_split(Path(args.model), "validation", task)
     output = Path(args.output_dir) if args.output_dir else None
-    quantization = Quantization(args.quantize, args.arch, args.max_drop, args.calibration, args.sensitivity)
-    if args.calibration_file and quantization.method == "none":
+    quantization = Quantization(args.quantize, args.arch, args.max_drop, args.activation_ranges, args.sensitivity)
+    if args.activation_file and quantization.method == "none":
         found = "--quantize none"
-        raise InputError("INT8 for --calibration_file", found, "Add --quantize dynamic or static.")
-    if args.calibration_file:
+        raise InputError("INT8 for --activation_file", found, "Add --quantize dynamic or static.")
+    if args.activation_file:
         # What they are labelled as does not matter.
         columns = Columns(args.text_column, labelled=False)
-        rows = load_file(args.calibration_file, columns, TableFormat.from_args(args))
+        rows = load_file(args.activation_file, columns, TableFormat.from_args(args))
     elif task.has_labelled_rows:
         rows = saved_split(Path(args.model), "train", task)
     if rows is not None:
         rows = rows[~rows["text"].map(is_blank)]
-    exported, metrics = export_run(args.model, quantization, dev, output, calibration_rows=rows)
+    exported, metrics = export_run(args.model, quantization, validation, output, activation_rows=rows)
     if metrics:
         show(metrics_table([metrics]))
     for path in (exported.fp32, exported.int8):

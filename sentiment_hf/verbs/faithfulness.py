@@ -14,7 +14,7 @@ from tqdm import tqdm
 from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_of_one_label
-from sentiment_hf.data.passages import read_passages
+from sentiment_hf.data.offsets import read_chunks
 from sentiment_hf.evaluation.explanation import choose_targets
 from sentiment_hf.evaluation.faithfulness import RANDOM, faithfulness, summarize
 from sentiment_hf.exceptions import InputError
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
 def measure(
     explainer: Explainer, texts: list[str], methods: list[str], seed: int
 ) -> tuple[list[dict[str, tuple[float, float]]], dict[str, float]]:
-    """Explain the model's label for each text by each method, in the passage that speaks most for it.
+    """Explain the model's label for each text by each method, in the chunk that speaks most for it.
 
     Returns:
         What `faithfulness` says of each text that has content after cleaning, and the median milliseconds that each
@@ -61,18 +61,18 @@ def measure(
     generator = np.random.default_rng(seed)
     found, times = [], {method: [] for method in methods}  # type: tuple[list[Any], dict[str, list[float]]]
     for text in tqdm(texts, unit="text", desc="Explaining"):
-        _, passages, _ = read_passages(explainer.scorer.tokenizer, text, explainer.scorer.settings)
-        if not len(passages[0].content):
+        _, chunks, _ = read_chunks(explainer.scorer.tokenizer, text, explainer.scorer.settings)
+        if not len(chunks[0].content):
             continue
         (target,) = choose_targets(explainer.task, explainer.scorer.logits([text])[0], None, None)
-        answers = explainer.judge_passages(passages)
-        passage = passages[int(answers[:, target.index].argmax())]
+        answers = explainer.judge_chunks(chunks)
+        chunk = chunks[int(answers[:, target.index].argmax())]
         scores = {}
         for method in methods:
             started = time.perf_counter()
-            scores[method] = explainer.attribute(passage, target, method).scores
+            scores[method] = explainer.attribute(chunk, target, method).scores
             times[method].append(1000 * (time.perf_counter() - started))
-        found.append(faithfulness(explainer.judge, passage, target, scores, generator))
+        found.append(faithfulness(explainer.judge, chunk, target, scores, generator))
     if not found:
         raise InputError("texts with content", "none after cleaning", "Check the text column.")
     return found, {method: float(np.median(values)) for method, values in times.items()}

@@ -26,5 +26,5 @@ def run(args: argparse.Namespace) -> int:
     write_findings(findings, output, args.examples)
     for name, reason in skipped:
         show(f"left out: {name}: {reason}")
-    show(f"Best by dev: {findings.best.name}. See {output} and {output.with_suffix('.html')}")
+    show(f"Best on validation: {findings.best.name}. See {output} and {output.with_suffix('.html')}")
     return 0

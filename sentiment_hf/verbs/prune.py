@@ -40,16 +40,16 @@ def _vocabulary(args: argparse.Namespace) -> dict[str, Any]:
     report = prune_vocabulary(args.model, corpus, Path(args.output_dir), args.min_count, args.han_rank, second)
     for which, share in report["coverage"].items():
         name = which.replace("_", " ")
-        show(f"{name}: {share['whole']:.2%} of {share['texts']:,} texts and {share['pieces']:.3%} of pieces as before")
+        show(f"{name}: {share['whole']:.2%} of {share['texts']:,} texts and {share['tokens']:.3%} of tokens as before")
     return report
 
 
 def _structure(args: argparse.Namespace) -> dict[str, Any]:
-    if not args.calibration:
+    if not args.importance_file:
         remedy = "Name a file with labelled training rows: importance is judged by what the loss would lose."
-        raise InputError("--calibration with --ffn, --heads, --width and --layers", "none", remedy)
+        raise InputError("--importance_file with --ffn, --heads, --width and --layers", "none", remedy)
     task = task_of(load_config(args.model))
-    rows = load_labelled(args.calibration, task, ReadOptions.from_args(args))
+    rows = load_labelled(args.importance_file, task, ReadOptions.from_args(args))
     rows = rows[~rows["text"].map(is_blank)]
     report = prune_structure(args.model, rows, Path(args.output_dir), args.ffn, args.heads, args.width, args.layers)
     show(f"Next, to win back what was lost: sentiment-hf train --model {args.output_dir} --distill_from {args.model} …")

@@ -19,13 +19,13 @@ from sentiment_hf.serving.predictor import SentimentClassifier
 
 
 @pytest.fixture
-def dev(reviews) -> pd.DataFrame:
+def validation(reviews) -> pd.DataFrame:
     return pd.DataFrame({"text": reviews["text"], "label": (reviews["label"] == "positive").astype(int)})
 
 
-def test_files_agree_with_torch(model_folder, dev):
-    exported = export_model(model_folder, dev, Quantization("dynamic", max_drop=100))
-    texts = dev["text"].tolist()
+def test_files_agree_with_torch(model_folder, validation):
+    exported = export_model(model_folder, validation, Quantization("dynamic", max_drop=100))
+    texts = validation["text"].tolist()
     logits = {
         backend: SentimentClassifier.from_pretrained(model_folder, backend).scorer.logits(texts)
         for backend in ("torch", "onnx", "int8")
@@ -40,17 +40,17 @@ def test_files_agree_with_torch(model_folder, dev):
 
 
 @pytest.mark.parametrize("arch", ["avx2", "arm64"])
-def test_other_targets_are_named_in_the_file(model_folder, dev, arch):
-    assert export_model(model_folder, dev, Quantization("dynamic", arch, 100)).int8.name == INT8_FILES[arch]
+def test_other_targets_are_named_in_the_file(model_folder, validation, arch):
+    assert export_model(model_folder, validation, Quantization("dynamic", arch, 100)).int8.name == INT8_FILES[arch]
 
 
-def test_the_gate_refuses_and_writes_no_int8(model_folder, dev, monkeypatch):
+def test_the_gate_refuses_and_writes_no_int8(model_folder, validation, monkeypatch):
     stale = model_folder / "onnx" / INT8_FILES[native_int8_arch()]
-    export_model(model_folder, dev, Quantization("dynamic", max_drop=100))
+    export_model(model_folder, validation, Quantization("dynamic", max_drop=100))
     assert stale.exists()
     # Labels that agree with the FP32 model everywhere, so that any change of an answer is a loss.
     classifier = SentimentClassifier.from_pretrained(model_folder)
-    agreed = dev.assign(label=classifier.scorer.logits(dev["text"].tolist()).argmax(axis=1))
+    agreed = validation.assign(label=classifier.scorer.logits(validation["text"].tolist()).argmax(axis=1))
     monkeypatch.setattr("sentiment_hf.compression.export.quantize_dynamic", broken_quantizer)
     exported = export_model(model_folder, agreed, Quantization("dynamic"))
     assert exported.int8 is None
@@ -78,13 +78,13 @@ def test_gate_is_about_points_and_allows_exactly_the_limit():
     assert GateResult("macro_f1", 90.0, 91.0, 0.0).passed
 
 
-def test_int8_without_dev_rows_is_refused(model_folder):
+def test_int8_without_validation_rows_is_refused(model_folder):
     with pytest.raises(InputError, match="--validation_file"):
         export_model(model_folder, None, Quantization())
     assert not (model_folder / "onnx").exists()
 
 
-def test_a_graph_that_disagrees_with_torch_is_refused(model_folder, dev, monkeypatch):
+def test_a_graph_that_disagrees_with_torch_is_refused(model_folder, validation, monkeypatch):
     def exported_wrongly(folder, output, own_model):
         return broken_quantizer(original(folder, output, own_model), output, "avx2")
 
@@ -93,12 +93,12 @@ def test_a_graph_that_disagrees_with_torch_is_refused(model_folder, dev, monkeyp
     original = module.export_fp32
     monkeypatch.setattr(module, "export_fp32", exported_wrongly)
     with pytest.raises(InputError, match="within 0.0001 of torch"):
-        export_model(model_folder, dev)
+        export_model(model_folder, validation)
     assert list((model_folder / "onnx").iterdir()) == []
 
 
-def test_prediction_from_onnx_imports_onnxruntime_alone(model_folder, dev):
-    export_model(model_folder, dev)
+def test_prediction_from_onnx_imports_onnxruntime_alone(model_folder, validation):
+    export_model(model_folder, validation)
     code = (
         "import sys\n"
         "sys.modules['optimum'] = None\n"
@@ -111,10 +111,10 @@ def test_prediction_from_onnx_imports_onnxruntime_alone(model_folder, dev):
     assert done.stdout.strip() == SentimentClassifier.from_pretrained(model_folder)("房间很吵").label
 
 
-def test_optimum_loads_the_files(model_folder, dev):
+def test_optimum_loads_the_files(model_folder, validation):
     from optimum.onnxruntime import ORTModelForSequenceClassification
 
-    export_model(model_folder, dev)
+    export_model(model_folder, validation)
     loaded = ORTModelForSequenceClassification.from_pretrained(model_folder, subfolder="onnx", file_name="model.onnx")
     assert loaded.config.id2label == {0: "negative", 1: "positive"}
 
@@ -156,8 +156,8 @@ def test_how_ranges_are_read_reaches_the_job(tiny_arguments, tmp_path, reviews, 
 
     reviews[:90].to_csv(tmp_path / "few.csv", index=False)
     words = [*tiny_arguments, f"--train_file={tmp_path / 'few.csv'}", "--max_steps=1", "--num_hidden_layers=1"]
-    assert main([*words, "--baseline=false", "--quantize=static", "--calibration=percentile"]) == 2
-    assert "at least 100 calibration rows for percentile, found 72" in capsys.readouterr().err
+    assert main([*words, "--baseline=false", "--quantize=static", "--activation_ranges=percentile"]) == 2
+    assert "at least 100 rows for activation_ranges: percentile, found 72" in capsys.readouterr().err
 
 
 def test_export_of_a_run_for_another_processor(tiny_arguments, tmp_path, capsys):
@@ -190,8 +190,8 @@ def test_export_of_a_run_for_another_processor(tiny_arguments, tmp_path, capsys)
     capsys.readouterr()
     assert main(["export", "--model", str(run), "--arch=tensorrt"]) == 2
     assert "quantize: static for TensorRT, found none" in capsys.readouterr().err
-    assert main(["export", "--model", str(run), "--calibration_file=x.csv"]) == 2
-    assert "INT8 for --calibration_file, found --quantize none" in capsys.readouterr().err
+    assert main(["export", "--model", str(run), "--activation_file=x.csv"]) == 2
+    assert "INT8 for --activation_file, found --quantize none" in capsys.readouterr().err
 
 
 def test_the_whole_job_when_the_gate_refuses(tiny_arguments, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from sentiment_hf.compression.graph import feed_forwards, weighted_nodes
 from sentiment_hf.compression.onnx import onnx_scorer_like
 from sentiment_hf.compression.outliers import _reach, outliers_of, split_outliers
 from sentiment_hf.compression.quantization import Quantization
-from sentiment_hf.compression.static import calibration_shards
+from sentiment_hf.compression.static import activation_shards
 from sentiment_hf.serving.predictor import SentimentClassifier
 
 NEURONS = (3, 40)
@@ -63,7 +63,7 @@ def test_splitting_changes_no_answer(massive, rows, tmp_path):
     assert [part.first.name.count("intermediate") for part in found] == [1] * len(found)
     assert len(found) == AutoModelForSequenceClassification.from_pretrained(massive).config.num_hidden_layers
     texts = rows["text"].tolist()
-    split = split_outliers(fp32, calibration_shards(scorer, texts), tmp_path / "split.onnx")
+    split = split_outliers(fp32, activation_shards(scorer, texts), tmp_path / "split.onnx")
     onnx.checker.check_model(str(split))
     np.testing.assert_allclose(onnx_scorer_like(scorer, split).logits(texts), scorer.logits(texts), atol=1e-4)
     branches = [name for name in weighted_nodes(split) if name.endswith("/outliers")]
@@ -78,10 +78,10 @@ def test_splitting_changes_no_answer(massive, rows, tmp_path):
 
 def test_a_graph_without_outliers_stays_as_it_is(model_folder, rows, tmp_path):
     fp32, scorer = exported_scorer(model_folder, rows)
-    split = split_outliers(fp32, calibration_shards(scorer, rows["text"].tolist()), tmp_path / "split.onnx")
+    split = split_outliers(fp32, activation_shards(scorer, rows["text"].tolist()), tmp_path / "split.onnx")
     assert list(weighted_nodes(split)) == list(weighted_nodes(fp32))
     # Padding, however much of it, is no token that a neuron answers.
-    (batch,) = calibration_shards(scorer, rows["text"][:1])
+    (batch,) = activation_shards(scorer, rows["text"][:1])
     wide = {name: np.pad(values, ((0, 0), (0, 12))) for name, values in batch.items()}
     graph = onnx.load(str(fp32))
     names = [part.neurons for part in feed_forwards(graph.graph)]
@@ -97,7 +97,7 @@ def test_int8_comes_nearer_to_fp32(massive, rows, method, monkeypatch):
     texts = rows["text"].tolist()
 
     def distance():
-        int8 = export_model(massive, rows, settings, calibration_rows=rows).int8
+        int8 = export_model(massive, rows, settings, activation_rows=rows).int8
         return np.abs(onnx_scorer_like(classifier.scorer, int8).logits(texts) - classifier.scorer.logits(texts)).mean()
 
     split = distance()

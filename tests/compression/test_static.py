@@ -12,7 +12,7 @@ from sentiment_hf.compression.gate import Judge
 from sentiment_hf.compression.graph import weighted_nodes
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.compression.sensitivity import quantize_until, sensitivity
-from sentiment_hf.compression.static import MAX_CALIBRATION_ROWS, StaticQuantizer, calibration_shards
+from sentiment_hf.compression.static import MAX_ACTIVATION_ROWS, StaticQuantizer, activation_shards
 from sentiment_hf.data.tokenization import encode
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.labels import LabelSpace
@@ -36,10 +36,10 @@ def operators(file):
     return [node.op_type for node in onnx.load(str(file)).graph.node]
 
 
-@pytest.mark.parametrize("calibration", ["minmax", "entropy", "percentile"])
-def test_static_int8_answers_as_fp32(model_folder, rows, calibration):
-    settings = Quantization("static", max_drop=ALLOWED, calibration=calibration)
-    exported = export_model(model_folder, rows, settings, calibration_rows=rows)
+@pytest.mark.parametrize("activation_ranges", ["minmax", "entropy", "percentile"])
+def test_static_int8_answers_as_fp32(model_folder, rows, activation_ranges):
+    settings = Quantization("static", max_drop=ALLOWED, activation_ranges=activation_ranges)
+    exported = export_model(model_folder, rows, settings, activation_rows=rows)
     found = operators(exported.int8)
     assert "QuantizeLinear" in found
     assert "DynamicQuantizeLinear" not in found
@@ -53,7 +53,7 @@ def test_static_int8_answers_as_fp32(model_folder, rows, calibration):
 
 
 def test_the_graph_for_tensorrt_is_symmetric_and_runs_here(model_folder, rows):
-    exported = export_model(model_folder, rows, Quantization("static", "tensorrt", ALLOWED), calibration_rows=rows)
+    exported = export_model(model_folder, rows, Quantization("static", "tensorrt", ALLOWED), activation_rows=rows)
     assert exported.int8.name == "model_static_qint8_tensorrt.onnx"
     graph = onnx.load(str(exported.int8)).graph
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -83,7 +83,7 @@ def test_the_graph_for_tensorrt_is_symmetric_and_runs_here(model_folder, rows):
 def test_shards_have_one_shape_each_and_every_text(model_folder, rows):
     scorer = SentimentClassifier.from_pretrained(model_folder).scorer
     texts = [text * (place % 4 + 1) for place, text in enumerate(rows["text"])]
-    shards = calibration_shards(scorer, texts)
+    shards = activation_shards(scorer, texts)
     assert sum(len(shard["input_ids"]) for shard in shards) == len(texts)
     assert all(len(shard["input_ids"]) <= 32 for shard in shards)
     assert len({shard["input_ids"].shape[1] for shard in shards}) > 1
@@ -97,7 +97,7 @@ def test_ranges_are_of_all_shards_and_of_a_sample_of_all_rows(model_folder, rows
     lengthened = rows.assign(text=[text * (place % 4 + 1) for place, text in enumerate(rows["text"])])
     settings = Quantization("static")
     whole = StaticQuantizer(exported.fp32, scorer, lengthened, settings).ranges.data
-    last = calibration_shards(scorer, lengthened["text"].tolist())[-1]
+    last = activation_shards(scorer, lengthened["text"].tolist())[-1]
     longest = lengthened[[len(text) >= lengthened["text"].map(len).max() - 8 for text in lengthened["text"]]]
     assert len(last["input_ids"]) < len(rows)
     part = StaticQuantizer(exported.fp32, scorer, pd.concat([longest] * 8), settings).ranges.data
@@ -108,8 +108,8 @@ def test_ranges_are_of_all_shards_and_of_a_sample_of_all_rows(model_folder, rows
     shards = StaticQuantizer(exported.fp32, scorer, rows, settings).ranges
     read = {tuple(ids[ids != 0]) for shard in shards for ids in shard["input_ids"]}
     encoded = encode(scorer.tokenizer, rows["text"], scorer.settings)["input_ids"]
-    assert len(read) == MAX_CALIBRATION_ROWS
-    later = len(rows) - MAX_CALIBRATION_ROWS
+    assert len(read) == MAX_ACTIVATION_ROWS
+    later = len(rows) - MAX_ACTIVATION_ROWS
     assert len(read & {tuple(ids) for ids in encoded[-later:]}) == pytest.approx(0.6 * later, rel=0.2)
 
 
@@ -133,7 +133,7 @@ def test_the_sweep_finds_a_product_that_costs(model_folder, rows, tmp_path):
 
 def test_the_sweep_writes_its_table(model_folder, rows):
     settings = Quantization("static", max_drop=ALLOWED, sensitivity=True)
-    export_model(model_folder, rows, settings, calibration_rows=rows)
+    export_model(model_folder, rows, settings, activation_rows=rows)
     table = pd.read_csv(model_folder / "onnx" / "sensitivity.csv")
     assert list(table) == ["node", "points", "distance", "gain", "kept_in_fp32"]
     # A hundred points may be lost, so that none has to stay in FP32.
@@ -143,14 +143,14 @@ def test_the_sweep_writes_its_table(model_folder, rows):
 @pytest.mark.parametrize(
     ("settings", "count", "message"),
     [
-        (("static",), 0, "calibration rows for static INT8, found none"),
-        (("static", "auto", 0.5, "percentile"), 20, "at least 100 calibration rows for percentile, found 20"),
-        (("static", "auto", 0.5, "entropy"), 20, "calibration: minmax"),
+        (("static",), 0, "training rows for the activation ranges of static INT8, found none"),
+        (("static", "auto", 0.5, "percentile"), 20, "at least 100 rows for activation_ranges: percentile, found 20"),
+        (("static", "auto", 0.5, "entropy"), 20, "activation_ranges: minmax"),
     ],
 )
-def test_too_few_calibration_rows_are_refused(model_folder, rows, settings, count, message):
+def test_too_few_activation_rows_are_refused(model_folder, rows, settings, count, message):
     with pytest.raises(InputError, match=message):
-        export_model(model_folder, rows, Quantization(*settings), calibration_rows=rows[:count])
+        export_model(model_folder, rows, Quantization(*settings), activation_rows=rows[:count])
     assert not (model_folder / "onnx").exists()
 
 

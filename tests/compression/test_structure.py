@@ -11,7 +11,7 @@ from transformers import AutoModelForSequenceClassification, BertForSequenceClas
 
 from sentiment_hf.cli import main
 from sentiment_hf.compression import pruning
-from sentiment_hf.compression.pruning import calibration_batches, prune_structure
+from sentiment_hf.compression.pruning import importance_batches, prune_structure
 from sentiment_hf.compression.structure import (
     first_order_importance,
     kept_count,
@@ -163,7 +163,7 @@ def test_shares():
 def test_batches_hold_every_row_once(tokenizer, rows):
     from sentiment_hf.data.tokenization import TextSettings, encode
 
-    batches = calibration_batches(tokenizer, TextSettings(max_length=32), rows)
+    batches = importance_batches(tokenizer, TextSettings(max_length=32), rows)
     found = [
         (tuple(ids[mask == 1].tolist()), label)
         for batch in batches
@@ -185,11 +185,11 @@ def test_the_command_and_the_way_back(model_folder, rows, tmp_path, capsys, tiny
     blank = pd.DataFrame({"text": ["", " ", "\u3000"], "label": "negative"})
     pd.concat([rows, blank]).to_csv(tmp_path / "rows.csv", index=False)
     small = tmp_path / "small"
-    words = ["prune", "--model", str(model_folder), "--calibration", str(tmp_path / "rows.csv")]
+    words = ["prune", "--model", str(model_folder), "--importance_file", str(tmp_path / "rows.csv")]
     assert main([*words, "--ffn", "0.25", "--heads", "0.5", "--output_dir", str(small)]) == 0
     assert "neurons: 64 -> 16" in capsys.readouterr().out
     report = json.loads((small / "pruning.json").read_text(encoding="utf-8"))
-    assert (report["after"]["heads"], report["calibration_rows"]) == (1, len(rows))
+    assert (report["after"]["heads"], report["importance_rows"]) == (1, len(rows))
     assert SentimentClassifier.from_pretrained(small)("房间很好").label
     # Fine-tuned again, with the unpruned model as teacher.
     again = [word for word in tiny_arguments if not word.startswith(("--model", "--config_over", "--num_hidden"))]
@@ -201,7 +201,7 @@ def test_the_command_and_the_way_back(model_folder, rows, tmp_path, capsys, tiny
     assert main([*words, "--output_dir", str(tmp_path / "other")]) == 2
     assert "found neither" in capsys.readouterr().err
     assert main([*words[:3], "--ffn", "0.5", "--output_dir", str(tmp_path / "other")]) == 2
-    assert "--calibration" in capsys.readouterr().err
+    assert "--importance_file" in capsys.readouterr().err
     with pytest.raises(InputError, match="one of heads and width, found both"):
         prune_structure(model_folder, rows, tmp_path / "other", heads=0.5, width=0.5)
     with pytest.raises(InputError, match="something to prune"):

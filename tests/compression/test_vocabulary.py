@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sentiment_hf.cli import main
-from sentiment_hf.compression.vocabulary import kept_pieces, prune_vocabulary
+from sentiment_hf.compression.vocabulary import kept_tokens, prune_vocabulary
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
@@ -22,7 +22,7 @@ OTHERS = ["电池不耐用", "房间不错"]
 
 @pytest.fixture
 def unigram_folder(tmp_path):
-    """A classifier on the starter encoder, whose pieces are Unigram's."""
+    """A classifier on the starter encoder, whose tokens are Unigram's."""
     tokenizer = load_tokenizer("starter")
     config = classifier_config("starter", BUILT_IN_TASKS["reviews"], tokenizer)
     torch.manual_seed(0)
@@ -32,15 +32,15 @@ def unigram_folder(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["model_folder", "unigram_folder"])
-def test_texts_that_keep_their_pieces_have_the_same_logits_to_the_bit(request, tmp_path, kind):
+def test_texts_that_keep_their_tokens_have_the_same_logits_to_the_bit(request, tmp_path, kind):
     folder = request.getfixturevalue(kind)
     report = prune_vocabulary(folder, CORPUS, tmp_path / "small", han_rank=0, second_corpus=OTHERS)
     before, after = (SentimentClassifier.from_pretrained(path).scorer for path in (folder, tmp_path / "small"))
     assert np.array_equal(before.logits(CORPUS), after.logits(CORPUS))
-    assert report["after"]["pieces"] == len(after.tokenizer) < len(before.tokenizer)
+    assert report["after"]["vocab_size"] == len(after.tokenizer) < len(before.tokenizer)
     assert report["after"]["parameters"] < report["before"]["parameters"]
     assert report["coverage"]["corpus"]["whole"] == 1.0
-    # What lost pieces is spelled by others or unknown, and still answered.
+    # What lost tokens is spelled by others or unknown, and still answered.
     assert report["coverage"]["second_corpus"]["whole"] < 1.0
     assert np.isfinite(after.logits(OTHERS)).all()
     assert after.settings == before.settings
@@ -49,7 +49,7 @@ def test_texts_that_keep_their_pieces_have_the_same_logits_to_the_bit(request, t
 
 @pytest.mark.parametrize("kind", ["model_folder", "unigram_folder"])
 def test_a_tokenizer_that_cuts_and_pads_is_counted_without(request, tmp_path, kind):
-    """As a file from the Hub may: what stands behind the cut is used as well, and padding is no piece of a text."""
+    """As a file from the Hub may: what stands behind the cut is used as well, and padding is no token of a text."""
     folder = request.getfixturevalue(kind)
     tokenizer = load_tokenizer(str(folder))
     plain = prune_vocabulary(folder, CORPUS, tmp_path / "plain", han_rank=0)
@@ -57,11 +57,11 @@ def test_a_tokenizer_that_cuts_and_pads_is_counted_without(request, tmp_path, ki
     tokenizer.backend_tokenizer.enable_padding(length=64)
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
     again = prune_vocabulary(folder, CORPUS, tmp_path / "again", han_rank=0)
-    assert again["after"]["pieces"] == plain["after"]["pieces"]
+    assert again["after"]["vocab_size"] == plain["after"]["vocab_size"]
     assert again["coverage"] == plain["coverage"]
 
 
-def test_pieces_that_were_added_stay(unigram_folder, tmp_path):
+def test_tokens_that_were_added_stay(unigram_folder, tmp_path):
     tokenizer = load_tokenizer(str(unigram_folder))
     tokenizer.add_special_tokens({"additional_special_tokens": ["<url>"]})
     model = load_classifier(str(unigram_folder), load_config(str(unigram_folder)))
@@ -82,28 +82,28 @@ def test_no_row_is_kept_for_a_han_character_within_a_word(tmp_path, make_model, 
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"房间很好", *(f"##{char}" for char in "房间很好"), "##s"]
     (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
     tokenizer = BertTokenizerFast(str(tmp_path / "vocab.txt"))
-    kept = kept_pieces(tokenizer, Counter(), 1, None)
+    kept = kept_tokens(tokenizer, Counter(), 1, None)
     assert tokenizer.convert_ids_to_tokens(kept) == words[:9]
 
 
 def test_every_han_character_of_a_rank_stays(unigram_folder, tmp_path):
     every = prune_vocabulary(unigram_folder, CORPUS, tmp_path / "every")
     some = prune_vocabulary(unigram_folder, CORPUS, tmp_path / "some", han_rank=500)
-    assert 500 < some["after"]["pieces"] < every["after"]["pieces"]
+    assert 500 < some["after"]["vocab_size"] < every["after"]["vocab_size"]
     tokenizer = load_tokenizer(str(tmp_path / "every"))
     assert tokenizer.unk_token_id not in tokenizer("电池不耐用")["input_ids"]
     # The corpus' own characters are among the first.
     assert set(load_tokenizer(str(tmp_path / "some")).tokenize("房间")) <= {"▁", "房间", "房", "间"}
 
 
-def test_rare_pieces_go_and_what_is_lost_is_said(model_folder, tmp_path, caplog):
+def test_rare_tokens_go_and_what_is_lost_is_said(model_folder, tmp_path, caplog):
     texts = ["房间很好"] * 99 + ["电池很好"]
     report = prune_vocabulary(model_folder, texts, tmp_path / "small", min_count=2, han_rank=0)
     assert report["coverage"]["corpus"]["whole"] == 0.99
     assert "电" in report["coverage"]["corpus"]["examples"]
-    assert "lose pieces" not in caplog.text
+    assert "lose tokens" not in caplog.text
     prune_vocabulary(model_folder, texts[-1:] + texts[:9], tmp_path / "smaller", min_count=2, han_rank=0)
-    assert "10.0 % of the texts of the corpus lose pieces: 电 (1)" in caplog.text
+    assert "10.0 % of the texts of the corpus lose tokens: 电 (1)" in caplog.text
 
 
 def test_the_command(model_folder, tmp_path, capsys):
@@ -127,5 +127,5 @@ def test_a_pruned_model_exports(model_folder, tmp_path, reviews):
     from sentiment_hf.compression.quantization import Quantization
 
     prune_vocabulary(model_folder, reviews["text"].tolist(), tmp_path / "small", han_rank=0)
-    dev = reviews.head(40).assign(label=lambda rows: (rows["label"] == "positive").astype(int))
-    assert export_model(tmp_path / "small", dev, Quantization("dynamic", max_drop=100)).int8.is_file()
+    validation = reviews.head(40).assign(label=lambda rows: (rows["label"] == "positive").astype(int))
+    assert export_model(tmp_path / "small", validation, Quantization("dynamic", max_drop=100)).int8.is_file()

@@ -93,12 +93,12 @@ def frame(*labels):
 def test_splits_are_made_by_stars_and_silent_aspects_are_named(caplog):
     labels = [(2, 3, 5), (0, 3, 1)] * 50
     data = prepare_splits({"train": frame(*labels)}, TASK)
-    assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 80, "dev": 10, "test": 10}
+    assert {split: len(rows) for split, rows in data.splits.items()} == {"train": 80, "validation": 10, "test": 10}
     assert [label[-1] for label in data.splits["test"]["label"]].count(5) == 5
     assert "no training row mentions noise" in caplog.text
     assert data.audit["train"]["labels"]["taste: positive"] == 50
     with pytest.raises(InputError, match="an aspect with two values"):
-        prepare_splits({"train": frame(*[(2, 3, 5)] * 40), "dev": frame((2, 3, 5))}, TASK, "published")
+        prepare_splits({"train": frame(*[(2, 3, 5)] * 40), "validation": frame((2, 3, 5))}, TASK, "published")
 
 
 def test_recipe_aspects():

@@ -14,7 +14,7 @@ SPLITS = {
     "train": frame(
         ("很好！", 1), ("很好", 1), ("一般", 0), ("一 般。", 1), ("ＯＫ", 1), ("差", 0), ("！！", 0), ("差", 0)
     ),
-    "dev": frame(("ok", 0), ("新的", 1)),
+    "validation": frame(("ok", 0), ("新的", 1)),
     "test": frame(("差。", 0), ("新的!", 1), ("。", 0), ("没见过", 1)),
 }
 
@@ -25,9 +25,9 @@ def test_small_case_by_hand():
     assert report["train"]["repeated_rows"] == 3
     assert report["train"]["conflicting_texts"] == 1
     assert report["train"]["labels"] == {"0": 4, "1": 4}
-    assert (report["dev"]["in_train"], report["dev"]["in_train_disagree"]) == (1, 1)
+    assert (report["validation"]["in_train"], report["validation"]["in_train_disagree"]) == (1, 1)
     assert (report["test"]["in_train"], report["test"]["in_train_disagree"]) == (2, 0)
-    assert report["test"]["in_dev"] == 1
+    assert report["test"]["in_validation"] == 1
     assert report["clean"]["train_rows"] == 1
 
 
@@ -66,10 +66,10 @@ def test_real_sets_give_the_published_figures(shared, pattern):
         report["train"]["rows"],
         report["train"]["repeated_rows"],
         report["train"]["conflicting_texts"],
-        report["dev"]["in_train"],
+        report["validation"]["in_train"],
         report["test"]["in_train"],
         report["test"]["in_train_disagree"],
-        report["test"]["in_dev"],
+        report["test"]["in_validation"],
         report["clean"]["train_rows"],
     )
     assert found == PUBLISHED[pattern]

@@ -88,7 +88,7 @@ def test_a_dataset_in_the_hubs_format_loads_by_path(tmp_path):
     for split in ("train", "validation"):
         pd.DataFrame(ROWS).to_parquet(tmp_path / f"{split}-00000-of-00001.parquet")
     splits = load_hub_dataset(str(tmp_path), None, Columns())
-    assert {name: len(frame) for name, frame in splits.items()} == {"train": 3, "dev": 3}
+    assert {name: len(frame) for name, frame in splits.items()} == {"train": 3, "validation": 3}
 
 
 def bad_gb18030(path):

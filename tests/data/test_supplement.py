@@ -28,7 +28,7 @@ def data():
     splits = {
         "train": frame(("今天很开心", 2), ("气死我了", 1), ("空调整夜都在响，根本没有办法睡觉！", 1)),
         # One is the same in other punctuation, one repeats thirteen characters of another.
-        "dev": frame(("押金三天都没有退!打电话也没有人接听。实在让人生气", 1)),
+        "validation": frame(("押金三天都没有退!打电话也没有人接听。实在让人生气", 1)),
         "test": frame(("微博上看到有人说前台说没有房间，可是网上明明写着，转", 1)),
     }
     return prepare_splits(splits, BUILT_IN_TASKS["emotion"], "published")
@@ -96,7 +96,7 @@ def test_weights_come_along_and_are_checked(data, tmp_path):
     assert train["weight"].tail(2).tolist() == [0.5, 0.25]
     assert train["weight"].head(3).isna().all()
     assert data.audit["supplement"]["share"] == 0.4
-    assert "weight" not in data.splits["dev"].columns
+    assert "weight" not in data.splits["validation"].columns
     rows.assign(weight=[0.5, 2]).to_json(tmp_path / "augmented.jsonl", orient="records", lines=True)
     with pytest.raises(InputError, match="weights from 0 to 1 in .*, found 2"):
         add_supplement(data, {"source": "augmented.jsonl"}, str(tmp_path))

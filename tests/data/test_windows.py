@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 from sentiment_hf.data.chunks import document_rows, encode_chunks
 from sentiment_hf.data.collation import DocumentCollator
 from sentiment_hf.data.tokenization import TextSettings, encode
-from sentiment_hf.data.windows import choose_chunks, window_bounds
+from sentiment_hf.data.windows import choose_chunks, chunk_bounds
 from sentiment_hf.exceptions import InputError
 
 LONG = "房间很干净，早餐也不错，就是隔音差了一点。前台服务非常好，下次还会考虑。" * 4
@@ -15,7 +15,7 @@ LONG = "房间很干净，早餐也不错，就是隔音差了一点。前台服
 @given(st.integers(0, 500), st.integers(1, 60), st.data())
 def test_every_token_is_in_a_window_and_neighbours_overlap_by_the_stride(length, size, data):
     stride = data.draw(st.integers(0, size - 1))
-    bounds = window_bounds(length, size, stride)
+    bounds = chunk_bounds(length, size, stride)
     assert bounds[0][0] == 0
     assert bounds[-1][1] == length
     assert {token for start, end in bounds for token in range(start, end)} == set(range(length))
@@ -45,8 +45,8 @@ def test_which_chunks_are_kept():
 @given(st.lists(st.text(max_size=120), min_size=1, max_size=4), st.integers(3, 40), st.data())
 def test_chunks_hold_the_whole_document_and_point_where_they_say(tokenizer, texts, max_length, data):
     stride = data.draw(st.integers(0, max_length - 3))
-    windows = TextSettings(max_length=max_length, truncation="sliding", stride=stride)
-    chunks = encode_chunks(tokenizer, texts, windows)
+    sliding = TextSettings(max_length=max_length, truncation="sliding", stride=stride)
+    chunks = encode_chunks(tokenizer, texts, sliding)
     whole = encode(tokenizer, texts, TextSettings(max_length=10_000))["input_ids"]
     assert all(len(ids) <= max_length for ids in chunks.fields["input_ids"])
     assert len(chunks.num_chunks) == len(chunks.texts) == len(texts)
@@ -59,9 +59,9 @@ def test_chunks_hold_the_whole_document_and_point_where_they_say(tokenizer, text
         assert content == ids[1:-1]
         for row in own:
             start, end = chunks.spans[row]
-            passage = chunks.texts[document][start:end]
-            again = tokenizer(passage, add_special_tokens=False)["input_ids"]
-            # A window may begin in the middle of a word, which alone is cut in another way.
+            chunk = chunks.texts[document][start:end]
+            again = tokenizer(chunk, add_special_tokens=False)["input_ids"]
+            # A chunk may begin in the middle of a word, which alone is cut in another way.
             if "##" not in "".join(tokenizer.convert_ids_to_tokens(chunks.fields["input_ids"][row])):
                 assert again == chunks.fields["input_ids"][row][1:-1]
 
@@ -73,8 +73,8 @@ def test_a_text_that_fits_is_encoded_as_without_windows(tokenizer):
 
 
 def test_documents_become_a_batch_of_chunks_that_know_whose_they_are(tokenizer):
-    windows = TextSettings(max_length=32, truncation="sliding", stride=8, max_chunks=3, chunk_choice="head_tail")
-    rows = document_rows(tokenizer, [LONG, "很好", LONG], windows)
+    sliding = TextSettings(max_length=32, truncation="sliding", stride=8, max_chunks=3, chunk_choice="head_tail")
+    rows = document_rows(tokenizer, [LONG, "很好", LONG], sliding)
     assert rows["num_chunks"][0] > 3
     assert rows["length"][1] == len(rows["input_ids"][1][0])
     examples = [{name: values[place] for name, values in rows.items()} for place in range(3)]
@@ -93,7 +93,7 @@ def test_documents_become_a_batch_of_chunks_that_know_whose_they_are(tokenizer):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"stride": 30}, r"below the window's 30 tokens, found 30"),
+        ({"stride": 30}, r"below the chunk's 30 tokens, found 30"),
         ({"stride": -1}, "a stride"),
         ({"max_chunks": 0}, "max_chunks of at least 1"),
         ({"chunk_choice": "best"}, "chunk_choice first"),

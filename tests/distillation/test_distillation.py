@@ -53,13 +53,13 @@ def teacher_folder(tmp_path_factory, tokenizer):
 def words(tmp_path, reviews, teacher_folder):
     """Arguments of a distillation that takes seconds."""
     reviews[["text"]].to_csv(tmp_path / "texts.csv", index=False)
-    reviews[["text"]].iloc[:30].to_csv(tmp_path / "dev.csv", index=False)
+    reviews[["text"]].iloc[:30].to_csv(tmp_path / "validation.csv", index=False)
     return [
         f"--teacher={teacher_folder}",
         "--layers=[0, 3]",
         f"--data_dir={tmp_path}",
         "--texts=[texts.csv]",
-        "--held_out=[dev.csv]",
+        "--decontaminate_against=[validation.csv]",
         "--max_length=32",
         f"--output_dir={tmp_path / 'student'}",
         "--num_train_epochs=1",
@@ -134,14 +134,14 @@ def test_the_command_brings_the_student_nearer_to_its_teacher(words, teacher_fol
     corpus = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
     counts = corpus["sources"]["texts.csv"]
     # Thirty texts are held out, with all others that have six characters in common with one of them.
-    assert (corpus["held_out"], counts["equal"], corpus["passages"]) == (30, 30, min(300, counts["kept"]))
+    assert (corpus["evaluation_texts"], counts["equal"], corpus["passages"]) == (30, 30, min(300, counts["kept"]))
     assert counts["near"] > 30
     teacher, student = (AutoModel.from_pretrained(path, dtype=torch.float32) for path in (teacher_folder, folder))
     assert (teacher.config.num_hidden_layers, student.config.num_hidden_layers) == (4, 2)
     # Of texts that nobody learned from; a copy of the two layers is what the student was at the beginning.
-    texts, pieces = reviews["text"][:30].tolist(), AutoTokenizer.from_pretrained(teacher_folder)
-    wanted = sentences(teacher, pieces, texts)
-    start = sentences(copy_layers(teacher, [0, 3], student_config(teacher.config, 2, {})), pieces, texts)
+    texts, teachers = reviews["text"][:30].tolist(), AutoTokenizer.from_pretrained(teacher_folder)
+    wanted = sentences(teacher, teachers, texts)
+    start = sentences(copy_layers(teacher, [0, 3], student_config(teacher.config, 2, {})), teachers, texts)
     now = sentences(student, AutoTokenizer.from_pretrained(folder), texts)
     assert losses.sentence_cosine(now, wanted) < 0.7 * losses.sentence_cosine(start, wanted)
     history = json.loads((folder / "run.json").read_text(encoding="utf-8"))["history"]
@@ -201,12 +201,12 @@ def test_a_student_with_its_own_tokenizer_learns_from_sentences(words, tmp_path,
     own = [*words, f"--student={tmp_path / 'other'}"]
     narrow = [*own, "--hidden_cosine=0", "--hidden_mse=0", "--config_overrides={intermediate_size: 32}"]
     refused(narrow, "config_overrides for a student that is made here, found .*other")
-    refused(own, "one tokenizer for losses on pieces, found two tokenizers and hidden_cosine, hidden_mse.*work with")
+    refused(own, "one tokenizer for losses on tokens, found two tokenizers and hidden_cosine, hidden_mse.*work with")
     folder = distill(parse_distillation_arguments([*own, "--hidden_cosine=0", "--hidden_mse=0", "--pooler_cosine=1"]))
     assert AutoModel.from_pretrained(folder).config.hidden_size == 16
 
 
-def test_a_narrower_student_of_the_same_pieces_is_mapped_to_its_teacher(words):
+def test_a_narrower_student_of_the_same_tokens_is_mapped_to_its_teacher(words):
     narrow = "--config_overrides={hidden_size: 16, intermediate_size: 32}"
     refused([*words, narrow], "a student of the teacher's shape, but for its depth.*student: random")
     folder = distill(parse_distillation_arguments([*words, narrow, "--student=random"]))
@@ -221,12 +221,12 @@ def test_a_narrower_student_of_the_same_pieces_is_mapped_to_its_teacher(words):
         (["--layers=[3, 0]"], "rising layers from 0 to 3, found"),
         (["--layers=[]"], "layers of the teacher, counted from 0"),
         (["--max_length=65"], "max_length of at most 64"),
-        (["--texts=[dev.csv]"], "text to learn from, found none left after removal"),
+        (["--texts=[validation.csv]"], "text to learn from, found none left after removal"),
         (["--texts=[gone.csv]"], "a data file at .*gone.csv, found nothing there"),
         (["--hidden_cosine=0", "--hidden_mse=0", "--sentence_cosine=0"], "a loss, found all weights 0"),
         (["--hidden_mse=-1"], "hidden_mse of at least 0"),
         (["--config_overrides={hiden_size: 3}"], "config_overrides that bert has, found hiden_size"),
-        (["--vocab_size=9"], "room for .* special pieces and characters"),
+        (["--vocab_size=9"], "room for .* special tokens and characters"),
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_written(words, tmp_path, capsys, extra, message):
@@ -236,7 +236,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(words, tmp_path, capsy
     assert not (tmp_path / "student").exists()
 
 
-def test_masking_leaves_special_pieces_and_padding_alone(tokenizer, reviews):
+def test_masking_leaves_special_tokens_and_padding_alone(tokenizer, reviews):
     torch.manual_seed(0)
     rows = tokenize_passages(reviews["text"].tolist(), tokenizer, None, 32)
     plain = DistillationCollator(tokenizer)([rows[i] for i in range(len(rows))])
@@ -306,7 +306,7 @@ def test_planted_row_is_counted_in_the_run(words, tmp_path):
     planted = pd.DataFrame({"text": ["ＡＣ坏了，没人来修！大厅里一直在施工，睡不着"]})
     held_out = pd.DataFrame({"text": ["AC坏了没人来修,大厅里一直在施工.睡不着"]})
     pd.concat([frame, planted]).to_csv(tmp_path / "texts.csv", index=False)
-    held_out.to_csv(tmp_path / "dev.csv", index=False)
+    held_out.to_csv(tmp_path / "validation.csv", index=False)
     folder = distill(parse_distillation_arguments(words))
     counts = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))["sources"]["texts.csv"]
     assert (counts["equal"], counts["near"], counts["kept"]) == (1, 0, len(frame))
@@ -318,7 +318,7 @@ def test_the_recipe_of_the_starter_parses(tmp_path):
     args = parse_distillation_arguments([f"--config={recipe}", f"--output_dir={tmp_path}"])
     assert args.student.layers == [0, 4, 8, 11]
     measured_on = {"chnsenticorp/dev.tsv", "chnsenticorp/test.tsv", "ewect/virus/test.jsonl", "ewect/usual/test.jsonl"}
-    assert measured_on <= set(args.held_out.held_out)
+    assert measured_on <= set(args.decontamination.decontaminate_against)
     assert not any("aic18" in source for source in args.texts.texts)
     again = parse_distillation_arguments(as_command_line(args.as_recipe()))
     assert again.as_recipe() == args.as_recipe()
@@ -344,5 +344,5 @@ def test_losses_that_need_a_part_of_the_student(words, tmp_path, tokenizer, teac
         tmp_path / "maskless"
     )
     refused(
-        [*words, f"--teacher={tmp_path / 'maskless'}", "--mlm=1"], "a tokenizer with a mask piece for mlm, found none"
+        [*words, f"--teacher={tmp_path / 'maskless'}", "--mlm=1"], "a tokenizer with a mask token for mlm, found none"
     )

@@ -16,11 +16,12 @@ from transformers import BertConfig, BertModel
 from sentiment_hf.distillation.options import DISTILLATION_PARTS
 from sentiment_hf.distillation.run import distill, parse_distillation_arguments
 from sentiment_hf.distillation.trainer import DistillationTrainer
-from sentiment_hf.options import HeldOutArguments
+from sentiment_hf.options import DecontaminationArguments
 from sentiment_hf.training_options import TrainingOptions
 
-# Held-out text is `tests/data/test_held_out.py`'s, and what every training has in common is `test_recipe_keys.py`'s.
-ELSEWHERE = {item.name for part in (TrainingOptions, HeldOutArguments) for item in dataclasses.fields(part)}
+# Held-out text is `tests/data/test_decontamination.py`'s, and what every training has in common is
+# `test_recipe_keys.py`'s.
+ELSEWHERE = {item.name for part in (TrainingOptions, DecontaminationArguments) for item in dataclasses.fields(part)}
 
 
 class _Ready(Exception):
@@ -28,7 +29,7 @@ class _Ready(Exception):
 
 
 def masked(run: Any) -> float:
-    """The share of the pieces that are masked."""
+    """The share of the tokens that are masked."""
     torch.manual_seed(0)
     batch = next(iter(DataLoader(run.train_dataset, batch_size=20, collate_fn=run.data_collator)))
     special = torch.isin(batch["input_ids"], torch.tensor(run.data_collator.tokenizer.all_special_ids[:3]))

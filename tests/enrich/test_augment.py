@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sentiment_hf.cli import main
-from sentiment_hf.data.held_out import HeldOutTexts
+from sentiment_hf.data.decontamination import OverlapIndex
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.enrich.filters import TextFilter
 from sentiment_hf.enrich.generation import BUILT_IN, load_recast
@@ -95,7 +95,7 @@ def test_templates_with_mistakes(tmp_path):
 
 
 def test_what_repeats_part_of_an_evaluation_text_is_refused():
-    held_out = HeldOutTexts(["房间很脏，服务很差", "不错", "早餐的种类很多，味道也都还可以"], 13, 6)
+    evaluation = OverlapIndex(["房间很脏，服务很差", "不错", "早餐的种类很多，味道也都还可以"], 13, 6)
     for text, match in (
         ("房间很脏服务很差！", "equal"),
         ("说真的，房间很脏，服务很差，不推荐", "near"),
@@ -103,8 +103,8 @@ def test_what_repeats_part_of_an_evaluation_text_is_refused():
         ("真不错", None),
         ("这家早餐的种类很多，味道也都还可以的", "near"),
     ):
-        assert held_out.match(matching_key(text)) == match, text
-    assert HeldOutTexts(["房间很脏，服务很差"], 13).match(matching_key("说真的，房间很脏，服务很差")) is None
+        assert evaluation.match(matching_key(text)) == match, text
+    assert OverlapIndex(["房间很脏，服务很差"], 13).match(matching_key("说真的，房间很脏，服务很差")) is None
 
 
 def test_evaluation_files_are_read_in_the_column_that_was_named(files, tmp_path, reviews, capsys):
@@ -115,7 +115,7 @@ def test_evaluation_files_are_read_in_the_column_that_was_named(files, tmp_path,
     short = rows["评价"][place]
     rows["评价"] = "住过才知道，" + rows["评价"]
     rows.loc[[place, 29], "评价"] = [short, f"他说{short}我信"]
-    rows.iloc[:10].to_csv(tmp_path / "dev.csv", index=False, encoding="gb18030")
+    rows.iloc[:10].to_csv(tmp_path / "validation.csv", index=False, encoding="gb18030")
     # Half of them stand there with something added.
     rows.loc[5:9, "评价"] += "真的"
     rows.to_csv(tmp_path / "train.csv", index=False)
@@ -126,7 +126,7 @@ def test_evaluation_files_are_read_in_the_column_that_was_named(files, tmp_path,
     assert (report["rows_in_evaluation"], report["source_rows"]) == (11, 19)
     written = pd.read_json(tmp_path / "out" / "augmented.jsonl", lines=True)
     assert written["source_row"].min() > 10
-    rows.to_csv(tmp_path / "dev.csv", index=False)
+    rows.to_csv(tmp_path / "validation.csv", index=False)
     assert main(words) == 2
     assert "rows that stand in no evaluation file" in capsys.readouterr().err
 
@@ -158,7 +158,7 @@ def test_homophones_sound_the_same():
 
 
 def test_the_filter_says_why():
-    evaluation = HeldOutTexts(["前台的服务员态度恶劣，问什么都不理人", "差"], 8)
+    evaluation = OverlapIndex(["前台的服务员态度恶劣，问什么都不理人", "差"], 8)
     texts = TextFilter(evaluation, ["早餐非常好"], min_length=3, max_length=30)
     answers = [
         texts.refuse(text)
@@ -210,8 +210,8 @@ def write(body):
 @pytest.fixture
 def files(tmp_path, reviews):
     reviews.head(30).to_csv(tmp_path / "train.csv", index=False)
-    reviews.iloc[30:60].to_csv(tmp_path / "dev.csv", index=False)
-    evaluation = ["--evaluation", str(CHALLENGE), str(tmp_path / "dev.csv")]
+    reviews.iloc[30:60].to_csv(tmp_path / "validation.csv", index=False)
+    evaluation = ["--evaluation", str(CHALLENGE), str(tmp_path / "validation.csv")]
     return ["augment", "--task", "reviews", "--data", str(tmp_path / "train.csv"), *evaluation]
 
 
@@ -317,13 +317,13 @@ def test_written_rows_join_the_training_rows_alone(files, tmp_path, tiny_argumen
     source = tmp_path / "more" / "augmented.jsonl"
     args = parse_run_arguments([*tiny_arguments, f"--supplement={{source: {source}}}"])
     data = load_data(args)
-    assert set(data.made_splits) == {"dev", "test"}
+    assert set(data.made_splits) == {"validation", "test"}
     train = data.splits["train"]
     added = train[train["weight"] == 0.25]
     assert 0 < len(added) <= len(written)
     assert data.audit["supplement"]["share"] == pytest.approx(len(added) / len(train), abs=1e-4)
     keys = set(written["text"].map(matching_key))
-    for split in ("dev", "test"):
+    for split in ("validation", "test"):
         assert not keys & set(data.splits[split]["text"].map(matching_key))
         assert "weight" not in data.splits[split].columns
 
@@ -331,7 +331,7 @@ def test_written_rows_join_the_training_rows_alone(files, tmp_path, tiny_argumen
 def test_templates_of_a_task_without_praise_and_blame(tmp_path, reviews):
     rows = pd.DataFrame({"text": reviews["text"].head(8), "label": ["sad", "happy"] * 4})
     rows.to_csv(tmp_path / "train.csv", index=False)
-    reviews.tail(5).to_csv(tmp_path / "dev.csv", index=False)
+    reviews.tail(5).to_csv(tmp_path / "validation.csv", index=False)
     words = ["augment", "--task", "emotion", "--data", str(tmp_path / "train.csv"), "--llm", "tiny", "--judge", "off"]
 
     def parrot(body):
@@ -341,7 +341,7 @@ def test_templates_of_a_task_without_praise_and_blame(tmp_path, reviews):
         return json.dumps({"text": "真的，新店从进门到结账都有人照应，差距一下子就看出来了"}, ensure_ascii=False)
 
     with LlmServer(parrot) as server:
-        words += ["--evaluation", str(tmp_path / "dev.csv"), "--base_url", server.base_url]
+        words += ["--evaluation", str(tmp_path / "validation.csv"), "--base_url", server.base_url]
         assert main([*words, "--output_dir", str(tmp_path / "out")]) == 0
         assert "属于悲伤" in server.bodies[0]["messages"][-1]["content"] + server.bodies[1]["messages"][-1]["content"]
     written = pd.read_json(tmp_path / "out" / "augmented.jsonl", lines=True)

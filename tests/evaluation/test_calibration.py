@@ -139,13 +139,13 @@ def test_the_picture(tmp_path, monkeypatch):
 @pytest.fixture
 def rows_file(tmp_path, reviews):
     rows = pd.DataFrame({"text": reviews["text"], "label": reviews["label"]})
-    rows.head(200).to_csv(tmp_path / "dev.csv", index=False)
+    rows.head(200).to_csv(tmp_path / "validation.csv", index=False)
     rows.tail(200).to_csv(tmp_path / "test.csv", index=False)
     return tmp_path
 
 
 def test_the_command_writes_what_the_predictor_uses(model_folder, rows_file, capsys, tmp_path):
-    words = ["calibrate", "--model", str(model_folder), "--data", str(rows_file / "dev.csv")]
+    words = ["calibrate", "--model", str(model_folder), "--data", str(rows_file / "validation.csv")]
     before = SentimentClassifier.from_pretrained(model_folder)("房间很好")
     assert main([*words, "--test", str(rows_file / "test.csv")]) == 0
     assert "calibration error" in capsys.readouterr().out
@@ -166,11 +166,11 @@ def test_the_command_writes_what_the_predictor_uses(model_folder, rows_file, cap
 
 
 def test_a_wanted_precision_becomes_a_threshold_that_the_predictor_keeps(model_folder, rows_file, capsys):
-    words = ["calibrate", "--model", str(model_folder), "--data", str(rows_file / "dev.csv")]
+    words = ["calibrate", "--model", str(model_folder), "--data", str(rows_file / "validation.csv")]
     classifier = SentimentClassifier.from_pretrained(model_folder)
-    dev = pd.read_csv(rows_file / "dev.csv")
-    answers = classifier(dev["text"].tolist())
-    plain = np.mean([answer.label == label for answer, label in zip(answers, dev["label"], strict=True)])
+    validation = pd.read_csv(rows_file / "validation.csv")
+    answers = classifier(validation["text"].tolist())
+    plain = np.mean([answer.label == label for answer, label in zip(answers, validation["label"], strict=True)])
     wanted = plain + (1 - plain) / 8
     assert main([*words, "--test", str(rows_file / "test.csv"), "--precision", f"{wanted:.3f}"]) == 0
     report = json.loads((model_folder / "calibration.json").read_text(encoding="utf-8"))
@@ -182,10 +182,10 @@ def test_a_wanted_precision_becomes_a_threshold_that_the_predictor_keeps(model_f
     assert strict.calibration.threshold == report["threshold"] == config["sentiment_hf"]["calibration"]["threshold"]
     answered = [
         (answer, label)
-        for answer, label in zip(strict(dev["text"].tolist()), dev["label"], strict=True)
+        for answer, label in zip(strict(validation["text"].tolist()), validation["label"], strict=True)
         if answer.label
     ]
-    assert len(answered) / len(dev) == pytest.approx(report["answered"])
+    assert len(answered) / len(validation) == pytest.approx(report["answered"])
     assert np.mean([answer.label == label for answer, label in answered]) >= round(wanted, 3) - 1e-9
     assert f"threshold {report['threshold']:.4f}" in capsys.readouterr().out
 
@@ -204,7 +204,7 @@ def test_bad_input(model_folder, rows_file, capsys):
     assert main(["calibrate", "--model", "starter-reviews"]) == 2
     assert "the folder of a saved model" in capsys.readouterr().err
     assert main(["calibrate", "--model", str(model_folder)]) == 2
-    assert "dev rows saved beside" in capsys.readouterr().err
-    words = ["--data", str(rows_file / "dev.csv"), "--precision", "1.5"]
+    assert "validation rows saved beside" in capsys.readouterr().err
+    words = ["--data", str(rows_file / "validation.csv"), "--precision", "1.5"]
     assert main(["calibrate", "--model", str(model_folder), *words]) == 2
     assert not (model_folder / "calibration.json").exists()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sentiment_hf.cli import main
-from sentiment_hf.data.passages import Passage
+from sentiment_hf.data.offsets import Chunk
 from sentiment_hf.evaluation.explanation import Target
 from sentiment_hf.evaluation.faithfulness import RANDOM, SHARES, erased_rows, faithfulness, summarize
 
@@ -12,9 +12,9 @@ TARGET = Target("positive", 1, 0, 2)
 WORD = 99
 
 
-def passage_of(ids):
+def chunk_of(ids):
     fields = {"input_ids": np.array([[2, *ids, 3]]), "attention_mask": np.ones((1, len(ids) + 2), dtype=np.int64)}
-    return Passage(fields, (None, *((place, place + 1) for place in range(len(ids))), None), 0)
+    return Chunk(fields, (None, *((place, place + 1) for place in range(len(ids))), None), 0)
 
 
 def judge(rows):
@@ -23,8 +23,8 @@ def judge(rows):
 
 
 def test_shares_are_taken_out_and_kept_alone():
-    passage = passage_of(range(10, 30))
-    rows = erased_rows(passage, passage.content[::-1])
+    chunk = chunk_of(range(10, 30))
+    rows = erased_rows(chunk, chunk.content[::-1])
     without, alone = rows["input_ids"][: len(SHARES)], rows["input_ids"][len(SHARES) :]
     assert [len(row) for row in without] == [21, 21, 20, 18, 12]
     assert without[2] == [2, *range(10, 28), 3]
@@ -33,12 +33,12 @@ def test_shares_are_taken_out_and_kept_alone():
 
 
 def test_who_names_the_word_is_faithful_and_who_does_not_is_not():
-    passages = [passage_of([*range(10, 10 + place), WORD, *range(40, 70 - place)]) for place in range(20)]
+    chunks = [chunk_of([*range(10, 10 + place), WORD, *range(40, 70 - place)]) for place in range(20)]
     found = []
-    for passage in passages:
-        is_word = (passage.fields["input_ids"][0] == WORD).astype(float)
+    for chunk in chunks:
+        is_word = (chunk.fields["input_ids"][0] == WORD).astype(float)
         scores = {"right": is_word, "wrong": -is_word}
-        found.append(faithfulness(judge, passage, TARGET, scores, np.random.default_rng(0)))
+        found.append(faithfulness(judge, chunk, TARGET, scores, np.random.default_rng(0)))
     fall = 1 / (1 + np.exp(-4.0)) - 1 / (1 + np.exp(4.0))
     assert found[0]["right"] == pytest.approx((fall, 0))
     assert found[0]["wrong"] == pytest.approx((0, fall))

@@ -10,8 +10,8 @@ from sentiment_hf.evaluation.seeds import group_by_recipe, seeds_table, spread
 
 def run_of(name, seed, accuracy, **recipe):
     recipe = {"seed": seed, "output_dir": f"runs/{name}", "learning_rate": 1e-4, **recipe}
-    scores, dev = ({"accuracy": share, "macro_f1": share**2} for share in (accuracy, accuracy / 2))
-    metrics = {"name": name, "protocol": "clean", "split": "test", "fp32": scores | {"dev": dev}}
+    scores, validation = ({"accuracy": share, "macro_f1": share**2} for share in (accuracy, accuracy / 2))
+    metrics = {"name": name, "protocol": "clean", "split": "test", "fp32": scores | {"validation": validation}}
     return recipe, metrics
 
 
@@ -28,7 +28,7 @@ def test_runs_that_differ_in_the_seed_alone_are_one_line():
     text = console.export_text()
     (line,) = (line for line in text.splitlines() if "│ a " in line)
     assert "42, 43" in line
-    # Dev and the held-out rows, accuracy and then macro-F1.
+    # Validation and the held-out rows, accuracy and then macro-F1.
     shown = [cell.strip() for cell in line.split("│")[-5:-1]]
     assert shown == ["42.50 ± 3.54", "85.00 ± 7.07", "18.13 ± 3.01", "72.50 ± 12.02"]
     assert "70.00 " in text

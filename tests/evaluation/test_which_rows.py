@@ -1,7 +1,7 @@
 """Which rows decide and which are reported: one job on splits whose labels agree with the words in different measure.
 
-On dev the rows that are labelled against their words make accuracy prefer a model that always says `negative`, while
-macro-F1 prefers one that has learned; on test most labels stand against their words, so that all is the other way
+On validation the rows that are labelled against their words make accuracy prefer a model that always says `negative`,
+while macro-F1 prefers one that has learned; on test most labels stand against their words, so that all is the other way
 round. Whatever reads the wrong split, or the wrong score, gets another figure or another checkpoint.
 """
 
@@ -31,7 +31,7 @@ from tests.conftest import TINY_MODEL
 
 TASK = BUILT_IN_TASKS["reviews"]
 # Rows by what their words say and how they are labelled: bad/negative, bad/positive, good/negative, good/positive.
-COUNTS = {"train": (100, 10, 5, 60), "dev": (56, 4, 12, 8), "test": (10, 36, 26, 9)}
+COUNTS = {"train": (100, 10, 5, 60), "validation": (56, 4, 12, 8), "test": (10, 36, 26, 9)}
 LEARNED_FROM, MAX_DROP = 150, 3.0
 LEARNS = [
     "--max_steps=60",
@@ -83,7 +83,7 @@ def finished(reviews: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) ->
         rows[split] = pd.DataFrame(taken).sample(frac=1, random_state=1).reset_index(drop=True)
         named = rows[split].assign(label=[TASK.labels[label] for label in rows[split]["label"]])
         named.to_json(home / f"{split}.jsonl", orient="records", lines=True, force_ascii=False)
-    arguments = [f"--train_file={home}/train.jsonl", f"--validation_file={home}/dev.jsonl"]
+    arguments = [f"--train_file={home}/train.jsonl", f"--validation_file={home}/validation.jsonl"]
     arguments += [f"--test_file={home}/test.jsonl", f"--output_dir={home}/run", f"--cache_dir={home}/cache"]
     arguments += ["--task=reviews", "--model=scratch", TINY_MODEL, "--num_hidden_layers=2", "--max_length=32"]
     arguments += ["--precision=fp32", "--disable_tqdm=true", "--quantize=static", f"--max_drop={MAX_DROP}", *LEARNS]
@@ -92,20 +92,24 @@ def finished(reviews: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.mark.parametrize("system", ["baseline", "fp32", "onnx", "static"])
-def test_each_row_is_of_test_and_its_dev_block_of_dev(finished, system):
+def test_each_row_is_of_test_and_its_validation_block_of_validation(finished, system):
     metrics = finished.metrics
-    row, on_test, on_dev = metrics[system], finished.scores(system, "test"), finished.scores(system, "dev")
+    row, on_test, on_validation = (
+        metrics[system],
+        finished.scores(system, "test"),
+        finished.scores(system, "validation"),
+    )
     assert metrics["split"] == "test"
     assert metrics["rows"] == {split: sum(counts) for split, counts in COUNTS.items()}
-    assert all(on_test[name] != on_dev[name] for name in headline(on_test)), "or nothing could be told"
+    assert all(on_test[name] != on_validation[name] for name in headline(on_test)), "or nothing could be told"
     assert headline(row) == pytest.approx(headline(on_test))
     assert (row["confusion_matrix"], row["rows"]) == (on_test["confusion_matrix"], sum(COUNTS["test"]))
-    assert row["dev"] == pytest.approx(headline(on_dev))
+    assert row["validation"] == pytest.approx(headline(on_validation))
     # The baseline costs nothing and gets all of them.
     assert row["train_rows"] == (sum(COUNTS["train"]) if system == "baseline" else LEARNED_FROM)
 
 
-def test_the_checkpoint_that_is_kept_has_the_best_macro_f1_on_dev(finished):
+def test_the_checkpoint_that_is_kept_has_the_best_macro_f1_on_validation(finished):
     record = finished.record
     seen = [line for line in record["history"] if "eval_macro_f1" in line]
     best = max(seen, key=lambda line: line["eval_macro_f1"])
@@ -116,7 +120,11 @@ def test_the_checkpoint_that_is_kept_has_the_best_macro_f1_on_dev(finished):
     assert Path(record["best_checkpoint"]) == checkpoint
     kept, saved = load_file(checkpoint / "model.safetensors"), load_file(finished.folder / "model.safetensors")
     assert all(saved[name].equal(tensor) for name, tensor in kept.items())
-    assert record["best_metric"] == best["eval_macro_f1"] == pytest.approx(finished.scores("fp32", "dev")["macro_f1"])
+    assert (
+        record["best_metric"]
+        == best["eval_macro_f1"]
+        == pytest.approx(finished.scores("fp32", "validation")["macro_f1"])
+    )
 
 
 def test_predictions_stand_in_the_order_of_the_saved_rows(finished):
@@ -128,15 +136,15 @@ def test_predictions_stand_in_the_order_of_the_saved_rows(finished):
     np.testing.assert_allclose(kept.logits, finished.answers("fp32", "test"), atol=1e-5)
 
 
-def gate_is_of_dev(finished: Finished, gate: dict[str, Any]) -> None:
-    assert (gate["metric"], gate["rows"], gate["max_drop"]) == ("macro_f1", sum(COUNTS["dev"]), MAX_DROP)
-    assert gate["fp32"] == pytest.approx(100 * finished.scores("onnx", "dev")["macro_f1"])
-    assert gate["int8"] == pytest.approx(100 * finished.scores("static", "dev")["macro_f1"])
-    assert gate["texts"] == sum(COUNTS["train"]) + sum(COUNTS["dev"])
+def gate_is_of_validation(finished: Finished, gate: dict[str, Any]) -> None:
+    assert (gate["metric"], gate["rows"], gate["max_drop"]) == ("macro_f1", sum(COUNTS["validation"]), MAX_DROP)
+    assert gate["fp32"] == pytest.approx(100 * finished.scores("onnx", "validation")["macro_f1"])
+    assert gate["int8"] == pytest.approx(100 * finished.scores("static", "validation")["macro_f1"])
+    assert gate["texts"] == sum(COUNTS["train"]) + sum(COUNTS["validation"])
 
 
-def test_the_gate_of_a_run_reads_dev(finished):
-    gate_is_of_dev(finished, finished.metrics["static_gate"])
+def test_the_gate_of_a_run_reads_validation(finished):
+    gate_is_of_validation(finished, finished.metrics["static_gate"])
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +160,8 @@ def exported(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Fi
     return Finished(folder, finished.rows)
 
 
-def test_the_gate_of_an_export_reads_dev_and_takes_an_earlier_refusal_back(exported):
-    gate_is_of_dev(exported, exported.metrics["static_gate"])
+def test_the_gate_of_an_export_reads_validation_and_takes_an_earlier_refusal_back(exported):
+    gate_is_of_validation(exported, exported.metrics["static_gate"])
     assert "static_refused" not in exported.metrics
 
 
@@ -174,20 +182,20 @@ def test_static_ranges_are_of_the_training_rows_in_both(finished, exported):
     assert files[0] == files[1]
 
 
-def test_calibrate_fits_on_dev_and_reports_test(finished, tmp_path):
+def test_calibrate_fits_on_validation_and_reports_test(finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished.folder, folder, ignore=shutil.ignore_patterns("checkpoint-*", "onnx"))
     assert main(["calibrate", "--model", str(folder), "--backend=torch", "--precision=0.8"]) == 0
     report = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
     temperature = report["temperature"]
-    for part, split in (("fitted_on", "dev"), ("test", "test")):
+    for part, split in (("fitted_on", "validation"), ("test", "test")):
         logits, labels = finished.answers("fp32", split), finished.rows[split]["label"].to_numpy()
         expected = calibration_report(logits, labels, temperature)
         assert report[part]["rows"] == len(labels)
         for when in ("before", "after"):
             assert report[part][when]["log_loss"] == pytest.approx(expected[when]["log_loss"], abs=1e-4)
-    on_dev = softmax(finished.answers("fp32", "dev") / temperature)
-    threshold, answered = threshold_for(on_dev, finished.rows["dev"]["label"].to_numpy(), 0.8)
+    on_validation = softmax(finished.answers("fp32", "validation") / temperature)
+    threshold, answered = threshold_for(on_validation, finished.rows["validation"]["label"].to_numpy(), 0.8)
     assert (report["threshold"], report["answered"]) == pytest.approx((threshold, answered), abs=1e-4)
     on_test = softmax(finished.answers("fp32", "test") / temperature).max(axis=1)
     assert report["test"]["answered"] == pytest.approx((on_test >= report["threshold"]).mean(), abs=0.03)

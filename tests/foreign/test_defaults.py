@@ -19,7 +19,9 @@ from sentiment_hf.training.defaults import RULED, Facts, choose, facts_of, parse
 from sentiment_hf.training.setup import load_data
 
 ROOT = Path(__file__).parents[2]
-STARTER = Facts(layers=4, hidden_size=384, rows=320, dev_rows=40, class_counts=(150, 170), length=100, positions=512)
+STARTER = Facts(
+    layers=4, hidden_size=384, rows=320, validation_rows=40, class_counts=(150, 170), length=100, positions=512
+)
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +74,9 @@ def test_uneven_classes_are_weighed():
     assert "class_weights" not in values(class_counts=())
 
 
-def test_few_dev_rows_choose_by_loss():
-    assert values(dev_rows=40)["metric_for_best_model"] == "loss"
-    assert "metric_for_best_model" not in values(dev_rows=2_000)
+def test_few_validation_rows_choose_by_loss():
+    assert values(validation_rows=40)["metric_for_best_model"] == "loss"
+    assert "metric_for_best_model" not in values(validation_rows=2_000)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ def test_a_file_is_enough(train_file, model_folder, tmp_path, capsys):
     shown = capsys.readouterr()
     assert "The model is in runs/reviews." in shown.out
     said = [line for line in shown.err.splitlines() if line.startswith("INFO default ")]
-    assert said[0] == "INFO default quantize: dynamic (INT8 is made, and kept if it is as good on dev)"
+    assert said[0] == "INFO default quantize: dynamic (INT8 is made, and kept if it passes the quality gate)"
     assert "INFO default learning_rate: 0.0002 (the model has 2 layers of 32 units)" in said
     folder = tmp_path / "runs" / "reviews"
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))

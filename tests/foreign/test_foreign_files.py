@@ -65,8 +65,8 @@ def test_vocab_txt_alone_is_a_bert_tokenizer(tmp_path, tokenizer, kind):
     }
     make, config = models[kind]
     make(config).save_pretrained(tmp_path)
-    pieces = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
-    (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+    tokens = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+    (tmp_path / "vocab.txt").write_text("".join(f"{token}\n" for token in tokens), encoding="utf-8")
     loaded = load_tokenizer(str(tmp_path))
     assert loaded.is_fast
     assert loaded(TEXTS)["input_ids"] == tokenizer(TEXTS)["input_ids"]

@@ -62,7 +62,7 @@ def broken(how: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Path]:
 
 
 def test_forty_rows_and_training_texts_are_enough_for_int8_that_is_as_good(model_folder, rows):
-    exported = export_model(model_folder, rows[:40], Quantization(), calibration_rows=rows[40:][["text"]])
+    exported = export_model(model_folder, rows[:40], Quantization(), activation_rows=rows[40:][["text"]])
     assert exported.int8 is not None
     assert exported.gate is not None
     record = exported.gate.record()
@@ -88,9 +88,9 @@ def test_worse_int8_is_refused_also_where_a_few_rows_do_not_show_it(model_folder
         "sentiment_hf.compression.static.StaticQuantizer.quantize",
         lambda self, output, excluded=(): broken(how)(self.fp32_file, output, ""),
     )
-    # Labels that the model has all wrong, or all alike: dev shows no loss.
-    dev = rows[rows["label"] == 0][:3] if how is np.zeros_like else rows[::10][:3]
-    exported = export_model(model_folder, dev, settings, calibration_rows=rows[["text"]])
+    # Labels that the model has all wrong, or all alike: the validation split shows no loss.
+    validation = rows[rows["label"] == 0][:3] if how is np.zeros_like else rows[::10][:3]
+    exported = export_model(model_folder, validation, settings, activation_rows=rows[["text"]])
     assert exported.int8 is None
     assert exported.refusal is not None
     assert "labels agree on" in exported.refusal
@@ -105,7 +105,7 @@ def test_without_texts_the_metric_alone_decides_and_says_so(model_folder, rows):
 
 def test_many_rows_decide_by_the_metric_alone(model_folder, rows):
     many = pd.concat([rows] * 3, ignore_index=True)
-    exported = export_model(model_folder, many, Quantization(max_drop=2.0), calibration_rows=rows)
+    exported = export_model(model_folder, many, Quantization(max_drop=2.0), activation_rows=rows)
     assert exported.gate is not None
     assert exported.gate.agreement is None
     assert "too few" not in str(exported.gate)
@@ -140,11 +140,11 @@ def test_labels_may_change_at_the_cost_that_the_drop_allows(counts, cost, passed
 
 
 def test_texts_that_were_not_learned_from_count_by_themselves():
-    dev, labels_of_dev = costs((20, 6), (10, 0), (10, 0))
+    validation, labels_of_validation = costs((20, 6), (10, 0), (10, 0))
     texts, labels_of_texts = costs((900, 0), (900, 0), (900, 0))
-    found = agreement_of(dev, texts, np.concatenate([labels_of_dev, labels_of_texts]), THREE, 0.5)
+    found = agreement_of(validation, texts, np.concatenate([labels_of_validation, labels_of_texts]), THREE, 0.5)
     assert found.loss < 0.5
-    assert found.outlier == "the dev texts"
+    assert found.outlier == "the validation texts"
 
 
 def test_a_label_costs_what_fp32_gave_it_more_than_the_new_one():
@@ -167,7 +167,7 @@ def test_of_aspects_each_cell_counts_as_its_part_of_a_text():
     assert agreement_of(found, found[:0], labels_of(before, task), task, 0.5).changed == pytest.approx(2 / 3)
 
 
-def test_what_dev_shows_beyond_chance_refuses_whatever_else_agrees():
+def test_what_validation_shows_beyond_chance_refuses_whatever_else_agrees():
     seen = GateResult("macro_f1", 90.0, 89.0, 0.5, 40, 2.5, agreement=Agreement(320, 0, 0.0, 0.5))
     assert seen.passed
     assert not replace(seen, worse=True).passed
@@ -202,15 +202,15 @@ def test_bounds_are_those_of_the_binomial():
 
 
 def test_one_row_of_a_rare_class_is_worth_more_than_one_of_many():
-    dev = pd.DataFrame({"text": "x", "label": [0] * 50 + [1] * 48 + [2] * 2})
-    logits = np.eye(3)[dev["label"]] * 4
-    judge = Judge(None, dev, THREE, logits)  # type: ignore[arg-type]
+    validation = pd.DataFrame({"text": "x", "label": [0] * 50 + [1] * 48 + [2] * 2})
+    logits = np.eye(3)[validation["label"]] * 4
+    judge = Judge(None, validation, THREE, logits)  # type: ignore[arg-type]
     assert judge.resolution() > 10
     # Without the rare class: two rows of a hundred, or a third of the metric that the task is judged by.
-    lost = np.where(dev[["label"]] == 2, np.eye(3)[[0] * 100], np.eye(3)[dev["label"]])
+    lost = np.where(validation[["label"]] == 2, np.eye(3)[[0] * 100], np.eye(3)[validation["label"]])
     assert judge.points(lost) == pytest.approx(100 * (2 * 50 / 102 + 1) / 3)
     assert replace(judge, task=replace(THREE, metric="accuracy")).points(lost) == 98
-    assert Judge(None, dev[:98], THREE, logits[:98]).resolution() == pytest.approx(100 / 98, rel=0.05)  # type: ignore[arg-type]
+    assert Judge(None, validation[:98], THREE, logits[:98]).resolution() == pytest.approx(100 / 98, rel=0.05)  # type: ignore[arg-type]
 
 
 def test_run_and_export_write_down_what_the_gate_saw(tiny_arguments, tmp_path, monkeypatch, capsys):
@@ -218,8 +218,8 @@ def test_run_and_export_write_down_what_the_gate_saw(tiny_arguments, tmp_path, m
     assert main(["run", *tiny_arguments, *learns, "--quantize=dynamic"]) == 0
     gate = metrics_of(tmp_path)["int8_gate"]
     assert gate["decided_by"] == "agreement"
-    # Training and dev, and never test.
-    assert gate["texts"] == metrics_of(tmp_path)["rows"]["train"] + metrics_of(tmp_path)["rows"]["dev"]
+    # Training and validation, and never test.
+    assert gate["texts"] == metrics_of(tmp_path)["rows"]["train"] + metrics_of(tmp_path)["rows"]["validation"]
     monkeypatch.setattr("sentiment_hf.compression.export.quantize_dynamic", broken(np.zeros_like))
     # The texts are the training rows that the run saved, or a file without labels.
     export = ["export", "--model", str(tmp_path / "run")]
@@ -230,17 +230,17 @@ def test_run_and_export_write_down_what_the_gate_saw(tiny_arguments, tmp_path, m
     pd.DataFrame({"text": [f"另一条没有标签的评论{place}" for place in range(50)]}).to_csv(
         tmp_path / "t.csv", index=False
     )
-    dev = pd.read_json(tmp_path / "run/splits/dev.jsonl", lines=True)[["text", "label"]]
+    validation = pd.read_json(tmp_path / "run/splits/validation.jsonl", lines=True)[["text", "label"]]
     blank = pd.DataFrame({"text": ["", " ", "\u3000"], "label": "negative"})
-    pd.concat([dev, blank]).to_csv(tmp_path / "v.csv", index=False)
-    rows_for_it = f"--calibration_file={tmp_path / 't.csv'}"
+    pd.concat([validation, blank]).to_csv(tmp_path / "v.csv", index=False)
+    rows_for_it = f"--activation_file={tmp_path / 't.csv'}"
     assert main([*export, "--quantize=dynamic", rows_for_it, f"--validation_file={tmp_path / 'v.csv'}"]) == 1
     # Blank rows of a file say nothing of INT8.
-    assert metrics_of(tmp_path)["int8_gate"]["rows"] == metrics_of(tmp_path)["rows"]["dev"]
-    assert metrics_of(tmp_path)["int8_gate"]["texts"] == 50 + metrics_of(tmp_path)["rows"]["dev"]
+    assert metrics_of(tmp_path)["int8_gate"]["rows"] == metrics_of(tmp_path)["rows"]["validation"]
+    assert metrics_of(tmp_path)["int8_gate"]["texts"] == 50 + metrics_of(tmp_path)["rows"]["validation"]
     assert "labels agree on" in capsys.readouterr().out
-    assert main([*export, "--quantize=static", "--calibration=percentile", rows_for_it]) == 2
-    assert "at least 100 calibration rows for percentile, found 50" in capsys.readouterr().err
+    assert main([*export, "--quantize=static", "--activation_ranges=percentile", rows_for_it]) == 2
+    assert "at least 100 rows for activation_ranges: percentile, found 50" in capsys.readouterr().err
     assert main([*export, "--quantize=dynamic", "--sensitivity"]) == 2
     assert "static for a sensitivity sweep" in capsys.readouterr().err
 

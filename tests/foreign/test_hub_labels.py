@@ -58,7 +58,7 @@ def test_a_split_without_labels_is_unlabelled_text(dataset, tmp_path, caplog, na
     assert list(splits) == ["train"]
     assert "its 3 rows have no labels" in caplog.text
     data = load_data(parse_run_arguments([f"--dataset={name}", f"--output_dir={tmp_path / 'run'}"]))
-    assert data.made_splits == ("test", "dev")
+    assert data.made_splits == ("test", "validation")
     # As texts they are of use.
     assert len(load_hub_dataset(name, None, Columns(labelled=False))["test"]) == 3
 

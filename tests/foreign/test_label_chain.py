@@ -123,9 +123,9 @@ def test_verbs_that_only_read_read_the_same_ids(trained, tmp_path):
     args = argparse.Namespace(data=str(files["train"]), **options)
     assert judge.classified_rows(classifier, task, args)["label"].tolist() == expected
     assert bench.labelled_rows(args, classifier)["name"].tolist() == expected
-    assert calibrate._answers(classifier, task, str(files["train"]), "dev", args)[1].tolist() == ids
+    assert calibrate._answers(classifier, task, str(files["train"]), "validation", args)[1].tolist() == ids
     said = reading(name)
-    pruned = ["--model", str(run), "--ffn=0.5", "--calibration", str(files["train"]), *said]
+    pruned = ["--model", str(run), "--ffn=0.5", "--importance_file", str(files["train"]), *said]
     assert main(["prune", *pruned, "--output_dir", str(tmp_path / "pruned")]) == 0
     assert task_of(load_config(str(tmp_path / "pruned"))) == task
     faithful = ["--model", str(run), "--backend=torch", "--methods", "occlusion", "--rows=2", *said]
@@ -140,7 +140,7 @@ def test_verbs_that_only_read_read_the_same_ids(trained, tmp_path):
 def test_saved_splits_read_back(trained):
     _, run, files, _ = trained
     task = task_of(load_config(str(run)))
-    for split, saved in (("validation", "dev"), ("test", "test")):
+    for split, saved in (("validation", "validation"), ("test", "test")):
         raw = pd.read_json(files[split], lines=True, dtype=False)["label"].tolist()
         assert (
             load_labelled(run / "splits" / f"{saved}.jsonl", task)["label"].tolist() == task.space.read(raw, "raw").ids

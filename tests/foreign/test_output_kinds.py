@@ -187,7 +187,7 @@ def test_serve_says_it_in_json(folders, kind):
         ["faithfulness", "--model", "MODEL", "--data", "DATA"],
         ["judge", "--model", "MODEL", "--data", "DATA", "--output_dir", "OUT", "--llm", "nobody"],
         ["export", "--model", "MODEL", "--validation_file", "DATA", "--quantize", "dynamic"],
-        ["prune", "--model", "MODEL", "--calibration", "DATA", "--heads", "0.5", "--output_dir", "OUT"],
+        ["prune", "--model", "MODEL", "--importance_file", "DATA", "--heads", "0.5", "--output_dir", "OUT"],
         ["train", "--model", "scratch", "--distill_from", "MODEL", "--train_file", "DATA", "--output_dir", "OUT"],
     ],
     ids=lambda words: words[0],

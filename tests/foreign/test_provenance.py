@@ -70,7 +70,7 @@ def test_a_file_that_wins_over_the_recipes_dataset_is_what_is_named(tiny_argumen
     splits = json.loads((run / "run.json").read_text(encoding="utf-8"))["sources"]["splits"]
     assert {name: (entry["kind"], entry["name"]) for name, entry in splits.items()} == {
         "train": ("file", "reviews.csv"),
-        "dev": ("made", "train"),
+        "validation": ("made", "train"),
         "test": ("file", "held.csv"),
     }
     assert splits["test"]["rows"] == 60

@@ -31,7 +31,7 @@ def test_other_rows_and_labels_are_refused(stopped, train_file, tmp_path, capsys
     folder, words = stopped
     record = read_json(folder / "rows.json")
     assert record["labels"] == ["negative", "positive"]
-    assert set(record["splits"]) == {"train", "dev", "test"}
+    assert set(record["splits"]) == {"train", "validation", "test"}
     rows = pd.read_csv(train_file)
     swapped = rows.copy()
     different = rows.index[rows["label"] != rows["label"].iloc[0]][0]

@@ -27,7 +27,7 @@ TEXTS = ["房间很吵，再也不来了", "早餐非常好。", "键盘手感�
 @pytest.fixture(scope="module")
 def rows(reviews, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rows")
-    reviews.to_csv(folder / "dev.csv", index=False)
+    reviews.to_csv(folder / "validation.csv", index=False)
     reviews.head(150).to_csv(folder / "part.csv", index=False)
     return folder
 
@@ -97,7 +97,7 @@ def test_logits_of_every_head_are_quotients_afterwards(kind, make_folder, make_m
     elif kind == "head_pruned":
         model = head_pruned(tokenizer, make_model)
     elif kind == "hierarchical":
-        # What puts windows together is the head, whatever the settings say.
+        # What puts chunks together is the head, whatever the settings say.
         model, settings = (
             own_model(tokenizer, hierarchical="attention"),
             TextSettings(**WINDOWS, aggregation="logsumexp"),
@@ -106,7 +106,7 @@ def test_logits_of_every_head_are_quotients_afterwards(kind, make_folder, make_m
         settings = TextSettings(**WINDOWS, aggregation=kind)
     folder = make_folder(kind, settings, model)
     before = logits(folder, texts=LONG)
-    assert calibrate(folder, rows / "dev.csv") == 0
+    assert calibrate(folder, rows / "validation.csv") == 0
     assert "every loader gives these probabilities" in capsys.readouterr().out
     said = recorded(folder)
     assert said["temperature"] == 1
@@ -118,8 +118,8 @@ def test_logits_of_every_head_are_quotients_afterwards(kind, make_folder, make_m
 def test_logsumexp_of_windows_does_not_scale_and_stays_at_prediction(make_folder, rows, capsys):
     folder = make_folder(settings=TextSettings(**WINDOWS, aggregation="logsumexp"))
     weights, before = (folder / "model.safetensors").read_bytes(), logits(folder, texts=LONG)
-    assert calibrate(folder, rows / "dev.csv") == 0
-    assert "applied by sentiment_hf alone, not by stock loaders: the windows' logits" in capsys.readouterr().out
+    assert calibrate(folder, rows / "validation.csv") == 0
+    assert "applied by sentiment_hf alone, not by stock loaders: the chunks' logits" in capsys.readouterr().out
     said = recorded(folder)
     assert said["temperature"] > 1.1
     assert said["folded"] == 1
@@ -135,7 +135,7 @@ def test_a_stock_pipeline_gives_the_calibrated_probabilities(make_folder, rows):
 
     folder = make_folder()
     raw = logits(folder)
-    assert calibrate(folder, rows / "dev.csv") == 0
+    assert calibrate(folder, rows / "validation.csv") == 0
     answers = pipeline("text-classification", model=str(folder), truncation=True)(TEXTS)
     wanted = softmax(raw / recorded(folder)["folded"]).max(axis=1)
     assert [answer["score"] for answer in answers] == pytest.approx(wanted.tolist(), abs=1e-5)
@@ -153,7 +153,7 @@ def test_calibrating_again_composes_and_an_old_config_still_loads(make_folder, r
     old = SentimentClassifier.from_pretrained(folder)
     assert old.calibration == Calibration(1.5, 0.6)
     assert max(value for _, value in old(TEXTS[0]).top) == pytest.approx(softmax(raw / 1.5)[0].max(), abs=1e-5)
-    assert calibrate(folder, rows / "dev.csv") == 0
+    assert calibrate(folder, rows / "validation.csv") == 0
     first = recorded(folder)["folded"]
     assert np.allclose(logits(folder), raw / first, atol=1e-4)
     # Made too sure by hand, it is calibrated by what is left to do.
@@ -161,7 +161,7 @@ def test_calibrating_again_composes_and_an_old_config_still_loads(make_folder, r
     for name in ("classifier.weight", "classifier.bias"):
         weights[name] = weights[name] * 4
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    assert calibrate(folder, rows / "dev.csv") == 0
+    assert calibrate(folder, rows / "validation.csv") == 0
     assert recorded(folder)["folded"] == pytest.approx(4 * first, rel=1e-2)
     assert np.allclose(logits(folder), raw / first, rtol=1e-2, atol=1e-3)
     assert json.loads((folder / "calibration.json").read_text(encoding="utf-8"))["temperature"] == pytest.approx(
@@ -170,7 +170,7 @@ def test_calibrating_again_composes_and_an_old_config_still_loads(make_folder, r
     # Nothing is left: nothing is written.
     state = {path.name: path.read_bytes() for path in folder.iterdir()}
     capsys.readouterr()
-    assert calibrate(folder, rows / "dev.csv") == 0
+    assert calibrate(folder, rows / "validation.csv") == 0
     said = capsys.readouterr()
     assert "Nothing was written" in said.out
     assert "the temperature stays as it was" in said.err
@@ -184,7 +184,7 @@ def test_half_precision_keeps_its_body_and_gets_an_exact_head(make_folder, make_
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     before = logits(folder)
-    assert calibrate(folder, rows / "dev.csv") == 0
+    assert calibrate(folder, rows / "validation.csv") == 0
     after = load_file(folder / "model.safetensors")
     assert {value.dtype for name, value in after.items() if not name.startswith("classifier")} == {torch.bfloat16}
     assert np.allclose(logits(folder), before / recorded(folder)["folded"], atol=1e-4)
@@ -200,13 +200,13 @@ def test_all_files_of_a_folder_give_the_same_probabilities(kind, make_folder, to
     assert main([*words, "--quantize", "dynamic"]) == 0
     backends = ["torch", "onnx", "int8"]
     if not hierarchical:
-        ranges = ["--quantize", "static", "--calibration_file", str(rows / "part.csv")]
+        ranges = ["--quantize", "static", "--activation_file", str(rows / "part.csv")]
         assert main([*words, *ranges]) == 0
         backends.append("static")
     if find_spec("openvino"):
         backends.append("openvino")
     before = {backend: logits(folder, backend, LONG) for backend in backends}
-    for file in ("dev.csv", "part.csv"):
+    for file in ("validation.csv", "part.csv"):
         # The second time as if it had been trained on.
         assert calibrate(folder, rows / file) == 0
         folded = recorded(folder)["folded"]
@@ -222,20 +222,20 @@ def test_a_file_that_cannot_be_divided_keeps_all_others_from_it(make_folder, row
     folder = make_folder()
     before = logits(folder)
     torch.save({}, folder / "pytorch_model.bin")
-    assert calibrate(folder, rows / "dev.csv") == 0
+    assert calibrate(folder, rows / "validation.csv") == 0
     assert "pytorch_model.bin holds weights in a form" in capsys.readouterr().out
     said = recorded(folder)
     assert said["temperature"] > 1.1
     assert "pytorch_model.bin" in said["not_folded"]
     assert np.array_equal(logits(folder), before)
     os.remove(folder / "pytorch_model.bin")
-    assert calibrate(folder, rows / "dev.csv", "--precision", "0.1") == 0
+    assert calibrate(folder, rows / "validation.csv", "--precision", "0.1") == 0
     assert recorded(folder)["temperature"] == 1
     assert np.allclose(logits(folder), before / said["temperature"], atol=1e-4)
 
 
 def test_settings_load_as_before(make_folder, rows):
     folder = make_folder()
-    assert calibrate(folder, rows / "dev.csv") == 0
+    assert calibrate(folder, rows / "validation.csv") == 0
     assert load_config(str(folder)).sentiment_hf["text"]["max_length"] == 32
     assert load_tokenizer(str(folder)).model_max_length == 32

@@ -192,7 +192,7 @@ def test_offsets_point_into_the_text_that_was_given(bert, saved):
     assert shown["吵"] == "吵"
     assert shown["了"] == "了"
     assert [text[slice(*span)] for token, span in zip(tokens, offsets, strict=True) if token == "!"] == ["！"] * 3
-    # Of cleaned text, what windows and explanations count in, they are the own tokenizer's.
+    # Of cleaned text, what chunks and explanations count in, they are the own tokenizer's.
     for given in [*POSTS, *hostile_texts(200, seed=1)]:
         cleaned = clean(given, Cleaning()).encode("utf-8", "replace").decode("utf-8")
         both = [each(cleaned, return_offsets_mapping=True, verbose=False) for each in (plain, bert)]

@@ -115,6 +115,6 @@ def test_what_is_read_and_what_is_not_is_said(caplog):
     assert "shop.csv: text from '评论', labels from 'star'; not read: city" in caplog.text
     caplog.clear()
     Columns().select(
-        pd.DataFrame({"doc_id": [0], "text": ["好"], "label": [1], "label_values": ["names"]}), "dev.jsonl"
+        pd.DataFrame({"doc_id": [0], "text": ["好"], "label": [1], "label_values": ["names"]}), "validation.jsonl"
     )
     assert not caplog.text

@@ -1,11 +1,11 @@
-"""Texts that nobody writes, all the way through: an answer for each, windows and words where they are said to be."""
+"""Texts that nobody writes, all the way through: an answer for each, chunks and words where they are said to be."""
 
 import numpy as np
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from sentiment_hf.data.chunks import encode_chunks
-from sentiment_hf.data.passages import read_passages
+from sentiment_hf.data.offsets import read_chunks
 from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.evaluation.explanation_views import html_page
 from sentiment_hf.evaluation.prediction import TextScorer
@@ -25,7 +25,7 @@ EVERYTHING = "".join(PIECES)
 
 @pytest.fixture(scope="module", params=["torch", "int8"])
 def classifier(request, tokenizer, make_model):
-    """A tiny model with windows, and the INT8 file that comes with the package."""
+    """A tiny model with sliding windows, and the INT8 file that comes with the package."""
     if request.param == "int8":
         pytest.importorskip("onnxruntime", reason="needs the onnx extra")
         return SentimentClassifier.from_pretrained(backend="int8")
@@ -78,7 +78,7 @@ def test_windows_are_where_they_are_said_to_be(tokenizer, given):
         assert len(chunks.fields["input_ids"][row]) <= WINDOWS.max_length
         assert 0 <= chunks.chunk_idx[row] < chunks.num_chunks[document]
         again = tokenizer(chunks.texts[document][start:end], add_special_tokens=False)["input_ids"]
-        # A window that begins within a word is cut again as a word of its own.
+        # A chunk that begins within a word is cut again as a word of its own.
         if start == 0 and end == len(chunks.texts[document]):
             assert again == chunks.fields["input_ids"][row][1:-1]
     encoded = encode(tokenizer, given, CUT)
@@ -89,11 +89,11 @@ def test_windows_are_where_they_are_said_to_be(tokenizer, given):
 @given(text=texts)
 @example(text=EVERYTHING)
 def test_tokens_are_where_they_are_said_to_be(tokenizer, text):
-    cleaned, passages, count = read_passages(tokenizer, text, WINDOWS)
-    assert 1 <= len(passages) <= min(count, WINDOWS.max_chunks)
-    for passage in passages:
-        check_offsets(cleaned, [offset for offset in passage.offsets if offset is not None])
-        assert len(passage.offsets) == passage.fields["input_ids"].shape[1]
+    cleaned, chunks, count = read_chunks(tokenizer, text, WINDOWS)
+    assert 1 <= len(chunks) <= min(count, WINDOWS.max_chunks)
+    for chunk in chunks:
+        check_offsets(cleaned, [offset for offset in chunk.offsets if offset is not None])
+        assert len(chunk.offsets) == chunk.fields["input_ids"].shape[1]
 
 
 @settings(max_examples=12)
@@ -111,11 +111,9 @@ def test_explanations_quote_the_text(tokenizer, make_model, text):
     for explanation in explanations:
         shown = explanation.text
         assert 0 <= explanation.start <= explanation.end <= len(shown)
-        check_offsets(shown, [(piece.start, piece.end) for piece in explanation.pieces])
-        assert [piece.text for piece in explanation.pieces] == [
-            shown[piece.start : piece.end] for piece in explanation.pieces
-        ]
-        assert np.isfinite([piece.score for piece in explanation.pieces]).all()
+        check_offsets(shown, [(span.start, span.end) for span in explanation.spans])
+        assert [span.text for span in explanation.spans] == [shown[span.start : span.end] for span in explanation.spans]
+        assert np.isfinite([span.score for span in explanation.spans]).all()
     page = html_page(explanations, "Why?")
     assert "<script" not in page
     assert "onclick" not in page.replace("onclick=alert(1)&gt;", "")

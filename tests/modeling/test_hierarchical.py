@@ -164,7 +164,7 @@ def test_the_whole_way(words, tmp_path, kind, capsys):
     chunk_level = run.metrics["fp32"]["chunk_level"]
     assert chunk_level["rows"] > run.metrics["rows"]["test"]
     assert np.sum(chunk_level["confusion_matrix"]) == chunk_level["rows"]
-    texts = run.data.splits["dev"]["text"].tolist()
+    texts = run.data.splits["validation"]["text"].tolist()
     torch_answers = SentimentClassifier.from_pretrained(folder)(texts, top_chunks=2)
     assert all(len(answer.chunks) in (1, 2) for answer in torch_answers)
     pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")

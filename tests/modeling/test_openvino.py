@@ -24,7 +24,7 @@ def rows(reviews) -> pd.DataFrame:
 
 
 def test_both_files_are_answered_as_by_onnxruntime(model_folder, rows):
-    export_model(model_folder, rows, Quantization("static", max_drop=100), calibration_rows=rows)
+    export_model(model_folder, rows, Quantization("static", max_drop=100), activation_rows=rows)
     for backend, same, tolerance in (("openvino", "onnx", 0.02), ("openvino_int8", "static", 0.15)):
         ours = SentimentClassifier.from_pretrained(model_folder, backend)
         other = SentimentClassifier.from_pretrained(model_folder, same)
@@ -61,7 +61,7 @@ def test_what_does_not_run_is_refused(model_folder, rows, monkeypatch):
     with pytest.raises(InputError, match="model.onnx in .*, found no ONNX files"):
         SentimentClassifier.from_pretrained(model_folder, "openvino")
     export_model(model_folder, rows, Quantization("dynamic", max_drop=100))
-    with pytest.raises(InputError, match="--quantize static --calibration_file FILE"):
+    with pytest.raises(InputError, match="--quantize static --activation_file FILE"):
         SentimentClassifier.from_pretrained(model_folder, "openvino_int8")
     with pytest.raises(InputError, match="provider cpu for openvino"):
         SentimentClassifier.from_pretrained(model_folder, "openvino", "cuda")
@@ -71,7 +71,7 @@ def test_what_does_not_run_is_refused(model_folder, rows, monkeypatch):
 
 
 def test_bench_and_evaluate_have_it_as_a_row(model_folder, rows, reviews, tmp_path):
-    export_model(model_folder, rows, Quantization("static", max_drop=100), calibration_rows=rows)
+    export_model(model_folder, rows, Quantization("static", max_drop=100), activation_rows=rows)
     systems = {system.kind: system for system in systems_of(str(model_folder), (), "cpu")}
     for kind in ("openvino", "openvino_int8"):
         assert isinstance(systems[kind], System)

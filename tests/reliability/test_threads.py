@@ -19,8 +19,8 @@ def exported(model_folder, reviews):
     from sentiment_hf.compression.export import export_model
     from sentiment_hf.compression.quantization import Quantization
 
-    dev = pd.DataFrame({"text": reviews["text"][:20], "label": [0, 1] * 10})
-    export_model(model_folder, dev, Quantization("dynamic", "auto", 100.0))
+    validation = pd.DataFrame({"text": reviews["text"][:20], "label": [0, 1] * 10})
+    export_model(model_folder, validation, Quantization("dynamic", "auto", 100.0))
     return model_folder
 
 

@@ -15,7 +15,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def page_folders(tmp_path_factory, make_model, tokenizer):
-    """Folders of saved tiny models: `sentence`, `article` (windows) and `review` (ASAP's aspects with stars)."""
+    """Folders of saved tiny models: `sentence`, `article` (chunks) and `review` (ASAP's aspects with stars)."""
     import torch
 
     from sentiment_hf.data.tokenization import TextSettings
@@ -30,10 +30,10 @@ def page_folders(tmp_path_factory, make_model, tokenizer):
     size = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     overrides = {**size, "max_position_embeddings": 64, "initializer_range": 0.3}
     review = load_classifier("scratch", classifier_config("scratch", aspects, tokenizer, config_overrides=overrides))
-    windows = TextSettings(max_length=24, truncation="sliding", stride=6)
+    sliding = TextSettings(max_length=24, truncation="sliding", stride=6)
     for name, model, task, settings in (
         ("sentence", make_model(), BUILT_IN_TASKS["reviews"], TextSettings(max_length=32)),
-        ("article", make_model(seed=1), BUILT_IN_TASKS["reviews"], windows),
+        ("article", make_model(seed=1), BUILT_IN_TASKS["reviews"], sliding),
         ("review", review, aspects, TextSettings(max_length=64)),
     ):
         record_settings(model.config, tokenizer, task, settings)

@@ -115,7 +115,7 @@ def test_examples_answer_at_a_click_in_every_tab_and_in_english(visit):
     with visit("/en", color_scheme="dark") as page:
         for tab, name, answer in (
             ("A sentence", "sentence-en", ".shf-label"),
-            ("An article", "article-en", ".shf-passages li"),
+            ("An article", "article-en", ".shf-chunks li"),
             ("A restaurant review", "review-en", ".shf-aspects"),
         ):
             panel = open_tab(page, tab, name)

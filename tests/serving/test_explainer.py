@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sentiment_hf.cli import main
-from sentiment_hf.data.passages import read_passages
+from sentiment_hf.data.offsets import read_chunks
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.evaluation import gradients
 from sentiment_hf.evaluation.explanation import Target
@@ -60,17 +60,15 @@ def test_occlusion_is_the_fall_of_the_log_odds(model_folder, tokenizer):
     predicted = SentimentClassifier.from_pretrained(model_folder)(TEXT)
     assert (found.label, found.probability) == (predicted.label, pytest.approx(predicted.probability, abs=1e-6))
     index = explainer.task.label2id[found.label]
-    _, (passage,), _ = read_passages(tokenizer, TEXT, explainer.scorer.settings)
-    rows = np.repeat(passage.fields["input_ids"], 2, axis=0)
+    _, (chunk,), _ = read_chunks(tokenizer, TEXT, explainer.scorer.settings)
+    rows = np.repeat(chunk.fields["input_ids"], 2, axis=0)
     rows[1, 3] = tokenizer.mask_token_id
     whole, without = odds(explainer.answers({"input_ids": rows, "attention_mask": np.ones_like(rows)}), index)
     assert found.tokens[2].score == pytest.approx(whole - without, abs=1e-5)
     assert found.log_odds == pytest.approx(whole, abs=1e-5)
     # The other of two labels has the same reasons with the other sign.
     other = explainer.explain(TEXT, label=explainer.task.labels[1 - index])[0]
-    np.testing.assert_allclose(
-        [piece.score for piece in other.tokens], [-piece.score for piece in found.tokens], atol=1e-5
-    )
+    np.testing.assert_allclose([span.score for span in other.tokens], [-span.score for span in found.tokens], atol=1e-5)
 
 
 def test_log_odds_are_against_all_other_labels():
@@ -87,14 +85,14 @@ def test_gradients_are_the_slope_along_the_embeddings(save, task):
     explainer = Explainer.from_pretrained(save(BUILT_IN_TASKS[task]))
     found = explainer.explain(TEXT, "grad_x_input")[0]
     index = explainer.task.label2id[found.label]
-    _, (passage,), _ = read_passages(explainer.scorer.tokenizer, TEXT, explainer.scorer.settings)
+    _, (chunk,), _ = read_chunks(explainer.scorer.tokenizer, TEXT, explainer.scorer.settings)
     table = explainer.model.get_input_embeddings().weight
     before, values = table.detach().clone(), []
     for factor in (0.99, 1.01):
         table.copy_(before * factor)
-        values.append(odds(explainer.answers(passage.fields), index)[0])
+        values.append(odds(explainer.answers(chunk.fields), index)[0])
     table.copy_(before)
-    total = sum(piece.score for piece in found.tokens) + found.special
+    total = sum(span.score for span in found.tokens) + found.special
     assert total == pytest.approx((values[1] - values[0]) / 0.02, rel=0.02)
 
 
@@ -105,11 +103,11 @@ def test_integrated_gradients_sum_to_the_difference(make_model, model_folder, to
     explainer.model.load_state_dict(make_model(seed=seed).state_dict())
     found = explainer.explain(TEXT, "integrated_gradients")[0]
     index = explainer.task.label2id[found.label]
-    _, (passage,), _ = read_passages(tokenizer, TEXT, explainer.scorer.settings)
-    masked = {name: values.copy() for name, values in passage.fields.items()}
-    masked["input_ids"][0, passage.content] = tokenizer.mask_token_id
+    _, (chunk,), _ = read_chunks(tokenizer, TEXT, explainer.scorer.settings)
+    masked = {name: values.copy() for name, values in chunk.fields.items()}
+    masked["input_ids"][0, chunk.content] = tokenizer.mask_token_id
     difference = found.log_odds - odds(explainer.answers(masked), index)[0]
-    assert sum(piece.score for piece in found.tokens) == pytest.approx(difference, rel=0.05, abs=0.005)
+    assert sum(span.score for span in found.tokens) == pytest.approx(difference, rel=0.05, abs=0.005)
     assert found.special == pytest.approx(0, abs=1e-6), "special tokens stay as they are"
     assert found.completeness_error <= 0.05
 
@@ -130,21 +128,21 @@ def test_more_steps_are_taken_where_few_do_not_reach(model_folder, monkeypatch, 
 def test_attention_rolls_out_layer_by_layer_with_the_residual(model_folder):
     explainer = Explainer.from_pretrained(model_folder)
     found = explainer.explain(TEXT, "attention")[0]
-    _, (passage,), _ = read_passages(explainer.scorer.tokenizer, TEXT, explainer.scorer.settings)
-    read = {name: torch.from_numpy(values) for name, values in passage.fields.items()}
+    _, (chunk,), _ = read_chunks(explainer.scorer.tokenizer, TEXT, explainer.scorer.settings)
+    read = {name: torch.from_numpy(values) for name, values in chunk.fields.items()}
     maps = explainer.model.base_model(**read, output_attentions=True).attentions
     first, second = ((layer[0].mean(0) + torch.eye(layer.shape[-1])) / 2 for layer in maps)
     # The pooler reads at the first token.
     expected = (second @ first)[0, 1:-1].tolist()
-    assert [piece.score for piece in found.tokens] == pytest.approx(expected, rel=1e-4)
+    assert [span.score for span in found.tokens] == pytest.approx(expected, rel=1e-4)
 
 
 def test_attention_is_exploratory_without_sign_and_the_same_for_every_label(model_folder):
     explainer = Explainer.from_pretrained(model_folder)
     both = [explainer.explain(TEXT, "attention", label)[0] for label in ("negative", "positive")]
     assert both[0].tokens == both[1].tokens
-    assert all(piece.score > 0 for piece in both[0].tokens)
-    assert sum(piece.score for piece in both[0].tokens) + both[0].special == pytest.approx(1)
+    assert all(span.score > 0 for span in both[0].tokens)
+    assert sum(span.score for span in both[0].tokens) + both[0].special == pytest.approx(1)
     assert both[0].exploratory
     assert not explainer.explain(TEXT, "occlusion")[0].exploratory
 
@@ -152,13 +150,13 @@ def test_attention_is_exploratory_without_sign_and_the_same_for_every_label(mode
 def test_characters_and_words_carry_the_scores_of_tokens(model_folder):
     found = Explainer.from_pretrained(model_folder).explain("　" + TEXT + "WiFi很慢", "grad_x_input")[0]
     assert found.offsets_in == "given"
-    total = sum(piece.score for piece in found.tokens)
-    assert sum(piece.score for piece in found.characters) == pytest.approx(total)
-    for piece in (*found.tokens, *found.characters, *found.words):
-        assert found.text[piece.start : piece.end] == piece.text
+    total = sum(span.score for span in found.tokens)
+    assert sum(span.score for span in found.characters) == pytest.approx(total)
+    for span in (*found.tokens, *found.characters, *found.words):
+        assert found.text[span.start : span.end] == span.text
     pytest.importorskip("rjieba", reason="needs the explain extra")
-    assert sum(piece.score for piece in found.words) == pytest.approx(total)
-    assert {"早餐", "满意"} <= {piece.text for piece in found.words}
+    assert sum(span.score for span in found.words) == pytest.approx(total)
+    assert {"早餐", "满意"} <= {span.text for span in found.words}
 
 
 @pytest.mark.parametrize("method", EXPLANATIONS)
@@ -193,7 +191,7 @@ def test_an_article_is_explained_inside_the_windows_that_speak_most(save, hierar
         assert [one.label for one in found] == [answer.label] * 2
         assert [one.chunk_idx for one in found] == [chunk.chunk_idx for chunk in answer.chunks]
         assert found[0].num_chunks == answer.num_chunks
-        assert all(one.start <= piece.start < piece.end <= one.end for one in found for piece in one.tokens)
+        assert all(one.start <= span.start < span.end <= one.end for one in found for span in one.tokens)
 
 
 def test_onnx_files_are_explained_by_occlusion_alone(model_folder, reviews):
@@ -201,12 +199,12 @@ def test_onnx_files_are_explained_by_occlusion_alone(model_folder, reviews):
     from sentiment_hf.compression.export import export_model
     from sentiment_hf.compression.quantization import Quantization
 
-    dev = pd.DataFrame({"text": reviews["text"][:8], "label": [0, 1] * 4})
-    export_model(model_folder, dev, Quantization(max_drop=100))
-    torch_scores = [piece.score for piece in Explainer.from_pretrained(model_folder, "torch").explain(TEXT)[0].tokens]
+    validation = pd.DataFrame({"text": reviews["text"][:8], "label": [0, 1] * 4})
+    export_model(model_folder, validation, Quantization(max_drop=100))
+    torch_scores = [span.score for span in Explainer.from_pretrained(model_folder, "torch").explain(TEXT)[0].tokens]
     for backend, tolerance in (("onnx", 1e-3), ("int8", 0.15 * np.ptp(torch_scores))):
         explainer = Explainer.from_pretrained(model_folder, backend)
-        scores = [piece.score for piece in explainer.explain(TEXT)[0].tokens]
+        scores = [span.score for span in explainer.explain(TEXT)[0].tokens]
         np.testing.assert_allclose(scores, torch_scores, atol=tolerance)
         for method in ("grad_x_input", "integrated_gradients", "attention"):
             with pytest.raises(InputError, match=f"backend torch for {method}, found {backend}"):

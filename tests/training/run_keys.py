@@ -193,7 +193,7 @@ SENTENCES: Scene = {
     "head_share": (0.25, cut("head_share", 0.5)),
     "pad_to_multiple_of": (11, lambda run: width_of_a_short_batch(run) == 11),
     "preprocessing_num_workers": (2, lambda run: list(run.folder.glob("cache/sentiment_hf/train-*_of_00002.arrow"))),
-    "cache_dir": ("FOLDER/cache", lambda run: list(run.folder.glob("cache/sentiment_hf/dev-*.arrow"))),
+    "cache_dir": ("FOLDER/cache", lambda run: list(run.folder.glob("cache/sentiment_hf/validation-*.arrow"))),
     "class_weights": ("effective_number", weighs_what_it_learns_from),
     "effective_number_beta": (0.98, weighs_what_it_learns_from),
     "focal_gamma": (1.5, lambda run: run.trainer.row_loss.focal_gamma == 1.5),

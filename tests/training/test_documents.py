@@ -191,11 +191,11 @@ def test_evaluation_scores_documents_in_any_order_and_grouping(make_trainer, doc
 
 
 def test_two_processes_equal_one(documents, tmp_path):
-    """Eight dev documents do not divide by two processes with batches of three, so that one of them gets repeats."""
+    """Eight validation documents do not divide by two processes with batches of three: one of them gets repeats."""
     # Two thirds of the training rows are of one label: with as many of each, weights would be 1.
     named = documents.assign(label=["positive" if place % 3 else "negative" for place in range(len(documents))])
     named.iloc[:12].to_csv(tmp_path / "train.csv", index=False)
-    named.iloc[12:].to_csv(tmp_path / "dev.csv", index=False)
+    named.iloc[12:].to_csv(tmp_path / "validation.csv", index=False)
     results = {}
     for processes in (1, 2):
         folder = tmp_path / f"run-{processes}"
@@ -207,7 +207,7 @@ def test_two_processes_equal_one(documents, tmp_path):
         words += [f"--output_dir={folder}", "--task=reviews", "--model=scratch"]
         words += [
             f"--train_file={tmp_path / 'train.csv'}",
-            f"--validation_file={tmp_path / 'dev.csv'}",
+            f"--validation_file={tmp_path / 'validation.csv'}",
             "--config_overrides={hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 64,"
             " hidden_dropout_prob: 0.0, attention_probs_dropout_prob: 0.0, vocab_size: 300, initializer_range: 0.3}",
             "--truncation=sliding",

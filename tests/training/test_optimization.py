@@ -80,9 +80,9 @@ def test_accumulated_fgm_equals_one_batch(tiny_arguments, tmp_path):
     text = "房间非常好"
     rows = "text,label\n" + "".join(f"{text},{label}\n" for label in ["positive"] * 64 + ["negative"])
     (tmp_path / "same.csv").write_text(rows, encoding="utf-8")
-    dev = "text,label\n房间差,negative\n房间好,positive\n"
-    (tmp_path / "dev.csv").write_text(dev, encoding="utf-8")
-    words += [f"--train_file={tmp_path / 'same.csv'}", f"--validation_file={tmp_path / 'dev.csv'}"]
+    validation = "text,label\n房间差,negative\n房间好,positive\n"
+    (tmp_path / "validation.csv").write_text(validation, encoding="utf-8")
+    words += [f"--train_file={tmp_path / 'same.csv'}", f"--validation_file={tmp_path / 'validation.csv'}"]
     words += ["--protocol=published", "--max_train_rows=64", "--warmup_ratio=0"]
     words = [word.replace("hidden_size: 32", "hidden_dropout_prob: 0, attention_probs_dropout_prob: 0, hidden_size: 32")
              for word in words]  # fmt: skip
@@ -123,7 +123,7 @@ def test_lora_is_merged_into_a_stock_model(tiny_arguments, tmp_path):
         (["--peft={alpha: 0, target_modules: [query]}"], "a peft alpha above 0, found 0"),
         (
             ["--peft={target_modules: [query]}", "--truncation=sliding", "--hierarchical=bilstm"],
-            "one window at a time, for peft",
+            "one chunk at a time, for peft",
         ),
         (
             ["--freeze_encoder=true", "--truncation=sliding", "--hierarchical=bilstm", "--fgm_epsilon=1"],

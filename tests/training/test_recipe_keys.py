@@ -74,7 +74,7 @@ AFTERWARDS = {
     "arch": "test_switches_of_what_follows_the_training",
     "max_drop": "test_switches_of_what_follows_the_training",
     "sensitivity": "test_switches_of_what_follows_the_training",
-    "calibration": "test_how_ranges_are_read_reaches_the_job",
+    "activation_ranges": "test_how_ranges_are_read_reaches_the_job",
     "license": "test_switches_of_what_follows_the_training",
 }
 

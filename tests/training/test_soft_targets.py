@@ -92,7 +92,7 @@ def test_several_teachers_are_asked_and_their_mean_counts(tiny_arguments, teache
     args = parse_run_arguments([*tiny_arguments, f"--distill_from=[{teacher}, {second}]"])
     data = load_data(args)
     tokenizer, model = load_model(args, data)
-    rows = data.splits["dev"]
+    rows = data.splits["validation"]
     tokenized = tokenize_splits(args, rows, rows, tokenizer)["train"]
     told = with_soft_targets(tokenized, rows["text"].tolist(), load_teachers(args, data, model))
     own = [one.scorer.logits(rows["text"].tolist()) for one in teachers]

@@ -10,8 +10,8 @@ from sentiment_hf.serving.page.wording import ASPECTS, Wording
 from sentiment_hf.tasks import AspectPrediction, ChunkAnswer, Prediction
 from sentiment_hf.tasks.aspects import VALUES
 
-# Passages of an article that are shown with their text.
-SHOWN_PASSAGES = 5
+# Chunks of an article that are shown with their text.
+SHOWN_CHUNKS = 5
 # Below this share of the strongest score a word is left uncoloured.
 FAINT = 0.05
 
@@ -47,20 +47,20 @@ def _bar(name: str, probability: float) -> str:
 
 def coloured_words(explanation: Explanation, wording: Wording) -> str:
     """Draw the text with what speaks for the label on one colour and what speaks against it on another."""
-    strongest = max((abs(piece.score) for piece in explanation.pieces), default=0.0) or 1.0
+    strongest = max((abs(span.score) for span in explanation.spans), default=0.0) or 1.0
     parts, place = [], explanation.start
-    for piece in explanation.pieces:
-        parts.append(escape(explanation.text[place : piece.start]))
-        share = piece.score / strongest
+    for span in explanation.spans:
+        parts.append(escape(explanation.text[place : span.start]))
+        share = span.score / strongest
         if abs(share) < FAINT:
-            parts.append(escape(piece.text))
+            parts.append(escape(span.text))
         else:
             side = "for" if share > 0 else "against"
             parts.append(
-                f'<mark class="shf-{side}" style="--share:{abs(share):.2f}" title="{piece.score:+.2f}">'
-                f"{escape(piece.text)}</mark>"
+                f'<mark class="shf-{side}" style="--share:{abs(share):.2f}" title="{span.score:+.2f}">'
+                f"{escape(span.text)}</mark>"
             )
-        place = piece.end
+        place = span.end
     parts.append(escape(explanation.text[place : explanation.end]))
     legend = (
         f'<mark class="shf-for" style="--share:1">{escape(wording.speaks_for)}</mark> '
@@ -69,15 +69,15 @@ def coloured_words(explanation: Explanation, wording: Wording) -> str:
     title = wording.why.format(label=wording.label(explanation.label))
     note = wording.log_odds
     if explanation.num_chunks > 1:
-        note = f"{note} ({wording.window(explanation.chunk_idx, explanation.num_chunks)})"
+        note = f"{note} ({wording.chunk(explanation.chunk_idx, explanation.num_chunks)})"
     return (
         f'<div class="shf-card"><h4>{escape(title)}</h4><p class="shf-text">{"".join(parts)}</p>'
         f'<p class="shf-legend">{legend} <span>{escape(note)}</span></p></div>'
     )
 
 
-def passages(answer: Prediction, wording: Wording) -> str:
-    """Draw the windows of an article as a strip, and those that speak most for its label with their text."""
+def top_chunks(answer: Prediction, wording: Wording) -> str:
+    """Draw the chunks of an article as a strip, and those that speak most for its label with their text."""
     if not answer.chunks or answer.label is None:
         return ""
     logits = [chunk.logit for chunk in answer.chunks]
@@ -94,18 +94,18 @@ def passages(answer: Prediction, wording: Wording) -> str:
         f'<li><div class="shf-place">{escape(_place(chunk, answer, wording))}'
         f'<div class="shf-track"><div class="shf-fill" style="width:{100 * strength(chunk):.0f}%"></div></div></div>'
         f'<p class="shf-text">{escape(chunk.text.strip())}</p></li>'
-        for chunk in answer.chunks[:SHOWN_PASSAGES]
+        for chunk in answer.chunks[:SHOWN_CHUNKS]
     )
-    title = wording.passages.format(label=wording.label(answer.label))
-    strip_note = wording.windows.format(count=answer.num_chunks_read)
+    title = wording.top_chunks.format(label=wording.label(answer.label))
+    strip_note = wording.chunks_read.format(count=answer.num_chunks_read)
     return (
         f'<div class="shf-card"><h4>{escape(title)}</h4><p class="shf-legend">{escape(strip_note)}</p>'
-        f'<div class="shf-strip">{cells}</div><ol class="shf-passages">{ranked}</ol></div>'
+        f'<div class="shf-strip">{cells}</div><ol class="shf-chunks">{ranked}</ol></div>'
     )
 
 
 def _place(chunk: ChunkAnswer, answer: Prediction, wording: Wording) -> str:
-    where = wording.window(chunk.chunk_idx, answer.num_chunks or 1)
+    where = wording.chunk(chunk.chunk_idx, answer.num_chunks or 1)
     return f"{where} ({wording.characters.format(start=chunk.start + 1, end=chunk.end)}, logit {chunk.logit:.2f})"
 
 

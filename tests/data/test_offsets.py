@@ -1,34 +1,34 @@
 import numpy as np
 import pytest
+from sentiment_hf.data.found import align, move_span, read_chunks
 
 from sentiment_hf.data.chunks import encode_chunks
 from sentiment_hf.data.cleaning import Cleaning, clean
-from sentiment_hf.data.passages import align, move_span, read_passages
 from sentiment_hf.data.tokenization import TextSettings, encode
 
 TEXT = "房间非常好，<b>早餐</b>让人满意！前台服务一塌糊涂，下次还会考虑。" * 3
 
 
 @pytest.mark.parametrize("truncation", ["right", "left", "head_tail", "sliding"])
-def test_passages_are_what_training_reads(tokenizer, truncation):
+def test_chunks_are_what_training_reads(tokenizer, truncation):
     settings = TextSettings(max_length=20, truncation=truncation, max_chunks=3, chunk_choice="spread")
-    cleaned, passages, count = read_passages(tokenizer, TEXT, settings)
-    ids = [passage.fields["input_ids"][0].tolist() for passage in passages]
+    cleaned, found, count = read_chunks(tokenizer, TEXT, settings)
+    ids = [chunk.fields["input_ids"][0].tolist() for chunk in found]
     if truncation == "sliding":
         chunks = encode_chunks(tokenizer, [TEXT], settings)
         assert ids == chunks.fields["input_ids"]
-        assert [passage.span for passage in passages] == chunks.spans
-        assert [passage.chunk_idx for passage in passages] == chunks.chunk_idx
+        assert [chunk.span for chunk in found] == chunks.spans
+        assert [chunk.chunk_idx for chunk in found] == chunks.chunk_idx
         assert count == chunks.num_chunks[0] > 3
     else:
         assert ids == encode(tokenizer, [TEXT], settings)["input_ids"]
         assert count == 1
-    for passage in passages:
-        assert [passage.offsets[0], passage.offsets[-1]] == [None, None]
-        for place in passage.content:
-            start, end = passage.offsets[place]
-            piece = tokenizer.decode([passage.fields["input_ids"][0, place]])
-            assert cleaned[start:end] == piece.removeprefix("##") or piece == tokenizer.unk_token
+    for chunk in found:
+        assert [chunk.offsets[0], chunk.offsets[-1]] == [None, None]
+        for place in chunk.content:
+            start, end = chunk.offsets[place]
+            token = tokenizer.decode([chunk.fields["input_ids"][0, place]])
+            assert cleaned[start:end] == token.removeprefix("##") or token == tokenizer.unk_token
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ def test_what_cleaning_made_up_has_no_place():
     assert align("啊<b>" * 3000, "啊 " * 3000) is None
 
 
-def test_a_blank_text_has_a_passage_without_content(tokenizer):
-    _, passages, _ = read_passages(tokenizer, " ", TextSettings(max_length=20, truncation="sliding"))
-    assert len(passages) == 1
-    assert passages[0].content.tolist() == []
-    assert passages[0].span == (0, 0)
-    assert passages[0].content.dtype == np.int64
+def test_a_blank_text_has_a_chunk_without_content(tokenizer):
+    _, found, _ = read_chunks(tokenizer, " ", TextSettings(max_length=20, truncation="sliding"))
+    assert len(found) == 1
+    assert found[0].content.tolist() == []
+    assert found[0].span == (0, 0)
+    assert found[0].content.dtype == np.int64

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sentiment_hf.data.chunks import kept_windows
+from sentiment_hf.data.chunks import kept_chunks
 from sentiment_hf.data.tokenization import TextSettings, cleaned_texts, kept_positions
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ _MOST_TO_COMPARE, _MOST_PAIRS = 5000, 500_000
 
 
 @dataclass(frozen=True)
-class Passage:
-    """What a model reads at once: a text after truncation, or one of its windows.
+class Chunk:
+    """What a model reads at once: a text after truncation, or one of its chunks.
 
     Attributes:
         fields: the tokenizer's fields, each `[1, tokens]`.
         offsets: of each token where it begins and ends in the cleaned text; None for special tokens and for those that
             are white space alone.
-        chunk_idx: its place among the windows of the text, from 0.
+        chunk_idx: its place among the chunks of the text, from 0.
     """
 
     fields: dict[str, np.ndarray]
@@ -47,14 +47,12 @@ class Passage:
         return (inside[0][0], inside[-1][1]) if inside else (0, 0)
 
 
-def read_passages(
-    tokenizer: PreTrainedTokenizerBase, text: str, settings: TextSettings
-) -> tuple[str, list[Passage], int]:
+def read_chunks(tokenizer: PreTrainedTokenizerBase, text: str, settings: TextSettings) -> tuple[str, list[Chunk], int]:
     """Cut a text as training and prediction cut it.
 
     Returns:
-        The cleaned text, its passages (without windows a single one), and the number of windows before any was left
-        out.
+        The cleaned text, its chunks (without sliding windows a single one), and the number of chunks before any was
+        left out.
     """
     cleaned = cleaned_texts([text], settings)[0]
     encoded = tokenizer(
@@ -62,19 +60,19 @@ def read_passages(
     )
     mask, offsets = encoded.pop("special_tokens_mask")[0], encoded.pop("offset_mapping")[0]
     if settings.is_sliding:
-        count, windows = kept_windows(mask, settings)
+        count, chosen = kept_chunks(mask, settings)
     else:
         positions = kept_positions(mask, settings)
-        count, windows = 1, [(0, list(range(len(mask))) if positions is None else positions)]
-    # A tokenizer of SentencePiece's kind begins with a piece that is a space alone and reports a character for it.
+        count, chosen = 1, [(0, list(range(len(mask))) if positions is None else positions)]
+    # A tokenizer of SentencePiece's kind begins with a token that is a space alone and reports a character for it.
     blank = {token for token in set(encoded["input_ids"][0]) if not tokenizer.decode([token]).strip()}
     silent = [special or token in blank for special, token in zip(mask, encoded["input_ids"][0], strict=True)]
-    passages = []
-    for place, positions in windows:
+    chunks = []
+    for place, positions in chosen:
         fields = {name: np.array([[rows[0][position] for position in positions]]) for name, rows in encoded.items()}
         spans = tuple(None if silent[position] else tuple(offsets[position]) for position in positions)
-        passages.append(Passage(fields, spans, place))
-    return cleaned, passages, count
+        chunks.append(Chunk(fields, spans, place))
+    return cleaned, chunks, count
 
 
 def align(given: str, cleaned: str) -> list[int | None] | None:
@@ -105,7 +103,7 @@ def align(given: str, cleaned: str) -> list[int | None] | None:
 def move_span(span: tuple[int, int], cleaned: str, places: list[int | None]) -> tuple[int, int] | None:
     """Map a span of the cleaned text to the text as given; None where one of its characters is not there.
 
-    White space that cleaning put in, which some tokenizers count to the piece behind it, is passed over.
+    White space that cleaning put in, which some tokenizers count to the token behind it, is passed over.
     """
     inside = [places[at] for at in range(*span) if not (cleaned[at].isspace() and places[at] is None)]
     there = [place for place in inside if place is not None]
