@@ -75,8 +75,8 @@ $(VENV_NEWER)/.installed: setup.cfg pyproject.toml constraints.txt
 	$(if $(NEWER_PYTHON),$(VENV_NEWER)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]')
 	@mkdir -p $(VENV_NEWER) && touch $@
 
-test-matrix: $(INSTALLED) $(VENV5)/.installed $(VENV_LOWEST)/.installed $(VENV_NEWER)/.installed $(VENV_WHEEL)/.installed ## the core's tests in every environment, a quarter of an hour and gigabytes of packages: docs/test-matrix.md
-	$(BIN)/python tests/run_matrix.py --output docs/test-matrix.md
+test-matrix: $(INSTALLED) $(VENV5)/.installed $(VENV_LOWEST)/.installed $(VENV_NEWER)/.installed $(VENV_WHEEL)/.installed ## the core's tests in every environment, a quarter of an hour and gigabytes of packages: docs/results/test-matrix.md
+	$(BIN)/python tests/run_matrix.py --output docs/results/test-matrix.md
 
 mutation: $(INSTALLED) ## break the package on purpose, change by change, and see which tests notice; goes on where it was stopped
 	$(BIN)/python tests/mutation/run.py --write

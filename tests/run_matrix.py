@@ -1,6 +1,6 @@
 """Run the tests in every environment that the Makefile made, one after the other, and write what happened as a table.
 
-python tests/run_matrix.py --output docs/test-matrix.md     # or: make test-matrix
+python tests/run_matrix.py --output docs/results/test-matrix.md     # or: make test-matrix
 """
 
 from __future__ import annotations

@@ -29,6 +29,13 @@ def prose_of(text: str) -> str:
     return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
 
+def anchors_of(page: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    titles = re.findall(r"^#+ (.*)$", prose_of(page.read_text(encoding="utf-8")), re.MULTILINE)
+    plain = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).lower() for title in titles]
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in plain}
+
+
 def test_both_readmes_have_the_same_code():
     english, chinese = (code_of(text_of(name)) for name in READMES)
     assert english == chinese
@@ -58,8 +65,59 @@ def test_both_readmes_have_the_same_links_and_names():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     prose = prose_of(page.read_text(encoding="utf-8"))
-    targets = [link.partition("#")[0] for link in LINK.findall(prose) if "://" not in link]
-    assert [target for target in targets if target and not (page.parent / target).exists()] == []
+    links = [link.partition("#") for link in LINK.findall(prose) if "://" not in link]
+    assert [target for target, _, _ in links if target and not (page.parent / target).exists()] == []
+    named = [(page.parent / target if target else page, anchor) for target, _, anchor in links if anchor]
+    assert [anchor for target, anchor in named if anchor not in anchors_of(target)] == []
+
+
+def test_the_gate_is_explained_once():
+    """One section of one page says what the INT8 gate is; a page that names it leads there."""
+    texts = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    explained = [page.name for page, text in texts.items() if re.search(r"^#+ .*\bgate\b", text, re.MULTILINE)]
+    assert explained == ["measuring.md"]
+    naming = [page for page, text in texts.items() if page.parent != ROOT and re.search(r"\bgate\b", text)]
+    assert len(naming) > 5
+    elsewhere = [page for page in naming if page.name != "measuring.md"]
+    assert [page.name for page in elsewhere if "measuring.md#the-int8-gate" not in texts[page]] == []
+
+
+def test_figures_stand_among_the_results():
+    """A deviation is a measurement: outside of docs/results a page gives the figure alone, or a link."""
+    pages = [page for page in PAGES if "results" not in page.parts and page.parent != ROOT]
+    assert [page.name for page in pages if "±" in page.read_text(encoding="utf-8")] == []
+
+
+@pytest.mark.parametrize("page", [*READMES, "sentiment_hf/starter/README.md"])
+def test_figures_said_elsewhere_are_those_of_the_results(page):
+    recorded = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("docs/results/**/*.md"))
+    # The quickstart's table has more of them than its record, which names the accuracy.
+    text = text_of(page) if page not in READMES else re.sub(r"^\|.*$", "", text_of(page), flags=re.MULTILINE)
+    figures = re.findall(r"\d+\.\d+ ± \d+\.\d+", text)
+    assert len(figures) >= 3
+    assert [figure for figure in figures if figure not in recorded] == []
+
+
+def test_the_picture_of_the_architecture_shows_the_rooms_of_its_list():
+    text = text_of("docs/architecture.md")
+    drawn = re.findall(r'^ {8}\w+\["(\w+)', text, re.MULTILINE)
+    listed = re.findall(r"^\| `(\w+)/`", text, re.MULTILINE)
+    assert set(drawn) == set(listed)
+    assert len(listed) == len(set(listed))
+
+
+def test_what_contributing_names_is_there():
+    """The lists of how to add something name files, and names in them, that exist."""
+    lists = text_of("CONTRIBUTING.md").partition("## How to add")[2].partition("## Style")[0]
+    names = re.findall(r"`([^`\s]+)`", lists)
+    places = [ROOT, ROOT / "sentiment_hf"]
+    files = [name for name in names if name.endswith((".py", "/"))]
+    assert len(files) > 5
+    assert [name for name in files if not any((place / name).exists() for place in places)] == []
+    for module, _, name in (name.rpartition(".") for name in names if name not in files):
+        source = ROOT / f"sentiment_hf/{module}.py"
+        if module and source.is_file():
+            assert re.search(rf"\b{name}\b", source.read_text(encoding="utf-8")), f"{module}.{name}"
 
 
 def test_the_room_map_shows_the_rooms_there_are():

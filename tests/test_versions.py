@@ -48,7 +48,7 @@ def test_what_the_constraints_pin_is_allowed(name):
 
 
 def test_the_page_of_the_matrix_names_every_environment():
-    page = (ROOT / "docs/test-matrix.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/results/test-matrix.md").read_text(encoding="utf-8")
     for environment in re.findall(
         r'^    Environment\("([^"]+)"', (ROOT / "tests/run_matrix.py").read_text(), re.MULTILINE
     ):

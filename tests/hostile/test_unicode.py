@@ -51,7 +51,7 @@ def test_as_many_answers_as_texts(classifier, given):
 @given(given=st.lists(texts.filter(str.strip), min_size=1, max_size=3))
 def test_a_text_has_the_same_answer_alone_and_among_others(classifier, given):
     if classifier.backend == "int8":
-        pytest.skip("INT8 takes its ranges from the whole batch; docs/reliability.md has the difference")
+        pytest.skip("INT8 takes its ranges from the whole batch; docs/results/reliability.md has the difference")
     together = classifier([*given, EVERYTHING])
     for text, answer in zip(given, together, strict=False):
         alone = classifier(text)

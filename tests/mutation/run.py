@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from sentiment_hf.console import show
 
-PAGE = ROOT / "docs/reliability.md"
+PAGE = ROOT / "docs/results/reliability.md"
 START, END = "<!-- mutations: written by tests/mutation/run.py -->\n", "<!-- end of mutations -->\n"
 LEFT_BEHIND = shutil.ignore_patterns(".git", ".venv*", "runs", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
 SECONDS = itertools.count(1_000_000_000)
@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=ROOT / "runs/mutation", help="folder of results.jsonl")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="changes at work at a time")
     parser.add_argument("--trust_tests", action="store_true", help="do not run the tests on the unchanged tree first")
-    parser.add_argument("--write", action="store_true", help="put the table into docs/reliability.md")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/results/reliability.md")
     args = parser.parse_args()
     listed = read_changes()
     changes = [change for change in listed if args.only in f"{change.kind} {change.what} {change.file}"]
