@@ -259,10 +259,10 @@ def test_bad_words_are_one_sentence(model_folder, words, message, capsys):
 
 def test_options_may_be_written_with_hyphens(model_folder, capsys):
     assert main(["predict", "--model", str(model_folder), "--top-k=1", "--json", "--", "--top-k"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert len(answer["top"]) == 1
+    prediction = json.loads(capsys.readouterr().out)
+    assert len(prediction["top"]) == 1
     # What stands behind the lone dashes is text.
-    assert answer["text"] == "--top-k"
+    assert prediction["text"] == "--top-k"
 
 
 def test_argparse_errors_are_one_line():

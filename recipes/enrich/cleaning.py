@@ -211,7 +211,7 @@ def main() -> int:
                 second_opinion(options, task, data.splits["dev"], seed) as judge,
             ):
                 baseline, run = baseline_learner(task), [*words, f"--seed={seed}"]
-                learned = remembered(recipe_learner(run, task, staging), options.output_dir / "answers", run)
+                learned = remembered(recipe_learner(run, task, staging), options.output_dir / "logits", run)
                 result = cleaning_protocol(
                     rows,
                     test,

@@ -104,5 +104,5 @@ def add_llm_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--retries", type=int, default=4, metavar="N", help="after 429, 5xx and silence (4)")
     text = "price of a million tokens read and written, for the bill"
     group.add_argument("--prices", type=float, nargs=2, metavar=("READ", "WRITTEN"), help=text)
-    text = "file of answers, of which none is asked for again; default: answers.jsonl in the output folder"
+    text = "file of answers, of which none is asked for again; default: replies.jsonl in the output folder"
     group.add_argument("--cache", metavar="FILE", help=text)

@@ -164,12 +164,12 @@ class Judge:
 
         The metric alone is a coarse judge: one product rarely moves more than a few answers of a thousand.
         """
-        answers = onnx_scorer_like(self.scorer, file).logits(self.dev["text"])
-        return self.points(answers), float(np.abs(answers - self.reference).mean())
+        logits = onnx_scorer_like(self.scorer, file).logits(self.dev["text"])
+        return self.points(logits), float(np.abs(logits - self.reference).mean())
 
-    def points(self, answers: np.ndarray) -> float:
+    def points(self, logits: np.ndarray) -> float:
         """Points of the metric of these answers to dev."""
-        points: float = self.task.scores(answers, self.dev["label"])[self.task.metric] * 100
+        points: float = self.task.scores(logits, self.dev["label"])[self.task.metric] * 100
         return points
 
     def resolution(self) -> float:
@@ -195,23 +195,23 @@ class Judge:
     def verdict(self, file: Path, max_drop: float, resolution: float = 0.0) -> GateResult:
         """Return what the gate says of a file."""
         scorer = onnx_scorer_like(self.scorer, file)
-        answers = scorer.logits(self.dev["text"])
+        logits = scorer.logits(self.dev["text"])
         result = GateResult(
-            self.task.metric, self.points(self.reference), self.points(answers), max_drop, len(self.dev), resolution
+            self.task.metric, self.points(self.reference), self.points(logits), max_drop, len(self.dev), resolution
         )
         if not len(self.texts) or not result.too_few:
             return result
-        before, after = labels_of(self.reference, self.task), labels_of(answers, self.task)
-        costs = costs_of(self.reference, answers, self.task)
+        before, after = labels_of(self.reference, self.task), labels_of(logits, self.task)
+        costs = costs_of(self.reference, logits, self.task)
         more = costs_of(self.texts_reference, scorer.logits(self.texts), self.task)
         known = np.concatenate([before, labels_of(self.texts_reference, self.task)])
         agreement = agreement_of(costs, more, known, self.task, max_drop)
         return replace(result, worse=_worse(before, after, self.dev["label"]), agreement=agreement)
 
 
-def labels_of(answers: np.ndarray, task: Task) -> np.ndarray:
+def labels_of(logits: np.ndarray, task: Task) -> np.ndarray:
     """Answers as ids, `[rows, cells]`."""
-    return np.column_stack([cell.ids(answers) for cell in task.cells])
+    return np.column_stack([cell.ids(logits) for cell in task.cells])
 
 
 def costs_of(before: np.ndarray, after: np.ndarray, task: Task) -> np.ndarray:

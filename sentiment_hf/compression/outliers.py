@@ -42,8 +42,8 @@ def split_outliers(fp32_file: Path, batches: Sequence[dict[str, np.ndarray]], ou
     model = onnx.load(str(fp32_file))
     neurons = {part.second.name: part.neurons for part in feed_forwards(model.graph)}
     reach = _reach(model, list(neurons.values()), batches)
-    for name, answers in neurons.items():
-        outliers = outliers_of(reach[answers])
+    for name, activations in neurons.items():
+        outliers = outliers_of(reach[activations])
         if len(outliers):
             logger.info("%s: neurons %s stay in FP32", name, outliers.tolist())
             # Found anew: splitting one makes the graph's list of nodes anew.
@@ -75,10 +75,10 @@ def _reach(model: Any, names: Sequence[str], batches: Sequence[dict[str, np.ndar
     reach: dict[str, np.ndarray] = {}
     for batch in batches if names else ():
         is_token = batch["attention_mask"].astype(bool)
-        answers = session.run(list(names), {name: batch[name] for name in inputs})
-        for name, answer in zip(names, answers, strict=True):
+        activations = session.run(list(names), {name: batch[name] for name in inputs})
+        for name, output in zip(names, activations, strict=True):
             # Behind the pooler there is one row a text.
-            seen_rows = answer[is_token] if answer.shape[:2] == is_token.shape else answer.reshape(-1, answer.shape[-1])
+            seen_rows = output[is_token] if output.shape[:2] == is_token.shape else output.reshape(-1, output.shape[-1])
             largest = np.abs(seen_rows).max(axis=0)
             reach[name] = np.maximum(reach.get(name, largest), largest)
     return reach
@@ -123,11 +123,11 @@ def _split(graph: Any, part: FeedForward, outliers: np.ndarray) -> None:
                 copied.input[place] = renamed.get(name, name)
         copied.output[0] = renamed[node.output[0]] = node.output[0] + OUTLIERS
         branch.append(copied)
-    answer = part.second.output[0] + OUTLIERS
+    output = part.second.output[0] + OUTLIERS
     last = helper.make_node(
         "MatMul",
         [renamed[part.neurons], taken_out(part.second.input[1], 0)],
-        [answer],
+        [output],
         part.second.name + OUTLIERS,
     )
     # Added after the bias: a product and its bias are fused when the graph is loaded.
@@ -136,7 +136,7 @@ def _split(graph: Any, part: FeedForward, outliers: np.ndarray) -> None:
     end = readers[0] if has_bias else part.second
     whole, rest = end.output[0], end.output[0] + "/rest"
     end.output[0] = rest
-    added = helper.make_node("Add", [rest, answer], [whole], part.second.name + OUTLIERS + "/Add")
+    added = helper.make_node("Add", [rest, output], [whole], part.second.name + OUTLIERS + "/Add")
     nodes = list(graph.node)
     place = nodes.index(end) + 1
     del graph.node[:]

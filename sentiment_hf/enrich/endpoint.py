@@ -118,7 +118,7 @@ class Endpoint:
         body: dict[str, Any] = {"model": self.name, "messages": messages, "max_tokens": question.max_tokens}
         body |= {"temperature": question.temperature, "seed": question.seed}
         if question.schema is not None:
-            schema = {"name": "answer", "strict": True, "schema": dict(question.schema)}
+            schema = {"name": "reply", "strict": True, "schema": dict(question.schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 
@@ -139,12 +139,12 @@ class Endpoint:
         if status != 200:
             return Reply(failed=f"status {status}: {self._safe(response.text)}")
         try:
-            answer = response.json()
-            text = answer["choices"][0]["message"]["content"] or ""
+            body = response.json()
+            text = body["choices"][0]["message"]["content"] or ""
         except (ValueError, KeyError, IndexError, TypeError):
             # Cut off on its way.
             return None
-        usage = answer.get("usage")
+        usage = body.get("usage")
         return Reply(str(text), (), _tokens(usage, "prompt_tokens"), _tokens(usage, "completion_tokens"))
 
     def _safe(self, text: str) -> str:

@@ -57,14 +57,14 @@ def out_of_fold(
         InputError: a fold without rows to learn from.
     """
     allowed = np.ones(len(frame), dtype=bool) if learn_from is None else learn_from
-    answers: list[tuple[np.ndarray, np.ndarray]] = []
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
     for fold in tqdm(np.unique(folds), desc="Judging rows by the other folds", unit="fold"):
         inside = folds == fold
         if not (allowed & ~inside).any():
             raise InputError("rows to learn from beside each fold", "none", "Give more rows.")
-        answers.append((np.flatnonzero(inside), learner(frame[allowed & ~inside], frame[inside])))
-    logits = np.empty((len(frame), answers[0][1].shape[1]))
-    for places, values in answers:
+        parts.append((np.flatnonzero(inside), learner(frame[allowed & ~inside], frame[inside])))
+    logits = np.empty((len(frame), parts[0][1].shape[1]))
+    for places, values in parts:
         logits[places] = values
     return logits
 

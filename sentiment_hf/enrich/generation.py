@@ -149,7 +149,7 @@ def write_texts(
                 "labels": list(words.values()),
             }
             prompt = render(recast.template, values)
-            schema = None if llm.answerer.scores_words else _schema(recast)
+            schema = None if llm.backend.scores_words else _schema(recast)
             lines = 2 if recast.reasons else 1
             question = Question(prompt, schema=schema, temperature=TEMPERATURE, seed=seed, lines=lines)
             asked.append((row, recast, target, question))

@@ -130,7 +130,7 @@ class Judge:
             repeat: another number turns the labels further, shuffles the examples in another way and asks anew.
             desc: of the progress bar.
         """
-        if self.llm.answerer.scores_words:
+        if self.llm.backend.scores_words:
             return self._by_likelihood(texts, repeat, desc)
         schema = object_schema(
             {
@@ -165,11 +165,11 @@ class Judge:
         return "likelihood " + ", ".join(f"{words[place]} {shares[place]:.2f}" for place in best)
 
     def _read(self, reply: Reply, schema: Mapping[str, Any]) -> Verdict:
-        answer = None if reply.failed else fields_of(reply.text, schema)
-        if answer is None:
+        fields = None if reply.failed else fields_of(reply.text, schema)
+        if fields is None:
             return Verdict(None, 0.0, f"abstains: {reply.failed}")
-        name = next(name for name, word in self.words.items() if word == answer["verdict"])
-        return Verdict(name, float(answer["confidence"]), " ".join(answer["reason"].split()))
+        name = next(name for name, word in self.words.items() if word == fields["verdict"])
+        return Verdict(name, float(fields["confidence"]), " ".join(fields["reason"].split()))
 
     def _render(self, text: str, repeat: int, examples: Sequence[tuple[str, str]] | None = None) -> str:
         labels, shown = list(self.words.values()), list(self.examples if examples is None else examples)

@@ -62,14 +62,14 @@ class Reply:
     failed: str = ""
 
 
-class Answerer(Protocol):
+class LlmBackend(Protocol):
     """Whatever answers questions: a model in this process, or an endpoint.
 
     Attributes:
         name: of the model; answers are kept under it.
         scores_words: whether it can say how likely given words are; without that it is asked for JSON.
         concurrency: questions that it takes at a time at most, each in a thread of its own.
-        takes_batches: whether it is a `BatchAnswerer`.
+        takes_batches: whether it is a `BatchLlmBackend`.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Answerer(Protocol):
     def ask(self, question: Question, wait: Wait) -> Reply: ...
 
 
-class BatchAnswerer(Answerer, Protocol):
+class BatchLlmBackend(LlmBackend, Protocol):
     """One that answers several questions without `words` and `schema` faster together than one by one."""
 
     def ask_batch(self, questions: Sequence[Question]) -> list[Reply]: ...
@@ -89,13 +89,13 @@ class BatchAnswerer(Answerer, Protocol):
 def fields_of(text: str, schema: Mapping[str, Any]) -> dict[str, Any] | None:
     """Parse the fields of an answer in JSON; None where it does not follow the schema."""
     try:
-        answer = json.loads(text)
+        fields = json.loads(text)
     except ValueError:
         return None
     properties: Mapping[str, Mapping[str, Any]] = schema["properties"]
-    if not isinstance(answer, dict) or set(answer) != set(properties):
+    if not isinstance(fields, dict) or set(fields) != set(properties):
         return None
-    return answer if all(_fits(answer[name], rule) for name, rule in properties.items()) else None
+    return fields if all(_fits(fields[name], rule) for name, rule in properties.items()) else None
 
 
 def _fits(value: Any, rule: Mapping[str, Any]) -> bool:

@@ -34,22 +34,22 @@ class Target:
     count: int
     aspect: str | None = None
 
-    def log_odds(self, answers: np.ndarray) -> np.ndarray:
+    def log_odds(self, logits: np.ndarray) -> np.ndarray:
         """`[rows, width]` -> `[rows]`: the label's logit against those of all others, log(p / (1 - p)).
 
         A single logit means little: adding the same number to all of them changes no answer.
         """
-        logits = answers[:, self.first : self.first + self.count].astype(np.float64)
-        others = np.delete(logits, self.index, axis=1)
+        own = logits[:, self.first : self.first + self.count].astype(np.float64)
+        others = np.delete(own, self.index, axis=1)
         highest = others.max(axis=1)
-        return logits[:, self.index] - highest - np.log(np.exp(others - highest[:, None]).sum(axis=1))
+        return own[:, self.index] - highest - np.log(np.exp(others - highest[:, None]).sum(axis=1))
 
-    def probability(self, answers: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    def probability(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         """`[rows, width]` -> the label's probability `[rows]`, as the predictor gives it."""
-        return 1 / (1 + np.exp(-self.log_odds(answers / temperature)))
+        return 1 / (1 + np.exp(-self.log_odds(logits / temperature)))
 
 
-def choose_targets(task: Task, answers: np.ndarray, label: str | None, aspect: str | None) -> list[Target]:
+def choose_targets(task: Task, logits: np.ndarray, label: str | None, aspect: str | None) -> list[Target]:
     """Choose what to explain of one text.
 
     Args:
@@ -73,7 +73,7 @@ def choose_targets(task: Task, answers: np.ndarray, label: str | None, aspect: s
         raise InputError(f"a label among {', '.join(task.labels)}", repr(label), "Name one of these.")
     targets = []
     for name, cell in cells.items():
-        index = int(cell.ids(answers[None])[0]) if asked is None else asked
+        index = int(cell.ids(logits[None])[0]) if asked is None else asked
         if name == aspect or (aspect is None and index != task.unsaid):
             targets.append(Target(task.labels[index], index, cell.first, cell.width, name or None))
     return targets

@@ -11,10 +11,10 @@ from sentiment_hf.evaluation.explanation import Attribution, Target
 
 BATCH_SIZE = 16
 # `{input_ids, attention_mask, …}`, each `[batch, tokens]` -> answers `[batch, width]`.
-Answers = Callable[[dict[str, np.ndarray]], np.ndarray]
+Forward = Callable[[dict[str, np.ndarray]], np.ndarray]
 
 
-def occlusion(forward: Answers, passage: Passage, target: Target, mask_id: int) -> Attribution:
+def occlusion(forward: Forward, passage: Passage, target: Target, mask_id: int) -> Attribution:
     """How much the label's log-odds fall when a token is masked, for each token.
 
     After Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", on tokens.
@@ -35,7 +35,7 @@ def occlusion(forward: Answers, passage: Passage, target: Target, mask_id: int) 
     return Attribution(scores)
 
 
-def in_batches(forward: Answers, rows: dict[str, np.ndarray]) -> np.ndarray:
+def in_batches(forward: Forward, rows: dict[str, np.ndarray]) -> np.ndarray:
     """Answers for rows of one length, `[rows, width]`, a few at a time."""
     count = len(rows["input_ids"])
     parts = [

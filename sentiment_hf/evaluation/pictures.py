@@ -93,7 +93,7 @@ def confusion_plot(table: pd.DataFrame, path: Path) -> None:
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", **font)
     axes.set_yticks(range(len(names)), names, **font)
-    axes.set(xlabel="answer", ylabel="truth")
+    axes.set(xlabel="prediction", ylabel="truth")
     figure.colorbar(image, label="share of the truth")
     figure.savefig(path, dpi=120)
 

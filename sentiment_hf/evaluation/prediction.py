@@ -107,17 +107,17 @@ class TextScorer:
         # As many at a time as have room in memory with all of their tokens, which take a hundred times the text's own.
         for block in document_blocks(texts):
             chunks = encode_chunks(self.tokenizer, block, self.settings)
-            answers, documents = self._forward_all(chunks.fields), np.array(chunks.documents)
+            outputs, documents = self._forward_all(chunks.fields), np.array(chunks.documents)
             chunks.fields = {}
             if self.document_head is None:
-                logits = aggregate_arrays(answers, documents, len(chunks.texts), self.settings.aggregation)
+                logits = aggregate_arrays(outputs, documents, len(chunks.texts), self.settings.aggregation)
             else:
                 starts = np.searchsorted(documents, np.arange(1, len(chunks.texts)))
-                logits = np.stack([self.document_head(vectors) for vectors in np.split(answers, starts)])
+                logits = np.stack([self.document_head(vectors) for vectors in np.split(outputs, starts)])
                 if judge_chunks:
                     # What a chunk says is what the model would say of a document that is this chunk alone.
-                    answers = np.stack([self.document_head(vector[None]) for vector in answers])
-            parts.append((chunks, answers, logits))
+                    outputs = np.stack([self.document_head(vector[None]) for vector in outputs])
+            parts.append((chunks, outputs, logits))
         return ScoredDocuments(parts)
 
     def _forward_all(self, encoded: dict[str, list[list[int]]]) -> np.ndarray:
@@ -140,9 +140,9 @@ class TextScorer:
             else:
                 parts = [_counted(read(batch), bar) for batch in batches]
         rows = np.concatenate(parts)
-        answers = np.empty_like(rows)
-        answers[order] = rows
-        return answers
+        outputs = np.empty_like(rows)
+        outputs[order] = rows
+        return outputs
 
     def _pad(self, encoded: dict[str, list[list[int]]], batch: np.ndarray) -> dict[str, np.ndarray]:
         rows = {name: [values[row] for row in batch] for name, values in encoded.items()}
@@ -190,4 +190,4 @@ class ScoredDocuments:
         """Answers for all chunks, `[chunks, width]`, and which document each is of, `[chunks]`."""
         starts = np.cumsum([0, *(len(chunks.texts) for chunks, _, _ in self.parts[:-1])])
         documents = [start + np.array(part[0].documents) for start, part in zip(starts, self.parts, strict=True)]
-        return np.concatenate([answers for _, answers, _ in self.parts]), np.concatenate(documents)
+        return np.concatenate([outputs for _, outputs, _ in self.parts]), np.concatenate(documents)

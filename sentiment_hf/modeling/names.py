@@ -87,11 +87,11 @@ def check_there(model: str, revision: str | None = None) -> None:
         return
     if constants.HF_HUB_OFFLINE:
         raise nothing_at(model, "no such folder, nothing in the cache, and HF_HUB_OFFLINE set")
-    if not _hub_answers():
+    if not _hub_responds():
         raise nothing_at(model, "no such folder, nothing in the cache, and no access to the Hub")
 
 
-def _hub_answers() -> bool:
+def _hub_responds() -> bool:
     try:
         get_session().head(constants.ENDPOINT, timeout=_PROBE_SECONDS)
     except HfHubHTTPError:

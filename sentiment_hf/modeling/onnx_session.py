@@ -98,7 +98,7 @@ def onnx_paths(backend: str, provider: str = "cpu") -> list[str]:
     return paths + [path for name in others for path in (f"{ONNX_FOLDER}/{name}", name) if path not in paths]
 
 
-def answer_outputs(shapes: Mapping[str, Sequence[Any]], width: int | None, file: Path) -> list[str]:
+def logit_outputs(shapes: Mapping[str, Sequence[Any]], width: int | None, file: Path) -> list[str]:
     """Find the outputs of a graph that hold answers, in the order of `OUTPUTS`.
 
     Args:
@@ -183,17 +183,17 @@ def onnx_forward(
     """`{input_ids, …}` as integer arrays `[batch, tokens]` -> FP32 answers `[batch, width]`, as torch's.
 
     Raises:
-        InputError: see `answer_outputs` and `check_inputs`.
+        InputError: see `logit_outputs` and `check_inputs`.
     """
     file = file or Path(FP32_FILE)
     # A model without segments exports no token_type_ids, though its tokenizer may make them.
     types = {item.name: np.int32 if "int32" in item.type else np.int64 for item in session.get_inputs()}
     check_inputs(list(types), file)
-    outputs = answer_outputs({item.name: item.shape for item in session.get_outputs()}, width, file)
+    outputs = logit_outputs({item.name: item.shape for item in session.get_outputs()}, width, file)
 
     def forward(batch: dict[str, np.ndarray]) -> np.ndarray:
-        answers = session.run(outputs, fitting_inputs(batch, types))
-        return np.concatenate([answer.reshape(len(answer), -1) for answer in answers], axis=1, dtype=np.float32)
+        results = session.run(outputs, fitting_inputs(batch, types))
+        return np.concatenate([array.reshape(len(array), -1) for array in results], axis=1, dtype=np.float32)
 
     return forward
 

@@ -74,7 +74,7 @@ def _top_confusion(matrix: list[list[int]] | None, labels: list[str]) -> tuple[s
     """Rows of the matrix are truths."""
     if matrix is None:
         return None
-    pairs = [(rows, truth, answer) for truth, row in enumerate(matrix) for answer, rows in enumerate(row)]
+    pairs = [(rows, truth, prediction) for truth, row in enumerate(matrix) for prediction, rows in enumerate(row)]
     wrong = [pair for pair in pairs if pair[1] != pair[2]]
-    rows, truth, answer = max(wrong, key=lambda pair: pair[0])
-    return (labels[truth], labels[answer], rows, rows / sum(matrix[truth])) if rows else None
+    rows, truth, prediction = max(wrong, key=lambda pair: pair[0])
+    return (labels[truth], labels[prediction], rows, rows / sum(matrix[truth])) if rows else None

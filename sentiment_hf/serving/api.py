@@ -70,7 +70,7 @@ class LabelProbability(BaseModel):
     probability: float
 
 
-class LabelAnswer(BaseModel):
+class PredictedLabel(BaseModel):
     """The answer of a model of one label."""
 
     text: str
@@ -80,7 +80,7 @@ class LabelAnswer(BaseModel):
     reason: str | None = None
 
 
-class AspectAnswer(BaseModel):
+class PredictedAspects(BaseModel):
     """The answer of a model of aspects: those that are mentioned, and stars where it knows them."""
 
     text: str
@@ -90,7 +90,7 @@ class AspectAnswer(BaseModel):
     reason: str | None = None
 
 
-class LabelsAnswer(BaseModel):
+class PredictedLabels(BaseModel):
     """The answer of a model from elsewhere that judges each label for itself."""
 
     text: str
@@ -99,7 +99,7 @@ class LabelsAnswer(BaseModel):
     reason: str | None = None
 
 
-class ScoreAnswer(BaseModel):
+class PredictedScores(BaseModel):
     """The answer of a model from elsewhere that gives a score, or several."""
 
     text: str
@@ -111,7 +111,7 @@ class ScoreAnswer(BaseModel):
 class PredictResponse(BaseModel):
     """What `/predict` answers."""
 
-    answers: list[LabelAnswer | AspectAnswer | LabelsAnswer | ScoreAnswer] = Field(
+    predictions: list[PredictedLabel | PredictedAspects | PredictedLabels | PredictedScores] = Field(
         description="one for each text, in order"
     )
 
@@ -182,12 +182,12 @@ def build_api(
         except (QueueFullError, ClosedError) as error:
             detail = "The server stops." if isinstance(error, ClosedError) else "Too many texts wait. Try again."
             raise HTTPException(503, detail, {"Retry-After": RETRY_AFTER}) from None
-        answers = await _answers_or_hang_up(request, futures, wakeups)
-        if answers is None:
+        predictions = await _predictions_or_hang_up(request, futures, wakeups)
+        if predictions is None:
             traffic.texts_dropped(sum(future.cancelled() for future in futures))
             return Response(status_code=CLIENT_GONE)
         # Written at once: they are ours, and checking them against PredictResponse costs more than answering does.
-        return Response(to_json({"answers": [answer.to_dict() for answer in answers]}), media_type=JSON)
+        return Response(to_json({"predictions": [prediction.to_dict() for prediction in predictions]}), media_type=JSON)
 
     @app.get("/health", response_model=Health)
     async def health(response: Response) -> Health:
@@ -229,16 +229,16 @@ async def _read(request: Request) -> PredictRequest:
         raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in found]) from None
 
 
-async def _answers_or_hang_up(
+async def _predictions_or_hang_up(
     request: Request, futures: Sequence[Future[AnyPrediction]], wakeups: Wakeups
 ) -> list[AnyPrediction] | None:
     """Await the answers in order; None where the client hung up, and what was not read by then is cancelled."""
     # Texts are answered in the order of the queue, so that with the last of a request all of them are there.
-    answered = wakeups.when_done(futures[-1])
+    done = wakeups.when_done(futures[-1])
     # The body has been read: the next message of this request is that its client is gone.
     gone = asyncio.ensure_future(request.receive())
-    gone.add_done_callback(lambda _: wakeups.wake(answered))
-    await answered
+    gone.add_done_callback(lambda _: wakeups.wake(done))
+    await done
     if futures[-1].done():
         gone.cancel()
         return [future.result() for future in futures]

@@ -115,12 +115,12 @@ class Explainer:
             found = "an empty one" if not text.strip() else "nothing left of it after cleaning"
             raise InputError("a text to explain", found, "Give a text with at least one character.")
         targets = choose_targets(self.task, self.scorer.logits([text])[0], label, aspect)
-        answers = self.judge_passages(passages)
+        logits = self.judge_passages(passages)
         explanations = []
         for target in targets:
-            odds, probabilities = target.log_odds(answers), target.probability(answers, self.temperature)
+            odds, probabilities = target.log_odds(logits), target.probability(logits, self.temperature)
             # As the predictor ranks passages.
-            for row in np.argsort(-answers[:, target.first + target.index], kind="stable")[:top_chunks]:
+            for row in np.argsort(-logits[:, target.first + target.index], kind="stable")[:top_chunks]:
                 explanations.append(
                     explain_passage(
                         text,
@@ -142,7 +142,7 @@ class Explainer:
         """Score the tokens of a passage by a method."""
         self.check_method(method)
         if method == OCCLUSION:
-            return occlusion(self.answers, passage, target, self.mask_id)
+            return occlusion(self.logits, passage, target, self.mask_id)
         from sentiment_hf.evaluation import gradients
 
         if method == GRADIENT:
@@ -151,11 +151,11 @@ class Explainer:
             return gradients.integrated_gradients(self.model, passage, target, self.mask_id)
         return gradients.attention(self.model, passage, target)
 
-    def answers(self, batch: dict[str, np.ndarray]) -> np.ndarray:
+    def logits(self, batch: dict[str, np.ndarray]) -> np.ndarray:
         """`{input_ids, …}`, each `[rows, tokens]` -> answers `[rows, width]`, each row judged as a text of its own."""
-        answers = self.scorer.forward(batch)
+        logits = self.scorer.forward(batch)
         head = self.scorer.document_head
-        return answers if head is None else np.stack([head(vector[None]) for vector in answers])
+        return logits if head is None else np.stack([head(vector[None]) for vector in logits])
 
     def judge_passages(self, passages: Sequence[Passage]) -> np.ndarray:
         """Passages, each as a text of its own -> answers `[passages, width]`."""
@@ -171,9 +171,9 @@ class Explainer:
         for start in range(0, count, scorer.batch_size):
             batch = {name: [rows[name][row] for row in order[start : start + scorer.batch_size]] for name in rows}
             padded = pad_rows(batch, scorer.tokenizer, scorer.pad_to_multiple_of, scorer.settings.max_length)
-            parts.append(self.answers(padded))
-        answers = np.concatenate(parts)
-        return answers[np.argsort(order)]
+            parts.append(self.logits(padded))
+        logits = np.concatenate(parts)
+        return logits[np.argsort(order)]
 
     @property
     def mask_id(self) -> int:

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from sentiment_hf.data.passages import align
 from sentiment_hf.evaluation.prediction import ScoredDocuments
-from sentiment_hf.tasks import AnyPrediction, ChunkAnswer, Prediction, Task
+from sentiment_hf.tasks import AnyPrediction, ChunkScore, Prediction, Task
 
 CLEANED = "cleaned"
 
 
 def with_chunks(
-    task: Task, answers: Sequence[AnyPrediction], documents: ScoredDocuments, top_chunks: int
+    task: Task, predictions: Sequence[AnyPrediction], documents: ScoredDocuments, top_chunks: int
 ) -> list[AnyPrediction]:
     """Answers with the passages that speak most for each one's label.
 
@@ -24,7 +24,7 @@ def with_chunks(
         documents: the same documents, with what the model said of each chunk.
         top_chunks: passages of a document at most.
     """
-    chosen: list[list[ChunkAnswer]] = [[] for _ in answers]
+    chosen: list[list[ChunkScore]] = [[] for _ in predictions]
     counts: list[int] = []
     cleaned: list[str] = []
     read: Counter[int] = Counter()
@@ -34,24 +34,24 @@ def with_chunks(
         cleaned += chunks.texts
         read.update(start + document for document in chunks.documents)
         for row, document in enumerate(chunks.documents):
-            answer = answers[start + document]
-            if isinstance(answer, Prediction) and answer.label is not None:
+            prediction = predictions[start + document]
+            if isinstance(prediction, Prediction) and prediction.label is not None:
                 begin, end = chunks.spans[row]
-                logit = float(logits[row, task.label2id[answer.label]])
-                passage = ChunkAnswer(chunks.texts[document][begin:end], begin, end, chunks.chunk_idx[row], logit)
+                logit = float(logits[row, task.label2id[prediction.label]])
+                passage = ChunkScore(chunks.texts[document][begin:end], begin, end, chunks.chunk_idx[row], logit)
                 chosen[start + document].append(passage)
     ranked = [sorted(passages, key=lambda chunk: -chunk.logit)[:top_chunks] for passages in chosen]
     shown: list[AnyPrediction] = []
-    for place, (answer, passages, text, count) in enumerate(zip(answers, ranked, cleaned, counts, strict=True)):
-        if isinstance(answer, Prediction):
-            placed = _placed(passages, answer.text or "", text)
-            shown.append(replace(answer, chunks=placed, num_chunks=count, num_chunks_read=read[place]))
+    for place, (prediction, passages, text, count) in enumerate(zip(predictions, ranked, cleaned, counts, strict=True)):
+        if isinstance(prediction, Prediction):
+            placed = _placed(passages, prediction.text or "", text)
+            shown.append(replace(prediction, chunks=placed, num_chunks=count, num_chunks_read=read[place]))
         else:
-            shown.append(answer)
+            shown.append(prediction)
     return shown
 
 
-def _placed(passages: Sequence[ChunkAnswer], given: str, cleaned: str) -> tuple[ChunkAnswer, ...]:
+def _placed(passages: Sequence[ChunkScore], given: str, cleaned: str) -> tuple[ChunkScore, ...]:
     """Passages with their places in the text as given, where these can be told."""
     places = align(given, cleaned) if passages else None
     moved = []

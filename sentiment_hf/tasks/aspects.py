@@ -115,11 +115,11 @@ class AspectTask(Task):
     def has_rating(self) -> bool:
         return self.rating != "none"
 
-    def unpack(self, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def unpack(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """`[rows, width]` -> logits `[rows, aspects, 4]` and, where there is a rating, its logits `[rows, 4 or 1]`."""
         cells = len(self.aspects) * len(VALUES)
-        logits = answers[:, :cells].reshape(len(answers), len(self.aspects), len(VALUES))
-        return logits, answers[:, cells:] if self.has_rating else None
+        aspects = logits[:, :cells].reshape(len(logits), len(self.aspects), len(VALUES))
+        return aspects, logits[:, cells:] if self.has_rating else None
 
     def label_columns(self) -> tuple[LabelColumn, ...]:
         values = "1, 0, -1, -2 or an empty cell"
@@ -206,10 +206,10 @@ class AspectTask(Task):
         by_aspect = {aspect: tuple(columns[aspect]) for aspect in config.aspects}
         return cls(by_aspect, config.rating, saved.get("rating_column"))
 
-    def scores(self, answers: np.ndarray, labels: Sequence[Any]) -> dict[str, Any]:
+    def scores(self, logits: np.ndarray, labels: Sequence[Any]) -> dict[str, Any]:
         from sentiment_hf.tasks.aspect_metrics import aspect_scores
 
-        return aspect_scores(answers, self.references(labels), self)
+        return aspect_scores(logits, self.references(labels), self)
 
     def predictions(
         self,

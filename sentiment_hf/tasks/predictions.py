@@ -23,7 +23,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class ChunkAnswer:
+class ChunkScore:
     """A passage of a long text and how strongly it speaks for a label.
 
     Attributes:
@@ -63,7 +63,7 @@ class Prediction:
     probability: float | None
     top: tuple[tuple[str, float], ...] = field(default=())
     reason: str | None = None
-    chunks: tuple[ChunkAnswer, ...] = ()
+    chunks: tuple[ChunkScore, ...] = ()
     num_chunks: int | None = None
     num_chunks_read: int | None = None
 
@@ -71,11 +71,11 @@ class Prediction:
         """For JSON: `text`, `label`, `probability`, `top`, `reason` where there is one, and
         `num_chunks`, `num_chunks_read` and `chunks` where they were asked for."""
         top = [{"label": label, "probability": probability} for label, probability in self.top]
-        answer: dict[str, Any] = {"text": self.text, "label": self.label, "probability": self.probability, "top": top}
+        fields: dict[str, Any] = {"text": self.text, "label": self.label, "probability": self.probability, "top": top}
         if self.num_chunks is not None:
-            answer |= {"num_chunks": self.num_chunks, "num_chunks_read": self.num_chunks_read}
-            answer["chunks"] = [asdict(chunk) for chunk in self.chunks]
-        return answer if self.reason is None else answer | {"reason": self.reason}
+            fields |= {"num_chunks": self.num_chunks, "num_chunks_read": self.num_chunks_read}
+            fields["chunks"] = [asdict(chunk) for chunk in self.chunks]
+        return fields if self.reason is None else fields | {"reason": self.reason}
 
     def __str__(self) -> str:
         if self.label is None:
@@ -120,10 +120,10 @@ class AspectPrediction:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: `text`, `aspects`, `rating` and `expected_rating` where there is one, and `reason` likewise."""
-        answer: dict[str, Any] = {"text": self.text, "aspects": self.aspects}
+        fields: dict[str, Any] = {"text": self.text, "aspects": self.aspects}
         if self.rating is not None:
-            answer |= {"rating": self.rating, "expected_rating": self.expected_rating}
-        return answer if self.reason is None else answer | {"reason": self.reason}
+            fields |= {"rating": self.rating, "expected_rating": self.expected_rating}
+        return fields if self.reason is None else fields | {"reason": self.reason}
 
     def row(self) -> dict[str, Any]:
         """As columns of a table: labels of the mentioned aspects under their names."""

@@ -87,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
     }
     untimed = rows["text"].tolist()[len(texts) :]
     for system, predict in tqdm(opened.items(), unit="system", desc="Scores and memory"):
-        answers = timed[system.name] + (predict(untimed) if untimed else [])
-        right = [answer == truth for answer, truth in zip(answers, rows["name"], strict=True)]
+        predictions = timed[system.name] + (predict(untimed) if untimed else [])
+        right = [prediction == truth for prediction, truth in zip(predictions, rows["name"], strict=True)]
         needed = limit.milliseconds(operations_of(load_config(system.model), lengths))
         latencies = {str(tokens): times[system.name] for tokens, times in by_length.items()}
         result["rows"].append(

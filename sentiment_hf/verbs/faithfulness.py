@@ -65,8 +65,8 @@ def measure(
         if not len(passages[0].content):
             continue
         (target,) = choose_targets(explainer.task, explainer.scorer.logits([text])[0], None, None)
-        answers = explainer.judge_passages(passages)
-        passage = passages[int(answers[:, target.index].argmax())]
+        logits = explainer.judge_passages(passages)
+        passage = passages[int(logits[:, target.index].argmax())]
         scores = {}
         for method in methods:
             started = time.perf_counter()

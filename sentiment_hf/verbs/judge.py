@@ -109,7 +109,7 @@ def findings(asked: pd.DataFrame, repeats: list[Any]) -> tuple[pd.DataFrame, dic
 
 
 def usage(llm: LanguageModel, args: argparse.Namespace) -> dict[str, Any]:
-    return {"model": llm.answerer.name, **llm.usage.report(args.prices)}
+    return {"model": llm.backend.name, **llm.usage.report(args.prices)}
 
 
 def show_report(report: dict[str, Any], folder: Path) -> None:

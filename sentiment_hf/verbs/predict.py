@@ -18,8 +18,8 @@ from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tables import read_document
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.names import STARTER_REVIEWS
-from sentiment_hf.serving.answer_files import answer_kind, check_fits_workbook, say_renamed
-from sentiment_hf.serving.batch import ROWS_PER_BLOCK, BatchSettings, answered, predict_file
+from sentiment_hf.serving.batch import ROWS_PER_BLOCK, BatchSettings, predict_blocks, predict_file
+from sentiment_hf.serving.prediction_files import check_fits_workbook, output_kind, say_renamed
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.serving.shards import rank_and_world_size, take_own_gpu
 from sentiment_hf.tasks import AnyPrediction
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     document = read_document(args.file, args.encoding) if is_whole else None
     source = open_blocks(args.file, form) if args.file and not is_whole else None
     column = pick_column(source.head, args.text_column, TEXT_COLUMNS, "text", args.file) if source is not None else ""
-    if source is not None and args.output and args.num_shards is None and answer_kind(Path(args.output)) == "xlsx":
+    if source is not None and args.output and args.num_shards is None and output_kind(Path(args.output)) == "xlsx":
         check_fits_workbook(source)
     if args.model is None:
         # The command has its first answer without a model of one's own; which one answers is said.
@@ -52,12 +52,12 @@ def run(args: argparse.Namespace) -> int:
     classifier.scorer.bar_from_batches = BAR_FROM_BATCHES
     if source is not None:
         if args.output:
-            kind = args.part_kind if args.num_shards is not None else answer_kind(Path(args.output))
+            kind = args.part_kind if args.num_shards is not None else output_kind(Path(args.output))
             say_renamed(kind, source.schema.names, column, classifier.task)
         _predict_table(classifier, source, BatchSettings(column, args.top_k, args.top_chunks), args)
     elif document is not None or args.texts:
-        for answer in classifier(args.texts or [document], args.top_k, args.top_chunks):
-            _show(answer, args.json)
+        for prediction in classifier(args.texts or [document], args.top_k, args.top_chunks):
+            _show(prediction, args.json)
     else:
         _prompt(classifier, args)
     return 0
@@ -77,7 +77,7 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("a table with --output", "a text file, which is one document", remedy)
     check_parts(args)
     if args.output and args.num_shards is None:
-        answer_kind(Path(args.output))
+        output_kind(Path(args.output))
 
 
 def _is_file(text: str) -> bool:
@@ -88,8 +88,8 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _show(answer: AnyPrediction, as_json: bool) -> None:
-    show(json.dumps(answer.to_dict(), ensure_ascii=False) if as_json else str(answer))
+def _show(prediction: AnyPrediction, as_json: bool) -> None:
+    show(json.dumps(prediction.to_dict(), ensure_ascii=False) if as_json else str(prediction))
 
 
 def _prompt(classifier: SentimentClassifier, args: argparse.Namespace) -> None:
@@ -114,14 +114,14 @@ def _predict_table(
         return
     with tqdm(total=source.rows, unit="row", desc="Predicting") as progress:
         if not args.output:
-            for block, answers in answered(classifier, source.blocks(ROWS_PER_BLOCK), settings):
-                for answer in answers:
-                    _show(answer, args.json)
+            for block, predictions in predict_blocks(classifier, source.blocks(ROWS_PER_BLOCK), settings):
+                for prediction in predictions:
+                    _show(prediction, args.json)
                 progress.update(len(block))
             return
         output = Path(args.output)
         partial = output.with_name(output.name + ".partial")
         if partial.exists():
             logger.warning("%s, of a run that was stopped, is begun anew; --num_shards N goes on instead", partial)
-        rows = predict_file(classifier, source, settings, output, answer_kind(output), progress.update)
+        rows = predict_file(classifier, source, settings, output, output_kind(output), progress.update)
     show(f"{rows:,} rows written to {output}")

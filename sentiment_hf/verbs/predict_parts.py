@@ -12,9 +12,9 @@ from sentiment_hf.console import show
 from sentiment_hf.data.row_blocks import RowBlocks
 from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.serving.answer_files import ANSWER_KINDS
 from sentiment_hf.serving.batch import BatchSettings
 from sentiment_hf.serving.fingerprint import fingerprint_of
+from sentiment_hf.serving.prediction_files import OUTPUT_KINDS
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.serving.shards import Shards, ShardWriter, check_manifest, rank_and_world_size
 
@@ -39,7 +39,7 @@ def check_parts(args: argparse.Namespace) -> None:
     if not (args.file and args.output):
         raise InputError("--file and --output with --num_shards", "one of them missing", "Name input and folder.")
     output = Path(args.output)
-    if output.is_file() or output.name.lower().endswith(tuple(f".{kind}" for kind in ANSWER_KINDS)):
+    if output.is_file() or output.name.lower().endswith(tuple(f".{kind}" for kind in OUTPUT_KINDS)):
         raise InputError("a folder for --output with --num_shards", str(output), "--part_kind says what is in it.")
     for index in args.shard_index or ():
         if not 0 <= index < args.num_shards:

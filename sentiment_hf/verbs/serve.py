@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     leave_to_the_end()
     server.run(sockets=[bound])
     traffic = app.state.traffic
-    logger.info("stopped: %d requests accepted, %d answered", traffic.accepted, traffic.answered)
+    logger.info("stopped: %d requests accepted, %d answered", traffic.accepted, traffic.responded)
     return 0
 
 

@@ -56,7 +56,7 @@ def test_which_stand_out():
     assert len(outliers_of(np.concatenate([np.ones(4000), np.full(39, 9.0)]))) == 16
 
 
-def test_splitting_changes_no_answer(massive, rows, tmp_path):
+def test_splitting_changes_no_logits(massive, rows, tmp_path):
     fp32, scorer = exported_scorer(massive, rows)
     graph = onnx.load(str(fp32)).graph
     found = feed_forwards(graph)

@@ -37,7 +37,7 @@ def operators(file):
 
 
 @pytest.mark.parametrize("calibration", ["minmax", "entropy", "percentile"])
-def test_static_int8_answers_as_fp32(model_folder, rows, calibration):
+def test_static_int8_predicts_as_fp32(model_folder, rows, calibration):
     settings = Quantization("static", max_drop=ALLOWED, calibration=calibration)
     exported = export_model(model_folder, rows, settings, calibration_rows=rows)
     found = operators(exported.int8)

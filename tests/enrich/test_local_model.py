@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from sentiment_hf.enrich.cache import AnswerCache
+from sentiment_hf.enrich.cache import ReplyCache
 from sentiment_hf.enrich.llm import LanguageModel
 from sentiment_hf.enrich.local_model import LocalModel
 from sentiment_hf.enrich.questions import Question
@@ -37,10 +37,10 @@ def test_a_local_model_scores_words_as_its_logits_say(llm_folder):
 def test_a_local_model_writes_the_same_again(llm_folder):
     local = LocalModel.from_pretrained(str(llm_folder))
     asked = [Question("早餐", max_tokens=8, temperature=heat, seed=seed) for heat, seed in ((0, 0), (1.0, 1), (1.0, 2))]
-    answers = [local.ask(question, never) for question in asked]
-    assert answers == [local.ask(question, never) for question in asked]
-    assert answers[1].text != answers[2].text
-    assert all(0 < answer.completion_tokens <= 8 for answer in answers)
+    replies = [local.ask(question, never) for question in asked]
+    assert replies == [local.ask(question, never) for question in asked]
+    assert replies[1].text != replies[2].text
+    assert all(0 < reply.completion_tokens <= 8 for reply in replies)
 
 
 def test_local_models_that_cannot_be_loaded(tmp_path, llm_folder, model_folder):
@@ -97,7 +97,7 @@ def test_weights_of_one_size_have_names_of_their_own(llm_folder, tmp_path):
     assert all(name.startswith("final (") for name in names)
 
 
-def test_what_is_longer_than_the_model_is_not_answered(llm_folder):
+def test_what_is_longer_than_the_model_gets_no_reply(llm_folder):
     local = LocalModel.from_pretrained(str(llm_folder))
     local.model.config.max_position_embeddings = 20
     for asked in (Question("房" * 50, words=("好",)), Question("房" * 50), Question("房", max_tokens=50)):
@@ -186,7 +186,7 @@ def test_questions_to_a_local_model_are_asked_in_batches(llm_folder, tmp_path, m
     monkeypatch.setattr(local, "ask_batch", lambda batch: sizes.append(len(batch)) or together(batch))
     asked = [Question("房间" * (1 + number % 5), max_tokens=4, temperature=1.0, seed=number) for number in range(10)]
     scored = [Question(f"早餐{number}", words=("好", "差")) for number in range(3)]
-    with AnswerCache(tmp_path / "answers.jsonl", local.name) as cache:
+    with ReplyCache(tmp_path / "replies.jsonl", local.name) as cache:
         llm = LanguageModel(local, cache, concurrency=4)
         replies = llm.ask_all([*asked, *scored], "Asking")
         assert sorted(sizes) == [2, 4, 4]

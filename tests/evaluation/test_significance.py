@@ -13,7 +13,7 @@ from sentiment_hf.tasks.metrics import classification_scores
 
 
 @pytest.fixture
-def answers():
+def predictions():
     """Truth of 300 rows in three classes, and answers that are right in 60, 62 and 90 of a hundred."""
     generator = np.random.default_rng(0)
     truth = generator.integers(3, size=300)
@@ -21,8 +21,8 @@ def answers():
     return truth, np.array(rows)
 
 
-def test_the_bootstrap_is_around_the_score_of_the_metrics(answers):
-    truth, rows = answers
+def test_the_bootstrap_is_around_the_score_of_the_metrics(predictions):
+    truth, rows = predictions
     resampled = bootstrap_macro_f1(truth, rows, classes=3, resamples=2500)
     assert resampled.shape == (2500, 3)
     for place, row in enumerate(rows):

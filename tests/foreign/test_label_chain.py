@@ -123,7 +123,7 @@ def test_verbs_that_only_read_read_the_same_ids(trained, tmp_path):
     args = argparse.Namespace(data=str(files["train"]), **options)
     assert judge.classified_rows(classifier, task, args)["label"].tolist() == expected
     assert bench.labelled_rows(args, classifier)["name"].tolist() == expected
-    assert calibrate._answers(classifier, task, str(files["train"]), "dev", args)[1].tolist() == ids
+    assert calibrate._logits_and_labels(classifier, task, str(files["train"]), "dev", args)[1].tolist() == ids
     said = reading(name)
     pruned = ["--model", str(run), "--ffn=0.5", "--calibration", str(files["train"]), *said]
     assert main(["prune", *pruned, "--output_dir", str(tmp_path / "pruned")]) == 0

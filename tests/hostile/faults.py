@@ -107,11 +107,11 @@ def do(job):
 
 
 def main():
-    answers, sys.stdout = sys.stdout, sys.stderr
+    replies, sys.stdout = sys.stdout, sys.stderr
     load()
     for line in sys.stdin:
-        answers.write(json.dumps(do(json.loads(line))) + "\n")
-        answers.flush()
+        replies.write(json.dumps(do(json.loads(line))) + "\n")
+        replies.flush()
 
 
 if __name__ == "__main__":

@@ -73,9 +73,13 @@ class User(asyncio.Protocol):
             return
         self._received = b""
         taken = time.perf_counter() - self._start
-        status, answer = int(head.split(None, 2)[1]), json.loads(body)
-        if status != 200 or answer["answers"][0]["text"] != self._text or answer["answers"][0]["label"] is None:
-            self._outcome.errors.append(f"status {status}: {answer}")
+        status, response = int(head.split(None, 2)[1]), json.loads(body)
+        if (
+            status != 200
+            or response["predictions"][0]["text"] != self._text
+            or response["predictions"][0]["label"] is None
+        ):
+            self._outcome.errors.append(f"status {status}: {response}")
         else:
             self._outcome.seconds.append(taken)
         if time.monotonic() < self._until:
@@ -150,12 +154,12 @@ def main() -> int:
         lost += len(outcome.errors)
         sys.stderr.writelines(f"{error}\n" for error in outcome.errors[:5])
         middle, late = np.percentile(outcome.milliseconds, [50, 99])
-        answers = len(outcome.seconds)
+        responses = len(outcome.seconds)
         figures = " | ".join(
-            [f"{answers / elapsed:.0f}", f"{middle:.1f}", f"{late:.1f}"]
-            + [f"{1000 * spent / answers:.2f}" for spent in (busy, users)]
+            [f"{responses / elapsed:.0f}", f"{middle:.1f}", f"{late:.1f}"]
+            + [f"{1000 * spent / responses:.2f}" for spent in (busy, users)]
         )
-        lines.append(f"| {size} | {answers:,} | {len(outcome.errors)} | {figures} |")
+        lines.append(f"| {size} | {responses:,} | {len(outcome.errors)} | {figures} |")
     sys.stdout.write("\n".join(lines) + "\n")
     return int(lost > 0)
 

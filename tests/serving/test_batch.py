@@ -73,14 +73,14 @@ def test_every_row_keeps_its_place_and_its_columns(model_folder, table, tmp_path
     from sentiment_hf.serving.predictor import SentimentClassifier
 
     source = write(table, tmp_path / f"in{suffix}")
-    answers = SentimentClassifier.from_pretrained(model_folder)(table["text"])
+    predictions = SentimentClassifier.from_pretrained(model_folder)(table["text"])
     texts = table["text"].tolist()
     for kind in ("csv", "tsv.gz", "jsonl", "jsonl.gz", "parquet"):
         output = tmp_path / f"out.{kind}"
         assert predict(model_folder, source, output) == 0
         found = read(output)
         assert [text for text, _, _ in found] == texts
-        assert [label for _, label, _ in found] == [answer.label for answer in answers]
+        assert [label for _, label, _ in found] == [prediction.label for prediction in predictions]
         if not kind.startswith("jsonl"):
             assert [identity for _, _, identity in found] == table["id"].tolist()
     assert not list(tmp_path.glob("*.partial"))

@@ -42,8 +42,8 @@ def write_run(folder, recipe, seed, share, rows=ROWS, predictions=True):
     # Half of what is wrong is wrong in every run, as it is with real rows.
     hard = np.random.default_rng(0).permutation(rows) < rows * (1 - share) / 2
     wrong = hard | (generator.random(rows) < (1 - share) / 2)
-    answers = np.where(wrong, 1 - labels, labels)
-    logits = np.eye(2)[answers] * generator.uniform(0.5, 3, rows)[:, None]
+    predicted = np.where(wrong, 1 - labels, labels)
+    logits = np.eye(2)[predicted] * generator.uniform(0.5, 3, rows)[:, None]
     scores = TASK.scores(logits, labels)
     on_dev = DEV.get((length, loss), 0.6) + seed / 10_000
     dev = {"accuracy": on_dev + 0.1, "macro_f1": on_dev, "pr_auc": on_dev / 2}
@@ -327,7 +327,7 @@ def test_seconds_of_a_resumed_run_are_not_those_of_training(sweep, tmp_path):
     assert "| max_length=256 loss=plain | 12 |" in page
 
 
-def test_runs_that_kept_no_answers_are_shown_and_not_tested(tmp_path):
+def test_runs_that_kept_no_predictions_are_shown_and_not_tested(tmp_path):
     for length in (128, 256):
         write_run(tmp_path / "runs" / str(length), {"max_length": length}, 42, 0.8, predictions=length == 128)
     settings, _ = read(tmp_path / "runs")
