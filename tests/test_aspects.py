@@ -1,4 +1,4 @@
-"""Aspects and stars through the whole house: files in, a trained model, ONNX and INT8, answers out."""
+"""Aspects and stars through the whole house: files in, a trained model, ONNX and INT8, predictions out."""
 
 import itertools
 import json

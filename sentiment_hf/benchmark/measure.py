@@ -40,7 +40,7 @@ def throughput(
     and does not count.
 
     Returns:
-        name -> reviews a second, and name -> the answers of the first round.
+        name -> reviews a second, and name -> the predictions of the first round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in predictors}
     predictions = {}

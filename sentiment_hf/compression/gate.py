@@ -147,9 +147,9 @@ class Judge:
         scorer: of the model; its tokenizer and text settings.
         dev: `text` and `label`.
         task: with the metric.
-        reference: FP32's answers on dev.
+        reference: FP32's logits on dev.
         texts: of training, for the agreement of labels.
-        texts_reference: FP32's answers to them.
+        texts_reference: FP32's logits for them.
     """
 
     scorer: TextScorer
@@ -160,20 +160,20 @@ class Judge:
     texts_reference: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def __call__(self, file: Path) -> tuple[float, float]:
-        """Points of the metric, and the mean distance of the answers from FP32's.
+        """Points of the metric, and the mean distance of the logits from FP32's.
 
-        The metric alone is a coarse judge: one product rarely moves more than a few answers of a thousand.
+        The metric alone is a coarse judge: one product rarely changes more than a few labels of a thousand.
         """
         logits = onnx_scorer_like(self.scorer, file).logits(self.dev["text"])
         return self.points(logits), float(np.abs(logits - self.reference).mean())
 
     def points(self, logits: np.ndarray) -> float:
-        """Points of the metric of these answers to dev."""
+        """Points of the metric of these logits on dev."""
         points: float = self.task.scores(logits, self.dev["label"])[self.task.metric] * 100
         return points
 
     def resolution(self) -> float:
-        """Find the most that one row's other answer moves the metric: with macro-F1, mostly one of the rarest class."""
+        """Find the most that one row's other label moves the metric: with macro-F1, mostly one of the rarest class."""
         before, moved = self.points(self.reference), [100 / len(self.dev)]
         if not self.task.is_single_label:
             return moved[0]
@@ -181,7 +181,7 @@ class Judge:
         right = self.reference.argmax(axis=1) == truth
         for row in [np.flatnonzero(right & (truth == label))[:1] for label in np.unique(truth)]:
             other = self.reference.copy()
-            # The second best answer in the place of the best.
+            # The second best label in the place of the best.
             other[row, truth[row]] = other[row].min(initial=0) - 1
             moved.append(abs(before - self.points(other)))
         return max(moved)
@@ -210,7 +210,7 @@ class Judge:
 
 
 def labels_of(logits: np.ndarray, task: Task) -> np.ndarray:
-    """Answers as ids, `[rows, cells]`."""
+    """Predicted ids, `[rows, cells]`."""
     return np.column_stack([cell.ids(logits) for cell in task.cells])
 
 
@@ -218,7 +218,7 @@ def costs_of(before: np.ndarray, after: np.ndarray, task: Task) -> np.ndarray:
     """Compute the cost of each label that changed, in the shape of `labels_of`; NaN where it did not change.
 
     Args:
-        before: FP32's answers.
+        before: FP32's logits.
         after: INT8's.
         task: whose they are.
     """
@@ -265,7 +265,7 @@ def agreement_of(dev: np.ndarray, texts: np.ndarray, labels: np.ndarray, task: T
 
 
 def _worse(before: np.ndarray, after: np.ndarray, labels: pd.Series) -> bool:
-    """Tell by a one-sided sign test on dev whether more answers become wrong than become right, beyond chance."""
+    """Tell by a one-sided sign test on dev whether more predictions become wrong than become right, beyond chance."""
     truth = np.array([np.atleast_1d(label) for label in labels])[:, : before.shape[1]]
     known = truth != MISSING
     lost = int((known & (before == truth) & (after != truth)).sum())

@@ -1,9 +1,9 @@
 """Neurons that fire far beyond all others, split off before quantization so that one scale for all is not theirs alone.
 
-In a feed-forward of a pretrained encoder one neuron answers the first token with ten or twenty times what all others
-reach (massive activations, Sun et al. 2024). Eight bits that have to span it leave the others a dozen steps. As in
-LLM.int8() (Dettmers et al. 2022) the few stay in FP32 and the rest is quantized; which they are does not depend on the
-text, so that they are found once and the graph is cut there.
+In a feed-forward of a pretrained encoder one neuron's activation at the first token is ten or twenty times what all
+others reach (massive activations, Sun et al. 2024). Eight bits that have to span it leave the others a dozen steps. As
+in LLM.int8() (Dettmers et al. 2022) the few stay in FP32 and the rest is quantized; which they are does not depend on
+the text, so that they are found once and the graph is cut there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_OUTLIERS = 16
 
 
 def split_outliers(fp32_file: Path, batches: Sequence[dict[str, np.ndarray]], output: Path) -> Path:
-    """Write the graph with outliers in a branch of their own, which stays in FP32; its answers are the same.
+    """Write the graph with outliers in a branch of their own, which stays in FP32; its logits are the same.
 
     Args:
         fp32_file: the plain export.
@@ -53,10 +53,10 @@ def split_outliers(fp32_file: Path, batches: Sequence[dict[str, np.ndarray]], ou
 
 
 def outliers_of(reach: np.ndarray) -> np.ndarray:
-    """Find the neurons whose largest answers stand out, the largest first.
+    """Find the neurons whose largest activations stand out, the largest first.
 
     Args:
-        reach: the largest answer of each neuron, `[neurons]`.
+        reach: the largest activation of each neuron, `[neurons]`.
     """
     order = np.argsort(reach)[::-1][:MAX_OUTLIERS]
     return order[reach[order] > FACTOR * np.quantile(reach, SHARE)]
@@ -85,7 +85,7 @@ def _reach(model: Any, names: Sequence[str], batches: Sequence[dict[str, np.ndar
 
 
 def _split(graph: Any, part: FeedForward, outliers: np.ndarray) -> None:
-    """Move the outliers of one feed-forward into a branch beside it, which is added to what it answers."""
+    """Move the outliers of one feed-forward into a branch beside it, which is added to its output."""
     from onnx import helper, numpy_helper
 
     tensors = {tensor.name: tensor for tensor in graph.initializer}

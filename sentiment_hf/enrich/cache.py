@@ -1,4 +1,4 @@
-"""Answers kept in a file that is only ever added to, so that an interrupted run asks nothing twice."""
+"""Replies kept in a file that is only ever added to, so that an interrupted run asks nothing twice."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from sentiment_hf.files import lock
 
 
 class ReplyCache:
-    """Answers of one model, in memory and, line by line, in a file.
+    """Replies of one model, in memory and, line by line, in a file.
 
     The first line names the model. A last line that was cut off while it was written is removed.
 
     Args:
         path: of the file; made if it is not there.
-        model: whose answers these are.
+        model: whose replies these are.
 
     Raises:
-        InputError: the file holds answers of another model, is no such file, or another run is adding to it.
+        InputError: the file holds replies of another model, is no such file, or another run is adding to it.
     """
 
     def __init__(self, path: Path, model: str) -> None:
@@ -58,7 +58,7 @@ class ReplyCache:
         return self._replies.get(question.key(self.model))
 
     def add(self, question: Question, reply: Reply) -> None:
-        """Keep an answer; it is in the file when this returns. Any thread may call it."""
+        """Keep a reply; it is in the file when this returns. Any thread may call it."""
         key = question.key(self.model)
         with self._lock:
             self._write({"key": key, **asdict(reply)})
@@ -84,8 +84,8 @@ class ReplyCache:
                     self._replies[key] = Reply(**record | {"scores": tuple(record["scores"])})
             except (ValueError, KeyError, TypeError, AttributeError):
                 found, remedy = f"something else in line {number + 1}", "Name another file with --cache."
-                raise InputError(f"a file of answers at {self.path}", found, remedy) from None
+                raise InputError(f"a cache of replies at {self.path}", found, remedy) from None
         if model != self.model:
             remedy = "Name another file with --cache, or go on with that model."
-            raise InputError(f"answers of {self.model} in {self.path}", f"answers of {model}", remedy)
+            raise InputError(f"replies of {self.model} in {self.path}", f"replies of {model}", remedy)
         return whole

@@ -1,4 +1,4 @@
-"""Out-of-fold answers: what a model says of each training row when it has not learned from it."""
+"""Out-of-fold logits: what a model predicts for each training row when it has not learned from it."""
 
 from __future__ import annotations
 
@@ -80,12 +80,12 @@ def baseline_learner(task: Task) -> Learner:
 
 
 def remembered(learner: Learner, folder: Path, settings: Sequence[str]) -> Learner:
-    """Wrap a learner so that it keeps its answers and learns nothing twice: a study of many trainings can be stopped.
+    """Wrap a learner so that it keeps its logits and learns nothing twice: a study of many trainings can be stopped.
 
     Args:
         learner: learns and judges.
-        folder: for the answers, a file each.
-        settings: whatever else the answers depend on.
+        folder: for the logits, a file each.
+        settings: whatever else the logits depend on.
     """
 
     def judge(rows: pd.DataFrame, judged: pd.DataFrame) -> np.ndarray:

@@ -168,7 +168,7 @@ def _schema(recast: Recast) -> dict[str, Any]:
 def _read(reply: Reply, row: int, recast: Recast, target: str, question: Question) -> Written:
     fields = _fields(reply, recast, question) if not reply.failed else None
     text = _bare(fields["text"]) if fields else ""
-    failed = reply.failed or ("" if text else "an answer that holds no text")
+    failed = reply.failed or ("" if text else "a reply that holds no text")
     if recast.source.match(matching_key(text)) is not None:
         # A small model says the template's examples over again.
         failed = failed or REPEATS

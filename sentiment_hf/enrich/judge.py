@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 TEMPLATE = TEMPLATES / "judge.jinja"
 VARIABLES = ("labels", "examples", "text")
-# Texts that say nothing: what a model answers to them is its prior (see `Judge`).
+# Texts that say nothing: what a model replies to them is its prior (see `Judge`).
 CONTENT_FREE = ("", "N/A", "无内容")
 EXAMPLE_LENGTH = 80
 # Rows of each label for the prior.
@@ -65,10 +65,10 @@ class Verdict:
 class Judge:
     """Asks a language model which label a text has.
 
-    A model that scores words is asked how likely each label's word is after the prompt, less what it answers to texts
+    A model that scores words is asked how likely each label's word is after the prompt, less what it replies to texts
     that say nothing: Zhao et al. 2021, "Calibrate Before Use". Where rows of known labels are at hand (see `learn`),
-    its prior is what it answers on average to as many rows of each label, as in Zhou et al. 2024, "Batch Calibration",
-    but never to what is judged: one text must not change another's verdict. Any other model answers in JSON.
+    its prior is what it replies on average to as many rows of each label, as in Zhou et al. 2024, "Batch Calibration",
+    but never to what is judged: one text must not change another's verdict. Any other model replies in JSON.
 
     Args:
         llm: who is asked.

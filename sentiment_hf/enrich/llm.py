@@ -18,10 +18,10 @@ from sentiment_hf.exceptions import InputError, ended_by_sigterm
 
 logger = logging.getLogger(__name__)
 
-# An answer that does not follow its schema is asked for again so often.
+# A reply that does not follow its schema is asked for again so often.
 MALFORMED_RETRIES = 2
-MALFORMED = "the answer does not follow the schema"
-# So many questions in a row without any answer: the fault is not with the questions.
+MALFORMED = "the reply does not follow the schema"
+# So many questions in a row without any reply: the fault is not with the questions.
 FAILURES_IN_A_ROW = 10
 _WARMER = 0.3
 
@@ -32,8 +32,8 @@ class Usage:
 
     Attributes:
         asked: questions put to the model.
-        from_cache: different questions that had been answered before.
-        abstained: questions without a usable answer.
+        from_cache: different questions whose replies were in the cache.
+        abstained: questions without a usable reply.
         prompt_tokens: read by the model.
         completion_tokens: written by it.
     """
@@ -60,11 +60,11 @@ class StoppedError(Exception):
 class LanguageModel:
     """Asks an `LlmBackend` many questions at a time.
 
-    Ctrl-C and SIGTERM stop it gently: nothing new is asked, and answers that are under way are waited for and kept.
+    Ctrl-C and SIGTERM stop it gently: nothing new is asked, and replies that are under way are waited for and kept.
 
     Args:
-        answerer: who is asked.
-        cache: where answers are kept and looked up.
+        backend: who is asked.
+        cache: where replies are kept and looked up.
         concurrency: questions under way at a time; of a local model those that are written to together.
         per_minute: questions a minute at most; None for no limit.
     """
@@ -82,13 +82,13 @@ class LanguageModel:
         self._stop = threading.Event()
 
     def ask_all(self, questions: Sequence[Question], desc: str) -> list[Reply]:
-        """Answers in the order of the questions; a question that comes twice is asked once.
+        """Return replies in the order of the questions; a question that comes twice is asked once.
 
-        A question without an answer has a reply with `failed`, and the next run asks it again, unless the model did
-        answer and would not follow the schema.
+        A question that failed has a reply with `failed`, and the next run asks it again, unless the model did
+        reply and would not follow the schema.
 
         Raises:
-            InputError: no endpoint, a wrong key, or no answer many times in a row.
+            InputError: no endpoint, a wrong key, or no reply many times in a row.
         """
         different = list(questions_by_key(questions, self.backend.name).values())
         open_questions = [question for question in different if self.cache.get(question) is None]
@@ -112,7 +112,7 @@ class LanguageModel:
         return replies
 
     def _batches(self, questions: Sequence[Question]) -> list[list[Question]]:
-        """Single questions, or those that an answerer takes together: of like length, so that none waits for long."""
+        """Single questions, or those that a backend takes together: of like length, so that none waits for long."""
         size = self.batch_size
         alone = [size == 1 or bool(question.words) or question.schema is not None for question in questions]
         batches = [[question] for question, single in zip(questions, alone, strict=True) if single]
@@ -129,8 +129,8 @@ class LanguageModel:
         hopeless = [self._keep(question, reply) for question, reply in zip(batch, replies, strict=True)]
         if any(hopeless):
             found = f"{FAILURES_IN_A_ROW} x {replies[hopeless.index(True)].failed}"
-            remedy = "What was answered so far is kept; start again when it is mended."
-            raise InputError(f"answers from {self.backend.name}", found, remedy)
+            remedy = "The replies so far are kept; start again when it is mended."
+            raise InputError(f"replies from {self.backend.name}", found, remedy)
         return replies
 
     def _keep(self, question: Question, reply: Reply) -> bool:
@@ -139,7 +139,7 @@ class LanguageModel:
             self.usage.asked += 1
             self.usage.prompt_tokens += reply.prompt_tokens
             self.usage.completion_tokens += reply.completion_tokens
-            # An answer of the wrong form is an answer of this model all the same.
+            # A reply of the wrong form is a reply of this model all the same.
             replied = reply.failed in ("", MALFORMED)
             self._failures = 0 if replied else self._failures + 1
             hopeless = self._failures >= FAILURES_IN_A_ROW
@@ -148,11 +148,11 @@ class LanguageModel:
         return hopeless
 
     def _ask_one(self, question: Question) -> Reply:
-        """One question until its answer follows its schema, or too often."""
+        """One question until its reply follows its schema, or too often."""
         read = written = 0
         reply = Reply()
         for attempt in range(MALFORMED_RETRIES + 1):
-            # The same words once more would be the same answer.
+            # The same words once more would be the same reply.
             warmer = max(question.temperature, _WARMER * attempt)
             self._take_turn()
             reply = self.backend.ask(replace(question, temperature=warmer, seed=question.seed + attempt), self._pause)

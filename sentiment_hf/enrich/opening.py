@@ -17,7 +17,7 @@ CACHE_FILE = "replies.jsonl"
 
 @contextmanager
 def open_llm(args: argparse.Namespace, folder: Path) -> Iterator[LanguageModel]:
-    """Open the client for `--llm` and `--base_url`, with its answers in `--cache` or in the folder.
+    """Open the client for `--llm` and `--base_url`, with its replies in `--cache` or in the folder.
 
     Raises:
         InputError: no model, values that cannot be meant, a cache of another model, or what the two kinds of model

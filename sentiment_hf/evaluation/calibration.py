@@ -27,7 +27,7 @@ class Calibration:
 
     Attributes:
         temperature: logits are divided by it; 1 leaves them as they are.
-        threshold: an answer less probable than this is not given; None gives all.
+        threshold: a label less probable than this is not given; None gives all.
     """
 
     temperature: float = 1.0
@@ -42,7 +42,7 @@ def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Fit the temperature under which the labels are likeliest.
 
-    Guo et al. 2017, "On Calibration of Modern Neural Networks". It changes no answer, only how sure it is.
+    Guo et al. 2017, "On Calibration of Modern Neural Networks". It changes no label, only its probability.
 
     Args:
         logits: `[rows, classes]`, of rows that the model was not trained on.
@@ -133,7 +133,7 @@ def row_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def too_few_for(precision: float, kept: int) -> str | None:
-    """Why a threshold's precision is not known on so many answered rows, or None.
+    """Why a threshold's precision is not known on so many rows above it, or None.
 
     Even where all of them are right, a share below `precision` would have done that in one case of twenty.
     """
@@ -145,7 +145,7 @@ def too_few_for(precision: float, kept: int) -> str | None:
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> list[dict[str, Any]]:
-    """Rows by how sure the answer is, in bins of equal width; empty ones are left out.
+    """Rows by the probability of the prediction, in bins of equal width; empty ones are left out.
 
     Returns:
         For each bin `low` and `high` (its bounds), `rows`, `confidence` (mean) and `accuracy`.
@@ -169,15 +169,15 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
 
 
 def threshold_for(probabilities: np.ndarray, labels: np.ndarray, precision: float) -> tuple[float, float]:
-    """Find the lowest threshold at which the answers given are right often enough.
+    """Find the lowest threshold at which the labels given are right often enough.
 
     Args:
         probabilities: `[rows, classes]`.
         labels: `[rows]`.
-        precision: share of given answers that have to be right.
+        precision: share of the given labels that have to be right.
 
     Returns:
-        The threshold, and the share of rows that are still answered.
+        The threshold, and its coverage: the share of rows that still get a label.
 
     Raises:
         InputError: no threshold reaches that precision.

@@ -1,4 +1,4 @@
-"""Two classifiers on the same rows: whether one is better, and where their answers differ."""
+"""Two classifiers on the same rows: whether one is better, and where their predictions differ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from sentiment_hf.evaluation.significance import bootstrap_macro_f1, interval, mcnemar, two_sided_p
 from sentiment_hf.tasks import softmax
 
-# What became of a row whose answer changed, by whether the second or the first is right.
+# What became of a row whose prediction changed, by whether the second or the first is right.
 MENDED, BROKEN, OTHER = "mended", "broken", "both wrong"
 
 
@@ -20,7 +20,7 @@ def compare(truth: np.ndarray, first: np.ndarray, second: np.ndarray, classes: i
 
     Args:
         truth: `[rows]`, ids.
-        first: `[rows]`, answers of the first.
+        first: `[rows]`, predictions of the first.
         second: `[rows]`, those of the second.
         classes: how many there are.
         seed: of the bootstrap.
@@ -57,7 +57,7 @@ def macro_f1(truth: np.ndarray, predictions: np.ndarray, classes: int) -> np.nda
 
 
 def changed_rows(rows: pd.DataFrame, first: np.ndarray, second: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
-    """Rows on which two classifiers differ, those first where the second is the surest of its answer.
+    """Rows on which two classifiers differ, those first where the second is the surest of its prediction.
 
     Args:
         rows: with `text` and `label` as ids.
@@ -66,13 +66,13 @@ def changed_rows(rows: pd.DataFrame, first: np.ndarray, second: np.ndarray, labe
         labels: names in the order of the ids.
 
     Returns:
-        `text`, `truth`, `prediction_a`, `probability_a`, `prediction_b`, `probability_b`, and `change`: `mended` where the
-        second alone is right, `broken` where the first alone is, else `both wrong`.
+        `text`, `truth`, `prediction_a`, `probability_a`, `prediction_b`, `probability_b`, and `change`: `mended` where
+        the second alone is right, `broken` where the first alone is, else `both wrong`.
     """
     truth = rows["label"].to_numpy(dtype=int)
     found = pd.DataFrame({"text": rows["text"].to_numpy(), "truth": [labels[index] for index in truth]})
     for name, logits in (("a", first), ("b", second)):
-        found[f"answer_{name}"] = [labels[index] for index in logits.argmax(axis=1)]
+        found[f"prediction_{name}"] = [labels[index] for index in logits.argmax(axis=1)]
         found[f"probability_{name}"] = softmax(logits).max(axis=1)
     mended, broken = found["prediction_b"] == found["truth"], found["prediction_a"] == found["truth"]
     found["change"] = np.select([mended, broken], [MENDED, BROKEN], OTHER)

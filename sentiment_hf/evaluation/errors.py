@@ -25,7 +25,7 @@ MARKS: dict[str, Callable[[str], bool]] = {
 
 
 def predictions_frame(rows: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
-    """Rows with what was answered: `truth`, `answer`, `confidence`, `probability_of_truth` and `right`.
+    """Rows with their predictions: `truth`, `prediction`, `confidence`, `probability_of_truth` and `right`.
 
     Args:
         rows: with `text` and `label` as ids; other columns are kept.
@@ -43,16 +43,16 @@ def predictions_frame(rows: pd.DataFrame, probabilities: np.ndarray, labels: Seq
 
 
 def confusion(frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """Count each pair of truth (rows) and answer (columns), both in the order of `labels`."""
+    """Count each pair of truth (rows) and prediction (columns), both in the order of `labels`."""
     table = pd.crosstab(frame["truth"], frame["prediction"])
     return table.reindex(index=list(labels), columns=list(labels), fill_value=0)
 
 
 def top_confusions(frame: pd.DataFrame, count: int, examples: int, seed: int = 42) -> list[dict[str, Any]]:
-    """Find the most frequent mistakes, as pairs of truth and answer.
+    """Find the most frequent mistakes, as pairs of truth and prediction.
 
     Returns:
-        For each `truth`, `answer`, `rows`, `share_of_truth`, and a seeded sample of `examples`.
+        For each `truth`, `prediction`, `rows`, `share_of_truth`, and a seeded sample of `examples`.
     """
     wrong = frame[~frame["right"]]
     totals = frame["truth"].value_counts()

@@ -1,4 +1,4 @@
-"""Why a model gave a label: what is asked about, and the answer in tokens, characters and words."""
+"""Why a model gave a label: what is explained, and by which tokens, characters and words."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ GIVEN, CLEANED = "given", "cleaned"
 
 @dataclass(frozen=True)
 class Target:
-    """A label that is to be explained, and where its logits stand in a model's answer.
+    """A label that is to be explained, and where its logits stand among a model's.
 
     Attributes:
         label: its name.
         index: its place among the labels that compete with it.
-        first: the column of the answer at which these begin.
+        first: the column at which these begin.
         count: how many they are.
         aspect: the aspect that the label is of; None for a model of one label.
     """
@@ -37,7 +37,7 @@ class Target:
     def log_odds(self, logits: np.ndarray) -> np.ndarray:
         """`[rows, width]` -> `[rows]`: the label's logit against those of all others, log(p / (1 - p)).
 
-        A single logit means little: adding the same number to all of them changes no answer.
+        A single logit means little: adding the same number to all of them changes no probability.
         """
         own = logits[:, self.first : self.first + self.count].astype(np.float64)
         others = np.delete(own, self.index, axis=1)
@@ -54,7 +54,7 @@ def choose_targets(task: Task, logits: np.ndarray, label: str | None, aspect: st
 
     Args:
         task: of the model.
-        answers: `[width]`, the model's answer for the text.
+        logits: `[width]`, the model's for the text.
         label: name, or as in a data file; None for the one that the model gives.
         aspect: of a model with aspects; None for all that the model finds mentioned.
 

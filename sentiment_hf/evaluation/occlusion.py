@@ -1,4 +1,4 @@
-"""What changes when a part of the text is hidden; needs nothing of a model but its answers."""
+"""What changes when a part of the text is hidden; needs nothing of a model but its logits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sentiment_hf.data.passages import Passage
 from sentiment_hf.evaluation.explanation import Attribution, Target
 
 BATCH_SIZE = 16
-# `{input_ids, attention_mask, …}`, each `[batch, tokens]` -> answers `[batch, width]`.
+# `{input_ids, attention_mask, …}`, each `[batch, tokens]` -> logits `[batch, width]`.
 Forward = Callable[[dict[str, np.ndarray]], np.ndarray]
 
 
@@ -36,7 +36,7 @@ def occlusion(forward: Forward, passage: Passage, target: Target, mask_id: int) 
 
 
 def in_batches(forward: Forward, rows: dict[str, np.ndarray]) -> np.ndarray:
-    """Answers for rows of one length, `[rows, width]`, a few at a time."""
+    """Logits of rows of one length, `[rows, width]`, a few at a time."""
     count = len(rows["input_ids"])
     parts = [
         forward({name: values[start : start + BATCH_SIZE] for name, values in rows.items()})

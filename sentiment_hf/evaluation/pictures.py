@@ -74,7 +74,7 @@ def _has_glyphs(font: str, text: str) -> bool:
 
 
 def confusion_plot(table: pd.DataFrame, path: Path) -> None:
-    """Draw the counts of truth and answer, coloured by the share of the truth.
+    """Draw the counts of truth and prediction, coloured by the share of the truth.
 
     Args:
         table: from `sentiment_hf.evaluation.errors.confusion`.

@@ -45,7 +45,7 @@ class TextScorer:
         batch_size: rows of a batch at most.
         pad_to_multiple_of: batches are padded to the longest row, rounded up to this.
         document_head: of a hierarchical model, whose forward encodes chunks: what reads over those of a document,
-            `[chunks, hidden]` -> `[classes]`. None where the chunks' answers are aggregated as the settings say.
+            `[chunks, hidden]` -> `[classes]`. None where the chunks' logits are aggregated as the settings say.
         workers: how many batches are read at the same time, each by a thread of its own; for a forward that lets the
             interpreter go and uses one processor thread a call.
         bar_from_batches: a progress bar is shown from so many batches on; by default never.
@@ -79,7 +79,7 @@ class TextScorer:
         return replace(self, batch_size=1, pad_to_multiple_of=1)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Answers for the texts, `[texts, width]`, in their order; with sliding windows those of whole documents."""
+        """Logits of the texts, `[texts, width]`, in their order; with sliding windows those of whole documents."""
         if self.settings.is_sliding:
             return self.documents(texts, judge_chunks=False).logits
         return np.concatenate([self._forward_all(encoded) for encoded in self._encoded_ahead(list(texts))])
@@ -99,7 +99,7 @@ class TextScorer:
                 yield encoded
 
     def documents(self, texts: Sequence[str], judge_chunks: bool = True) -> ScoredDocuments:
-        """Answers for documents and for each of their chunks; chunks of different documents share batches.
+        """Logits of documents and of each of their chunks; chunks of different documents share batches.
 
         Without `judge_chunks` a hierarchical model, which has to read each chunk once more for that, leaves it out.
         """
@@ -174,7 +174,7 @@ class ScoredDocuments:
     """Documents with what the model said of each chunk.
 
     Attributes:
-        parts: chunks of some documents, the answers for these chunks `[chunks, width]`, and those for the documents
+        parts: chunks of some documents, the logits of these chunks `[chunks, width]`, and those of the documents
             `[documents, width]`.
     """
 
@@ -182,12 +182,12 @@ class ScoredDocuments:
 
     @property
     def logits(self) -> np.ndarray:
-        """Answers for the documents, `[documents, width]`."""
+        """Logits of the documents, `[documents, width]`."""
         return np.concatenate([logits for _, _, logits in self.parts])
 
     @property
     def chunk_logits(self) -> tuple[np.ndarray, np.ndarray]:
-        """Answers for all chunks, `[chunks, width]`, and which document each is of, `[chunks]`."""
+        """Logits of all chunks, `[chunks, width]`, and which document each is of, `[chunks]`."""
         starts = np.cumsum([0, *(len(chunks.texts) for chunks, _, _ in self.parts[:-1])])
         documents = [start + np.array(part[0].documents) for start, part in zip(starts, self.parts, strict=True)]
         return np.concatenate([outputs for _, outputs, _ in self.parts]), np.concatenate(documents)

@@ -1,4 +1,4 @@
-"""Scores of any task's answers, in one form."""
+"""Scores of any task's predictions, in one form."""
 
 from __future__ import annotations
 

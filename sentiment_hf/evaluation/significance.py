@@ -61,14 +61,14 @@ def bootstrap_macro_f1(
 
     Args:
         truth: `[rows]`, ids.
-        answers: `[classifiers, rows]`, ids.
+        predictions: `[classifiers, rows]`, ids.
         classes: how many there are.
         seed: of the draw.
         resamples: how many draws.
 
     Returns:
-        `[resamples, classifiers]`; as in `metrics.json`, a class that a draw has neither as truth nor as answer is left
-        out of the mean.
+        `[resamples, classifiers]`; as in `metrics.json`, a class that a draw has neither as truth nor as prediction
+        is left out of the mean.
     """
     generator = np.random.default_rng(seed)
     # Rows that agree in everything are one kind; how often each kind is drawn says all that a draw says.

@@ -27,7 +27,7 @@ PACKAGED = {STARTER: STARTER_FOLDER, STARTER_REVIEWS: STARTER_FOLDER / "reviews"
 ALIASES = {"hfl/chinese-tinybert-l4": "hfl/rbt4-h312"}
 ADAPTER_CONFIG = "adapter_config.json"
 
-# Seconds that the Hub has to answer anything at all, before its client waits and tries again in its own way.
+# Seconds that the Hub has to respond at all, before its client waits and tries again in its own way.
 _PROBE_SECONDS = 0.7
 # Folders that are looked at for one of a similar name.
 _FOLDERS_SEEN = 2000

@@ -19,14 +19,14 @@ PROVIDER = "OpenVINOCPU"
 def openvino_forward(
     path: Path, threads: int, width: int | None = None
 ) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    """`{input_ids, attention_mask, …}` as integer arrays `[batch, tokens]` -> answers `[batch, width]`, as torch's.
+    """`{input_ids, attention_mask, …}` as integer arrays `[batch, tokens]` -> logits `[batch, width]`, as torch's.
 
     Weights in FP32 are computed in bfloat16 where the processor has instructions for it; a static INT8 graph in INT8.
 
     Args:
         path: the ONNX file.
         threads: as many callers may call at the same time, each on a thread of its own; others wait.
-        width: answers a text that the config speaks of, if it does.
+        width: logits a text by the config, if it says so.
 
     Raises:
         InputError: see `logit_outputs` and `check_inputs`.

@@ -19,7 +19,7 @@ class Failures:
     Attributes:
         below_baseline: metric, the model's score and the baseline's, where the baseline is at least as good; else None.
         worst_label: label, recall and rows of the class that is found least often; None without classes.
-        confusion: truth, answer, rows and share of the truth's rows of the most frequent mistake.
+        confusion: truth, prediction, rows and share of the truth's rows of the most frequent mistake.
         worst_aspects: name and macro-F1, the worst first.
         cut: share of the held-out texts that are longer than the model reads; None where windows cover all.
         chosen_on_same_rows: whether the best checkpoint was chosen by the rows that the scores are of.

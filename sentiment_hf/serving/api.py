@@ -25,7 +25,7 @@ from sentiment_hf.serving.traffic import Traffic
 from sentiment_hf.serving.wakeups import Wakeups
 from sentiment_hf.tasks import TOP_K, AnyPrediction
 
-# What the log of a web server calls a request whose client did not wait; nobody reads the answer.
+# What the log of a web server calls a request whose client did not wait; nobody reads the response.
 CLIENT_GONE = 499
 # Seconds after which a client that was turned away may come back.
 RETRY_AFTER = "1"
@@ -71,7 +71,7 @@ class LabelProbability(BaseModel):
 
 
 class PredictedLabel(BaseModel):
-    """The answer of a model of one label."""
+    """The prediction of a model of one label."""
 
     text: str
     label: str | None = Field(description="null where the model gives none; `reason` says why")
@@ -81,7 +81,7 @@ class PredictedLabel(BaseModel):
 
 
 class PredictedAspects(BaseModel):
-    """The answer of a model of aspects: those that are mentioned, and stars where it knows them."""
+    """The prediction of a model of aspects: those that are mentioned, and stars where it knows them."""
 
     text: str
     aspects: dict[str, LabelProbability]
@@ -91,7 +91,7 @@ class PredictedAspects(BaseModel):
 
 
 class PredictedLabels(BaseModel):
-    """The answer of a model from elsewhere that judges each label for itself."""
+    """The prediction of a model from elsewhere that judges each label for itself."""
 
     text: str
     labels: list[str] = Field(description="those with a probability above 0.5, the most probable first")
@@ -100,7 +100,7 @@ class PredictedLabels(BaseModel):
 
 
 class PredictedScores(BaseModel):
-    """The answer of a model from elsewhere that gives a score, or several."""
+    """The prediction of a model from elsewhere that gives a score, or several."""
 
     text: str
     score: float | None = None
@@ -109,7 +109,7 @@ class PredictedScores(BaseModel):
 
 
 class PredictResponse(BaseModel):
-    """What `/predict` answers."""
+    """What `/predict` returns."""
 
     predictions: list[PredictedLabel | PredictedAspects | PredictedLabels | PredictedScores] = Field(
         description="one for each text, in order"
@@ -186,12 +186,12 @@ def build_api(
         if predictions is None:
             traffic.texts_dropped(sum(future.cancelled() for future in futures))
             return Response(status_code=CLIENT_GONE)
-        # Written at once: they are ours, and checking them against PredictResponse costs more than answering does.
+        # Written at once: they are ours, and checking them against PredictResponse costs more than predicting does.
         return Response(to_json({"predictions": [prediction.to_dict() for prediction in predictions]}), media_type=JSON)
 
     @app.get("/health", response_model=Health)
     async def health(response: Response) -> Health:
-        """Tell what runs here; status 503 where it answers no more."""
+        """Tell what runs here; status 503 where it predicts no more."""
         response.status_code = 200 if batcher.is_working else 503
         return Health(
             status="ok" if batcher.is_working else "stopped",
@@ -232,8 +232,8 @@ async def _read(request: Request) -> PredictRequest:
 async def _predictions_or_hang_up(
     request: Request, futures: Sequence[Future[AnyPrediction]], wakeups: Wakeups
 ) -> list[AnyPrediction] | None:
-    """Await the answers in order; None where the client hung up, and what was not read by then is cancelled."""
-    # Texts are answered in the order of the queue, so that with the last of a request all of them are there.
+    """Await the predictions in order; None where the client hung up, and what was not read by then is cancelled."""
+    # Texts are classified in the order of the queue, so that with the last of a request all of them are there.
     done = wakeups.when_done(futures[-1])
     # The body has been read: the next message of this request is that its client is gone.
     gone = asyncio.ensure_future(request.receive())

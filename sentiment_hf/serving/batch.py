@@ -1,4 +1,4 @@
-"""A table in, the same table with answers out, block by block, so that its size does not matter."""
+"""A table in, the same table with predictions out, block by block, so that its size does not matter."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BatchSettings:
 def predict_blocks(
     classifier: SentimentClassifier, blocks: Iterable[pd.DataFrame], settings: BatchSettings
 ) -> Iterator[tuple[pd.DataFrame, list[AnyPrediction]]]:
-    """Each block with the answers to its rows."""
+    """Each block with the predictions for its rows."""
     for block in blocks:
         texts = texts_of(block[settings.text_column])
         yield block, classifier(texts, settings.top_k, settings.top_chunks)
@@ -50,10 +50,10 @@ def write_blocks(
     file: PredictionFile,
     progress: Callable[[int], object],
 ) -> int:
-    """AnyPrediction blocks into a file; Ctrl-C waits for the block that is under way.
+    """Write blocks with their predictions into a file; Ctrl-C waits for the block that is under way.
 
     Args:
-        classifier: answers.
+        classifier: predicts.
         blocks: rows with the text column.
         settings: what is asked.
         file: open.
@@ -80,12 +80,12 @@ def predict_file(
     kind: str,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> int:
-    """Write a table with its answers to one file, which gets its name when the last row is in it.
+    """Write a table with its predictions to one file, which gets its name when the last row is in it.
 
-    Until then, and after an interruption, what was answered is in `OUTPUT.partial`.
+    Until then, and after an interruption, what was predicted is in `OUTPUT.partial`.
 
     Args:
-        classifier: answers.
+        classifier: predicts.
         source: the table.
         settings: what is asked.
         output: replaced if it is there.

@@ -56,7 +56,7 @@ class _Item:
     prediction: Future[AnyPrediction]
 
 
-# `(texts, top_k)` -> an answer each.
+# `(texts, top_k)` -> a prediction each.
 Classify = Callable[[list[str], int], list[AnyPrediction]]
 # Called after each batch with its number of texts and the seconds it took.
 Observe = Callable[[int, float], None]
@@ -98,10 +98,10 @@ class Batcher:
 
         Args:
             texts: of one caller.
-            top_k: labels that each answer lists at most.
+            top_k: labels that each prediction lists at most.
 
         Returns:
-            A future each, in order. Cancel those whose answers nobody waits for any more.
+            A future each, in order. Cancel those whose predictions nobody waits for any more.
 
         Raises:
             QueueFullError: they do not fit into the queue.
@@ -119,7 +119,7 @@ class Batcher:
         return [item.prediction for item in items]
 
     def close(self) -> None:
-        """Take no more texts, and return when all those taken are answered."""
+        """Take no more texts, and return when all those taken are predicted."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -163,7 +163,7 @@ class Batcher:
                 for item in items:
                     self._predict([item])
                 return
-            logger.exception("a text of %d characters could not be answered", len(items[0].text))
+            logger.exception("a text of %d characters could not be classified", len(items[0].text))
             items[0].prediction.set_exception(error)
             return
         for item, prediction in zip(items, predictions, strict=True):

@@ -152,19 +152,19 @@ class Explainer:
         return gradients.attention(self.model, passage, target)
 
     def logits(self, batch: dict[str, np.ndarray]) -> np.ndarray:
-        """`{input_ids, …}`, each `[rows, tokens]` -> answers `[rows, width]`, each row judged as a text of its own."""
+        """`{input_ids, …}`, each `[rows, tokens]` -> logits `[rows, width]`, each row judged as a text of its own."""
         logits = self.scorer.forward(batch)
         head = self.scorer.document_head
         return logits if head is None else np.stack([head(vector[None]) for vector in logits])
 
     def judge_passages(self, passages: Sequence[Passage]) -> np.ndarray:
-        """Passages, each as a text of its own -> answers `[passages, width]`."""
+        """Passages, each as a text of its own -> logits `[passages, width]`."""
         return self.judge(
             {name: [passage.fields[name][0].tolist() for passage in passages] for name in passages[0].fields}
         )
 
     def judge(self, rows: dict[str, list[list[int]]]) -> np.ndarray:
-        """Rows of the tokenizer's fields, of any length -> answers `[rows, width]`, a few at a time."""
+        """Rows of the tokenizer's fields, of any length -> logits `[rows, width]`, a few at a time."""
         scorer, count = self.scorer, len(rows["input_ids"])
         order = np.argsort([len(ids) for ids in rows["input_ids"]], kind="stable")
         parts = []

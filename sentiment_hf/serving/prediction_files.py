@@ -1,4 +1,4 @@
-"""Rows with their answers as files, written block by block: csv, tsv, jsonl, parquet and xlsx."""
+"""Rows with their predictions as files, written block by block: csv, tsv, jsonl, parquet and xlsx."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _NUMBERS = {"probability": pa.float64(), "expected_rating": pa.float64(), "predi
 
 
 class PredictionFile(Protocol):
-    """Takes blocks of rows with their answers; used in a `with`, at whose end the file is whole, or, after an error,
-    ends with a whole row."""
+    """Takes blocks of rows with their predictions; used in a `with`, at whose end the file is whole, or, after an
+    error, ends with a whole row."""
 
     def write(self, block: pd.DataFrame, predictions: list[AnyPrediction]) -> None: ...
 
@@ -62,7 +62,7 @@ def output_kind(path: Path) -> str:
 
 
 def free_names(names: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
-    """Choose a name for each column of answers that no column of the table has: `probability_2` where there is one.
+    """Choose a name for each column of predictions that no column of the table has: `probability_2` where there is one.
 
     >>> free_names(("predicted_label", "reason"), ("text", "reason"))
     {'predicted_label': 'predicted_label', 'reason': 'reason_2'}
@@ -77,7 +77,7 @@ def free_names(names: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
 
 
 def say_renamed(kind: str, columns: Sequence[str], text_column: str, task: Task) -> None:
-    """Log which parts of answers get other names in a file, as the table has columns of their usual ones.
+    """Log which parts of predictions get other names in a file, as the table has columns of their usual ones.
 
     Args:
         kind: of the file, one of `OUTPUT_KINDS`.
@@ -91,7 +91,7 @@ def say_renamed(kind: str, columns: Sequence[str], text_column: str, task: Task)
         columns = [name for name in columns if name != text_column]
     renamed = [f"{name} is written as {free}" for name, free in free_names(usual, columns).items() if name != free]
     if renamed:
-        logger.warning("the table has columns with the names of answers, which stay: %s", ", ".join(renamed))
+        logger.warning("the table has columns with the names of predictions, which stay: %s", ", ".join(renamed))
 
 
 def check_fits_workbook(source: RowBlocks) -> None:
@@ -108,11 +108,11 @@ def check_fits_workbook(source: RowBlocks) -> None:
 def prediction_file(
     path: Path, kind: str, schema: pa.Schema, task: Task, text_column: str, for_people: bool = False
 ) -> PredictionFile:
-    """Open a file for answers.
+    """Open a file for predictions.
 
     Args:
         path: replaced if it is there.
-        kind: one of `OUTPUT_KINDS`. All have the columns of the input and those of the answers; jsonl has `text` in
+        kind: one of `OUTPUT_KINDS`. All have the columns of the input and those of the predictions; jsonl has `text` in
             place of the text column and what the prediction's `to_dict()` says. A column of the input is never
             overwritten: see `free_names`. In csv and tsv a cell that a spreadsheet program would calculate is guarded.
         schema: of the input.
@@ -200,7 +200,7 @@ class _ParquetFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # What was answered so far is readable only with the file's last bytes.
+        # What was predicted so far is readable only with the file's last bytes.
         with self._file:
             self._write_group()
             self._writer.close()
@@ -224,12 +224,12 @@ class _WorkbookFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # What was answered so far can be opened.
+        # What was predicted so far can be opened.
         self._writer.close()
 
 
 def with_predictions(block: pd.DataFrame, predictions: list[AnyPrediction], columns: Mapping[str, str]) -> pd.DataFrame:
-    """Rows with what was answered, in columns under the names of `free_names`."""
+    """Rows with their predictions, in columns under the names of `free_names`."""
     rows = [prediction.row() for prediction in predictions]
     # As objects: a column of ratings keeps its whole numbers where one is missing.
     values = {
@@ -247,7 +247,7 @@ def _delimited(separator: str, columns: Mapping[str, str]) -> Callable[[pd.DataF
 
 
 class _JsonLines:
-    """A row as a line of JSON: the text, the other columns of the input, and the rest of the answer."""
+    """A row as a line of JSON: the text, the other columns of the input, and the rest of the prediction."""
 
     def __init__(self, columns: Sequence[str], text_column: str) -> None:
         self._kept = [name for name in columns if name != text_column]
@@ -256,11 +256,11 @@ class _JsonLines:
         cells = [block[name].tolist() for name in self._kept]
         lines = []
         for place, prediction in enumerate(predictions):
-            said = prediction.to_dict()
-            names = free_names(said, self._kept)
-            row = {names["text"]: said.pop("text")}
+            fields = prediction.to_dict()
+            names = free_names(fields, self._kept)
+            row = {names["text"]: fields.pop("text")}
             row |= {name: _json_cell(column[place]) for name, column in zip(self._kept, cells, strict=True)}
-            row |= {names[name]: value for name, value in said.items()}
+            row |= {names[name]: value for name, value in fields.items()}
             if names.get("label") == "label":
                 # Whoever takes these labels for those of a file has to know that they are names.
                 row.setdefault(MARK_COLUMN, NAMES)

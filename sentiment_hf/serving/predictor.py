@@ -102,7 +102,7 @@ class SentimentClassifier:
 
         Args:
             texts: a text, or texts in any order and number; inside they are sorted by length and batched. A missing or
-                empty one among them gets an answer without label, and the others are answered.
+                empty one among them gets a prediction without label, and does not stop the others.
             top_k: how many labels `top` lists.
             top_chunks: of a model with sliding windows, how many passages of a text to show that speak for its label.
 

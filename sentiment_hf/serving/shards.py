@@ -81,7 +81,7 @@ def check_manifest(shards: Shards, job: dict[str, Any]) -> None:
 
     Args:
         shards: say where.
-        job: everything that the answers depend on, as JSON.
+        job: everything that the predictions depend on, as JSON.
 
     Raises:
         InputError: the folder has parts of another job, or parts and no manifest.
@@ -126,7 +126,7 @@ class ShardWriter:
     """One classifier and one reading of the table, for part after part.
 
     Args:
-        classifier: answers.
+        classifier: predicts.
         source: the table.
         settings: what is asked of each text.
         shards: where the parts go.

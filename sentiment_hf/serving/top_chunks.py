@@ -16,11 +16,11 @@ CLEANED = "cleaned"
 def with_chunks(
     task: Task, predictions: Sequence[AnyPrediction], documents: ScoredDocuments, top_chunks: int
 ) -> list[AnyPrediction]:
-    """Answers with the passages that speak most for each one's label.
+    """Add to predictions the passages that speak most for each one's label.
 
     Args:
         task: names the labels.
-        answers: one a document.
+        predictions: one a document.
         documents: the same documents, with what the model said of each chunk.
         top_chunks: passages of a document at most.
     """

@@ -19,7 +19,7 @@ class Traffic:
 
     Attributes:
         accepted: requests to `/predict` that the server began to read.
-        answered: those among them whose answer was sent, whatever its status.
+        responded: those among them whose response was sent, whatever its status.
     """
 
     def __init__(self) -> None:

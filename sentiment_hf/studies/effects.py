@@ -79,7 +79,7 @@ def paired_effect(name: str, pairs: Sequence[tuple[FoundRun, FoundRun]], seed: i
     between two settings is the difference between seeds.
 
     Returns:
-        None where it cannot be told: a run kept no answers, its rows are others, or it is one of aspects.
+        None where it cannot be told: a run kept no predictions, its rows are others, or it is one of aspects.
     """
     runs = [run for pair in pairs for run in pair]
     kept = [run.predictions for run in runs]

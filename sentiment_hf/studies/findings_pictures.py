@@ -88,7 +88,7 @@ def loss_picture(settings: Sequence[FoundSetting], path: Path) -> None:
 
 
 def confusion_picture(setting: FoundSetting, labels: Sequence[str], path: Path) -> None:
-    """Truth and answer, counted over all seeds of a setting."""
+    """Truth and prediction, counted over all seeds of a setting."""
     counts = np.sum([run.model_scores["confusion_matrix"] for run in setting.runs], axis=0)
     confusion_plot(pd.DataFrame(counts, index=list(labels), columns=list(labels)), path)
 
@@ -133,7 +133,7 @@ def _right(run: FoundRun) -> np.ndarray:
 
 
 def _interval(setting: FoundSetting) -> tuple[float, float] | None:
-    """95 % of the mean macro-F1 over seeds when rows are drawn anew; None without answers of one label."""
+    """95 % of the mean macro-F1 over seeds when rows are drawn anew; None without predictions of one label."""
     kept = [run.predictions for run in setting.runs]
     if any(predictions is None or predictions.labels.ndim > 1 for predictions in kept):
         return None

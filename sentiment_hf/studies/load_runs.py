@@ -72,7 +72,7 @@ class FoundRun:
 
     @cached_property
     def predictions(self) -> Predictions | None:
-        """Its answers for the held-out rows; None where it did not keep them."""
+        """Its predictions for the held-out rows; None where it did not keep them."""
         return read_predictions(self.folder)
 
     @property
@@ -247,9 +247,9 @@ def _read(folder: Path, title: str | None) -> FoundRun:
         rows = len(run.held_out)
         predicted = rows if run.predictions is None else len(run.predictions.labels)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise _HalfWritten(f"rows or answers not readable ({type(error).__name__})") from error
+        raise _HalfWritten(f"rows or predictions not readable ({type(error).__name__})") from error
     if not rows == predicted == metrics["rows"].get(metrics["split"], rows):
-        raise _HalfWritten(f"{rows:,} held-out rows, {predicted:,} answers and other figures in its metrics")
+        raise _HalfWritten(f"{rows:,} held-out rows, {predicted:,} predictions and other figures in its metrics")
     return run
 
 

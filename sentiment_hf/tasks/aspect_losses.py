@@ -1,4 +1,4 @@
-"""The loss of aspects and a star rating, as pure functions of a model's answers."""
+"""The loss of aspects and a star rating, as pure functions of a model's outputs."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class AspectLoss:
     weights: Mapping[str, float] = field(default_factory=lambda: dict(TASK_WEIGHTS))
 
     def __call__(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Answers `[batch, width]` and labels `[batch, aspects (+ 1)]` -> `[batch]`."""
+        """Compute losses from outputs `[batch, width]` and labels `[batch, aspects (+ 1)]` -> `[batch]`."""
         logits, rating = self._unpack(outputs)
         losses = outputs.new_zeros(len(outputs))
         for place, cell_loss in enumerate(self.cells):

@@ -18,13 +18,13 @@ logger = logging.getLogger(__name__)
 def aspect_scores(outputs: np.ndarray, references: np.ndarray, task: AspectTask) -> dict[str, Any]:
     """Scores over all cells and over those that are mentioned.
 
-    Over all cells an answer is the largest of four logits; over mentioned cells, as in ASAP's paper (Bu et al. 2021),
-    the largest of the three that are not `not mentioned`. The F1 of an aspect is the mean over the values that occur
-    in it, as truth or as answer; `macro_f1` is the mean over aspects. An aspect that no row mentions has None, over all
-    cells as over mentioned ones, and is left out of the means.
+    Over all cells the prediction is the largest of four logits; over mentioned cells, as in ASAP's paper (Bu et al.
+    2021), the largest of the three that are not `not mentioned`. The F1 of an aspect is the mean over the values that
+    occur in it, as truth or as prediction; `macro_f1` is the mean over aspects. An aspect that no row mentions has
+    None, over all cells as over mentioned ones, and is left out of the means.
 
     Args:
-        answers: `[rows, width]`, see `AspectTask`.
+        outputs: `[rows, width]`, see `AspectTask`.
         references: `[rows, aspects]` or, with stars in the last column, `[rows, aspects + 1]`; `MISSING` is left out.
         task: names and number of the aspects, and what the rating is.
 
@@ -46,7 +46,7 @@ def aspect_scores(outputs: np.ndarray, references: np.ndarray, task: AspectTask)
         )
         per_aspect[aspect] |= {"cells": int(in_all.sum()), "mentioned_cells": int(in_mentioned.sum())}
         if not in_mentioned.any():
-            # One value alone: right and wrong answers would make it 1 or a third, and the mean a matter of luck.
+            # One value alone: right and wrong predictions would make it 1 or a third, and the mean a matter of luck.
             per_aspect[aspect]["macro_f1"] = None
     undefined = [aspect for aspect, scores in per_aspect.items() if scores["mentioned_macro_f1"] is None]
     if undefined:

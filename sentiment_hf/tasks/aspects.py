@@ -1,4 +1,4 @@
-"""What an aspect task is: its aspects, their four values and a star rating, and how one array holds the answers."""
+"""What an aspect task is: its aspects, their four values and a star rating, and how one array holds the logits."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class AspectTask(Task):
     """Several aspects of one text, each with one of `VALUES`, and optionally a rating of one to five stars.
 
     A row's label is a tuple of integers: the id of each aspect's value, then the stars where there is a rating;
-    `MISSING` stands for a cell that says nothing. A model's answer is one row of floats: four logits an aspect, then
+    `MISSING` stands for a cell that says nothing. A model gives one row of floats: four logits an aspect, then
     the rating's.
 
     Attributes:
@@ -258,7 +258,7 @@ def stars_of(rating: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         expected = rating[:, 0].clip(STARS[0], STARS[-1])
         return np.rint(expected).astype(int), expected
     more = 1 / (1 + np.exp(-rating.astype(np.float64)))
-    # The median of the distribution, as ordinal regression answers.
+    # The median of the distribution, as ordinal regression predicts.
     return STARS[0] + (more > 0.5).sum(axis=1), STARS[0] + more.sum(axis=1)
 
 

@@ -236,7 +236,7 @@ class Task(ABC):
     def to_dict(self) -> dict[str, Any]:
         """Return what a saved model records of the task, besides its name and metric."""
 
-    # Answers.
+    # Predictions.
 
     @abstractmethod
     def scores(self, logits: np.ndarray, labels: Sequence[Any]) -> dict[str, Any]:
@@ -275,5 +275,5 @@ class Task(ABC):
     def check_width(self, logits: np.ndarray) -> None:
         """Raise InputError where a model gives another number of logits than it names labels."""
         if logits.shape[1] != len(self.labels):
-            found = f"{logits.shape[1]} answers for {len(self.labels)}"
-            raise InputError("a model with one answer for each label of its config", found, "Mend `id2label` there.")
+            found = f"{logits.shape[1]} logits for {len(self.labels)}"
+            raise InputError("a model with one logit for each label of its config", found, "Mend `id2label` there.")

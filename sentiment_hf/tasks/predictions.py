@@ -45,7 +45,7 @@ class ChunkScore:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one text with one label.
+    """The prediction for one text with one label.
 
     Attributes:
         text: as it was given; None where it was missing.
@@ -102,14 +102,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class AspectPrediction:
-    """The answer for one text with several aspects.
+    """The prediction for one text with several aspects.
 
     Attributes:
         text: as it was given; None where it was missing.
         aspects: those that are mentioned -> `{"label": …, "probability": …}`, in the task's order.
         rating: stars, 1 to 5, or None where the model has no rating or there is no text to judge.
         expected_rating: the rating's expectation, in stars.
-        reason: why there is no answer, or None.
+        reason: why there is no prediction, or None.
     """
 
     text: str | None
@@ -147,7 +147,7 @@ class AspectPrediction:
 
 @dataclass(frozen=True)
 class ScorePrediction:
-    """The answer of a model from elsewhere that scores each of its labels for itself.
+    """The prediction of a model from elsewhere that scores each of its labels for itself.
 
     Attributes:
         text: as it was given; None where it was missing.
@@ -155,7 +155,7 @@ class ScorePrediction:
             `pipeline()` calls the score. Empty where there is no text to judge.
         labels: of several labels those with a probability above 0.5, the most probable first; None for a model of
             scores alone, or where there is no text to judge.
-        reason: why there is no answer, or None.
+        reason: why there is no prediction, or None.
     """
 
     text: str | None

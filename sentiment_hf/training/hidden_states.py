@@ -1,4 +1,4 @@
-"""Learning from what a teacher's layers hold, and not from its answers alone."""
+"""Learning from what a teacher's layers hold, and not from its logits alone."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
         # The same for all settings, so that eval_loss can be compared between them.
         self.plain_loss = self.plain()
         self.sampler = args.sampler
-        # What is added to the logits wherever answers are read off them.
+        # What is added to the logits wherever predictions are read off them.
         self.prediction_shift = None
         if log_prior is not None and args.logit_adjustment_at == "prediction":
             self.prediction_shift = -args.logit_adjustment * log_prior.flatten()

@@ -80,7 +80,7 @@ def test_one_run_has_every_way_to_run_it(exported, rows, reviews, tmp_path, caps
         "ONNX, INT8",
         "half, ONNX, INT8",
     ]
-    # The same weights give the same answers, whoever runs them; to all texts, also those that are not timed.
+    # The same weights give the same predictions, whoever runs them; to all texts, also those that are not timed.
     assert result["texts"] == 40
     assert [row["accuracy"] for row in rows[:5]] == pytest.approx([accuracy] * 5)
     for row in result["rows"]:

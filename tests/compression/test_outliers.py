@@ -1,4 +1,4 @@
-"""Neurons that fire far beyond all others: found, split off without changing an answer, and what INT8 gains by it."""
+"""Neurons that fire far beyond all others: found, split off without changing a logit, and what INT8 gains by it."""
 
 import shutil
 
@@ -31,7 +31,7 @@ def rows(reviews) -> pd.DataFrame:
 
 @pytest.fixture
 def massive(model_folder):
-    """A classifier one neuron of each layer of which answers with thirty times what the others do."""
+    """A classifier one neuron of each layer of which has thirty times the activation of the others."""
     model = AutoModelForSequenceClassification.from_pretrained(model_folder)
     with torch.no_grad():
         for layer, neuron in zip(model.bert.encoder.layer, NEURONS, strict=False):
@@ -80,7 +80,7 @@ def test_a_graph_without_outliers_stays_as_it_is(model_folder, rows, tmp_path):
     fp32, scorer = exported_scorer(model_folder, rows)
     split = split_outliers(fp32, calibration_shards(scorer, rows["text"].tolist()), tmp_path / "split.onnx")
     assert list(weighted_nodes(split)) == list(weighted_nodes(fp32))
-    # Padding, however much of it, is no token that a neuron answers.
+    # Padding, however much of it, is no token whose activations count.
     (batch,) = calibration_shards(scorer, rows["text"][:1])
     wide = {name: np.pad(values, ((0, 0), (0, 12))) for name, values in batch.items()}
     graph = onnx.load(str(fp32))

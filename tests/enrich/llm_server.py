@@ -16,18 +16,18 @@ KEY = "sk-a-secret-of-the-test"
 
 
 def verdict_of(body: dict) -> str:
-    """What a well-behaved judge answers: by the words of the last text of the prompt, whatever it asks for."""
+    """What a well-behaved judge replies: by the words of the last text of the prompt, whatever it asks for."""
     text = TEXT.findall(body["messages"][-1]["content"])[-1]
     words = {"verdict": "正面" if GOOD.search(text) else "负面", "confidence": 0.9, "reason": "看用词\n就知道"}
     return json.dumps(words, ensure_ascii=False)
 
 
 class LlmServer:
-    """Answers `POST /v1/chat/completions`.
+    """Responds to `POST /v1/chat/completions`.
 
     Args:
-        answer: request body -> the content of the answer.
-        delay: seconds before every answer.
+        reply: request body -> the content of the reply.
+        delay: seconds before every response.
         wanted_key: refuse requests without it.
 
     Attributes:
@@ -35,7 +35,7 @@ class LlmServer:
         asked: text -> requests about it.
         bodies: of all requests.
         keys: `Authorization` headers.
-        usage: the tokens that every answer says it took.
+        usage: the tokens that every response says it took.
         most_at_once: requests under way at the same time, at most.
     """
 

@@ -231,7 +231,7 @@ def test_the_command(model_folder, rows_file, tmp_path, server, capsys):
         (["--label_words", "{negative: 差}"], "label_words for negative, positive"),
         (["--concurrency", "0"], "concurrency of at least 1"),
         (["--llm", ""], "a language model"),
-        (["--llm", "other", "--cache", str(tmp_path / "out" / "replies.jsonl")], "answers of other"),
+        (["--llm", "other", "--cache", str(tmp_path / "out" / "replies.jsonl")], "replies of other"),
     ):
         assert main([*words, *change, "--output_dir", str(tmp_path / "refused")]) == 2
         assert message in capsys.readouterr().err
@@ -246,7 +246,7 @@ def test_options_from_a_file(model_folder, rows_file, tmp_path, server, capsys):
     assert main([*words, "--limit", "4", "--output_dir", str(tmp_path / "out")]) == 0
     report = json.loads((tmp_path / "out" / "judge.json").read_text(encoding="utf-8"))
     assert report["asked"] == 4, "the command line wins"
-    # Those that the classifier doubts most, where half of its answers are right.
+    # Those that the classifier doubts most, where half of its labels are right.
     assert pd.read_csv(tmp_path / "out" / "verdicts.csv")["p_label"].max() < 0.5
     assert report["threshold"] == 0
     assert report["usage"]["cost"] > 0

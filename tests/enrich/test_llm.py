@@ -52,7 +52,7 @@ def test_a_server_that_misbehaves_and_then_replies(client, server):
     assert [fields_of(reply.text, SCHEMA)["verdict"] for reply in replies] == ["正面"] * len(texts)
     counts = {"busy": 3, "down": 3, "slow": 2, "cut": 2, "odd": 3, "half": 2, "fine": 1}
     assert server.asked == {f"{text} 好": count for text, count in counts.items()}
-    # An answer of the wrong form has been paid for all the same.
+    # A reply of the wrong form has been paid for all the same.
     assert client.usage.prompt_tokens == 100 * (7 + 1 + 2)
     assert client.usage.report((2.0, 10.0))["cost"] == pytest.approx((1000 * 2 + 200 * 10) / 1e6)
 
@@ -62,7 +62,7 @@ def test_replies_that_never_follow_the_schema_abstain_and_are_kept(client, serve
     (reply,) = client.ask_all([question("mad")], "Asking")
     assert reply.failed == MALFORMED
     assert server.asked["mad"] == MALFORMED_RETRIES + 1
-    # The same question once more would have the same answer.
+    # The same question once more would have the same reply.
     assert [(body["temperature"], body["seed"]) for body in server.bodies] == [(0, 0), (0.3, 1), (0.6, 2)]
     client.ask_all([question("mad")], "Asking")
     assert server.asked["mad"] == MALFORMED_RETRIES + 1
@@ -71,7 +71,7 @@ def test_replies_that_never_follow_the_schema_abstain_and_are_kept(client, serve
 def test_a_failed_request_is_not_kept(client, server):
     server.misdeeds = {"down": ["500"] * 3}
     (reply,) = client.ask_all([question("down")], "Asking")
-    assert reply.failed == "status 500 without an answer"
+    assert reply.failed == "status 500 without a reply"
     (reply,) = client.ask_all([question("down")], "Asking")
     assert reply.failed == ""
     assert client.usage.abstained == 1
@@ -117,7 +117,7 @@ def test_the_rate_limit(client, server):
 
 
 def test_what_is_asked_again_counts_against_the_limit(client, server):
-    """Answers of the wrong form and refused requests alike: nine requests for three questions."""
+    """Replies of the wrong form and refused requests alike: nine requests for three questions."""
     server.misdeeds = {"1": ["wrong schema", "wrong schema"], "2": ["500", "500"], "3": ["429", "wrong schema"]}
     client.backend.backoff = 0.001
     limited = LanguageModel(client.backend, client.cache, concurrency=4, per_minute=600)
@@ -212,7 +212,7 @@ def test_addresses(tmp_path):
 def test_a_cache_of_another_model_and_one_cut_short(client, tmp_path):
     client.ask_all([question("a"), question("b")], "Asking")
     path = shutil.copy(tmp_path / "replies.jsonl", tmp_path / "kept.jsonl")
-    with pytest.raises(InputError, match="answers of other in .*, found answers of tiny"):
+    with pytest.raises(InputError, match="replies of other in .*, found replies of tiny"):
         ReplyCache(path, "other")
     whole = path.read_bytes()
     path.write_bytes(whole + b'{"key": "12')

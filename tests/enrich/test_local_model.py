@@ -64,7 +64,7 @@ def test_local_models_that_cannot_be_loaded(tmp_path, llm_folder, model_folder):
 def test_a_local_model_in_four_bits(llm_folder):
     pytest.importorskip("bitsandbytes", reason="needs the 4bit extra")
     whole, packed = LocalModel.from_pretrained(str(llm_folder)), LocalModel.from_pretrained(str(llm_folder), True)
-    assert packed.name == f"{whole.name} in 4 bits", "its answers are its own"
+    assert packed.name == f"{whole.name} in 4 bits", "its replies are its own"
     weight = packed.model.model.layers[0].mlp.up_proj.weight
     assert weight.dtype == torch.uint8
     assert weight.numel() == whole.model.model.layers[0].mlp.up_proj.weight.numel() / 2
@@ -125,7 +125,7 @@ def test_what_prompts_have_in_common_is_read_once(llm_folder, monkeypatch):
             fresh = LocalModel(other, local.tokenizer, local.name)
             assert score == pytest.approx(fresh.ask(Question(prompt, words=words), never).scores, abs=1e-4)
     whole = len(local.tokenizer(asked[1])["input_ids"])
-    # The third question on was answered from what was read before.
+    # From the third question on replies came from what was read before.
     assert min(read[3:6]) < whole / 3
 
 
@@ -212,5 +212,5 @@ def test_a_text_that_goes_in_circles_ends(llm_folder, monkeypatch):
     reply = local.ask(Question("早餐", max_tokens=200, lines=1), never)
     assert reply.text == "真的非常好，" * 4
     said.clear()
-    # An answer that is read in another way is as long as was asked for.
+    # A reply that is read in another way is as long as was asked for.
     assert local.ask(Question("早餐", max_tokens=200), never).completion_tokens == 200

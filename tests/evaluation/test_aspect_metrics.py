@@ -49,7 +49,7 @@ def test_scores_by_hand():
 
 
 def test_the_error_of_a_rating_is_that_of_the_expected_stars():
-    """And not of the whole stars that are answered: 1 and 3, 2 and 4 for these."""
+    """And not of the whole stars that are predicted: 1 and 3, 2 and 4 for these."""
     ordinal = np.concatenate([np.zeros((2, 8)), [[0.0, 0.0, -20.0, -20.0], [20.0, 20.0, 1.0986, -20.0]]], axis=1)
     regression = np.concatenate([np.zeros((2, 8)), [[2.4], [3.6]]], axis=1)
     truth = np.array([[0, 0, 3], [0, 0, 3]])

@@ -34,7 +34,7 @@ def test_compare_by_hand():
         assert found["macro_f1"][system] == pytest.approx(score)
     assert 0 < found["macro_f1"]["low"] < found["macro_f1"]["difference"] < found["macro_f1"]["high"]
     assert found["macro_f1"]["p_value"] < 0.01
-    # A class that is answered and never true counts as it does in metrics.json.
+    # A class that is predicted and never true counts as it does in metrics.json.
     never = np.where(np.arange(100) % 5 == 0, 2, truth)
     three = compare(truth, truth, never, 3)["macro_f1"]
     assert (three["a"], three["b"]) == pytest.approx((1.0, 2 / 3 * 8 / 9))

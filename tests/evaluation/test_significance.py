@@ -14,7 +14,7 @@ from sentiment_hf.tasks.metrics import classification_scores
 
 @pytest.fixture
 def predictions():
-    """Truth of 300 rows in three classes, and answers that are right in 60, 62 and 90 of a hundred."""
+    """Truth of 300 rows in three classes, and predictions that are right in 60, 62 and 90 of a hundred."""
     generator = np.random.default_rng(0)
     truth = generator.integers(3, size=300)
     rows = [np.where(generator.random(300) < share, truth, (truth + 1) % 3) for share in (0.6, 0.62, 0.9)]

@@ -144,8 +144,8 @@ from sentiment_hf.serving.predictor import SentimentClassifier
 found = {}
 for name, backend in json.loads(sys.argv[1]):
     classifier = SentimentClassifier.from_pretrained(name, backend)
-    answer = dict(classifier("房间非常好。").top)
-    found[f"{name} {backend}"] = [classifier.backend, "/".join(classifier.file.parts[-2:]), answer["good"]]
+    scores = dict(classifier("房间非常好。").top)
+    found[f"{name} {backend}"] = [classifier.backend, "/".join(classifier.file.parts[-2:]), scores["good"]]
 print(json.dumps(found))
 """
 
@@ -265,7 +265,7 @@ def test_a_type_without_export_is_refused_before_training(tmp_path, tokenizer, t
     assert main(["export", "--model", str(folder)]) == 2
     assert "found ernie in" in capsys.readouterr().err
     assert not (folder / "onnx").exists()
-    # It answers all the same.
+    # It predicts all the same.
     same(SentimentClassifier.from_pretrained(folder)(TEXTS), stock(folder))
 
 

@@ -304,7 +304,7 @@ def test_predictions_of_any_kind_are_names(tmp_path, model_folder):
     )
     pd.DataFrame({"text": ["房间很好", "房间很差"]}).to_csv(tmp_path / "texts.csv", index=False)
     for kind, column in (("csv", "predicted_label"), ("jsonl", None), ("parquet", "predicted_label")):
-        output = tmp_path / f"answers.{kind}"
+        output = tmp_path / f"predictions.{kind}"
         words = ["--model", str(model_folder), "--file", str(tmp_path / "texts.csv"), "--output", str(output)]
         assert main(["predict", *words]) == 0
         predictions = SentimentClassifier.from_pretrained(model_folder)(["房间很好", "房间很差"])

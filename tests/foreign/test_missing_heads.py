@@ -1,4 +1,4 @@
-"""Encoders and models of other tasks give no answers: they are what training starts from."""
+"""Encoders and models of other tasks give no predictions: they are what training starts from."""
 
 import shutil
 

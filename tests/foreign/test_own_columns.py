@@ -1,4 +1,4 @@
-"""What a table has of its own stays in the file of answers, whatever it is called and whatever kind the file is."""
+"""What a table has of its own stays in the file of predictions, whatever it is called and whatever kind the file is."""
 
 import json
 

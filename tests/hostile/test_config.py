@@ -1,4 +1,4 @@
-"""A `config.json` that somebody wrote by hand: the model loads and answers, or one sentence says why not."""
+"""A `config.json` that somebody wrote by hand: the model loads and predicts, or one sentence says why not."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def saved(tmp_path_factory, make_model, tokenizer):
 
 
 def sentence_or_none(folder, config):
-    """What is said of a model with this config, or None where it answers."""
+    """What is said of a model with this config, or None where it predicts."""
     content = config if isinstance(config, bytes) else json.dumps(config, ensure_ascii=False).encode()
     (folder / "config.json").write_bytes(content)
     try:

@@ -1,4 +1,4 @@
-"""Texts that nobody writes, all the way through: an answer for each, windows and words where they are said to be."""
+"""Texts that nobody writes, all the way through: a prediction for each, windows and words where they are said to be."""
 
 import numpy as np
 import pytest

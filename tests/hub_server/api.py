@@ -1,4 +1,4 @@
-"""The Hub's answers, as functions of what it holds and of what was asked."""
+"""The Hub's responses, as functions of what it holds and of what was asked."""
 
 from __future__ import annotations
 

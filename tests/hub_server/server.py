@@ -1,4 +1,4 @@
-"""HTTP in front of the Hub's answers: routes, tokens, large files with ranges, and faults on request."""
+"""HTTP in front of the Hub's responses: routes, tokens, large files with ranges, and faults on request."""
 
 from __future__ import annotations
 

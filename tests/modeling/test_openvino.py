@@ -1,4 +1,4 @@
-"""OpenVINO reads the files of an export and answers as onnxruntime does."""
+"""OpenVINO reads the files of an export and predicts as onnxruntime does."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -105,7 +105,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, reviews: pd.DataFrame) -> 
         f"--cache_dir={folder / 'cache'}",
         "--task=reviews",
         "--model=scratch",
-        # Large weights make answers that differ from text to text.
+        # Large weights make predictions that differ from text to text.
         f"--config_overrides={{{shape}, max_position_embeddings: 64, initializer_range: 0.3}}",
         "--num_hidden_layers=2",
         "--max_length=32",

@@ -2,9 +2,9 @@
 
     python tests/serving/load_serve.py --model starter-reviews --backend int8 --users 50 --seconds 60
 
-starts a server for each batch size on this machine, and prints throughput, latency and what an answer costs the server
+starts a server for each batch size on this machine, and prints throughput, latency and what a response costs the server
 and the users in processor time as a table. Each user keeps one
-connection and asks for one short review at a time; an answer counts when it repeats its own text with a label.
+connection and asks for one short review at a time; a response counts when it repeats its own text with a label.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/docs")
 
 @dataclass
 class Outcome:
-    """What the users saw: seconds of each right answer, and what else came."""
+    """What the users saw: seconds of each right response, and what else came."""
 
     seconds: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Outcome:
 
 
 class User(asyncio.Protocol):
-    """Asks, waits for the answer, asks again, on one connection.
+    """Asks, waits for the response, asks again, on one connection.
 
     Bytes go in and out without a client library: the users share the processors with the server, and what they cost
     would be taken for its own.
@@ -106,7 +106,7 @@ async def measure(port: int, users: int, seconds: float) -> Outcome:
 
 
 def start_server(words: list[str]) -> tuple[subprocess.Popen, int]:
-    """A server on a free port, ready to answer; its log goes to the process's standard error."""
+    """A server on a free port, ready to respond; its log goes to the process's standard error."""
     command = [sys.executable, "-m", "sentiment_hf.cli", "serve", "--port", "0", *words]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     seen = []
@@ -134,7 +134,7 @@ def main() -> int:
     parser.add_argument("--max_wait_ms", type=float, default=2.0)
     args = parser.parse_args()
     lines = [
-        "| texts in a batch | answers | errors | answers/s | p50 ms | p99 ms | server ms | users ms |",
+        "| texts in a batch | responses | errors | responses/s | p50 ms | p99 ms | server ms | users ms |",
         "|---|" + "---|" * 7,
     ]
     lost = 0

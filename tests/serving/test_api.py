@@ -76,7 +76,7 @@ def predict(port, body):
 
 
 class Held:
-    """A classifier that answers when it may."""
+    """A classifier that predicts when it may."""
 
     def __init__(self, classifier):
         self._classifier, self.may_go, self.entered = classifier, threading.Event(), threading.Event()
@@ -264,7 +264,7 @@ def test_a_stop_under_load_serves_every_accepted_request(model_folder):
     assert process.returncode == 0
     assert set(statuses) == {200}
     assert len(refused) == 12
-    # Each request that the server began to read was answered, and the answer arrived.
+    # Each request that the server began to read was served, and the response arrived.
     assert f"stopped: {len(statuses)} requests accepted, {len(statuses)} answered" in log
 
 

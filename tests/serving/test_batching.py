@@ -9,7 +9,7 @@ from sentiment_hf.tasks import Prediction
 
 
 class Reader:
-    """Answers with the text itself, slowly where told, and remembers its batches."""
+    """Predicts the text itself, slowly where told, and remembers its batches."""
 
     def __init__(self):
         self.batches = []
@@ -113,7 +113,7 @@ def test_a_text_that_breaks_the_classifier_breaks_no_other(reader, caplog):
     assert (good.result(60).label, also_good.result(60).label) == ("good", "also good")
     with pytest.raises(RuntimeError, match="poison"):
         bad.result(60)
-    assert "could not be answered" in caplog.text
+    assert "could not be classified" in caplog.text
     assert batcher.submit(["next"], 1)[0].result(60).label == "next"
     batcher.close()
 

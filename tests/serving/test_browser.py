@@ -178,7 +178,7 @@ def test_a_file_goes_up_and_comes_down_with_predictions(visit, tmp_path):
     assert predictions["评论"].tolist() == ["房间很吵", SCRIPT, "'=1+1", ""]
     assert predictions["reason"].tolist() == ["", "", "", "empty text"]
     assert set(predictions["predicted_label"]) <= {"positive", "negative", ""}
-    # What a visitor uploads stays nowhere but where gradio removes it; our own copy goes right after the answer.
+    # What a visitor uploads stays nowhere but where gradio removes it; our own copy goes right after the response.
     deadline = time.monotonic() + 60
     while list(Path(tempfile.gettempdir()).glob(f"*/{path.stem}-predictions.csv")):
         assert time.monotonic() < deadline

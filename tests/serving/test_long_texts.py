@@ -64,7 +64,7 @@ def test_a_prediction_is_the_aggregate_of_its_chunks_and_shows_them(folder, aggr
     assert scores[0] == pytest.approx(logits[:, label].max())
     if aggregation == "max":
         assert classifier.scorer.logits(texts[:1])[0, label] == pytest.approx(scores[0])
-    # Company changes nothing, nor does it change how sure an answer is that its passages are shown.
+    # Company changes nothing, nor does it change how sure a prediction is that its passages are shown.
     assert classifier(texts[0]).probability == pytest.approx(predictions[0].probability, abs=1e-6)
     logits = classifier.scorer.logits(texts[:1])[0] / 2.5
     assert predictions[0].probability == pytest.approx(float(softmax(logits)[label]), abs=1e-6)

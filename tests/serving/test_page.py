@@ -1,4 +1,4 @@
-"""What the page answers, and the page as a program asks it."""
+"""What the page shows, and the page as a program asks it."""
 
 import dataclasses
 import os
@@ -185,7 +185,7 @@ def test_fifty_visitors_at_once_each_get_their_own_prediction(page_address, page
     from gradio_client import Client
 
     texts = [f"第{n}间{TEXT}" for n in range(50)]
-    # A job holds three of the client's threads and its answers are read in one more: with fewer, all wait for one.
+    # A job holds three of the client's threads and its results are read in one more: with fewer, all wait for one.
     client = Client(page_address, verbose=False, max_workers=4 * len(texts), httpx_kwargs={"timeout": 300})
     jobs = [client.submit(text, api_name="/sentence_en") for text in texts]
     for text, job in zip(texts, jobs, strict=True):

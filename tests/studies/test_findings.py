@@ -34,7 +34,7 @@ DEV = {(128, "plain"): 0.71, (128, "focal"): 0.73, (256, "plain"): 0.75, (256, "
 
 
 def write_run(folder, recipe, seed, share, rows=ROWS, predictions=True):
-    """A run's folder as training leaves it, its answers right in `share` of the rows."""
+    """A run's folder as training leaves it, its predictions right in `share` of the rows."""
     length, loss = recipe.get("max_length", 0), recipe.get("loss", "")
     generator = np.random.default_rng([seed, length, len(loss), ord(loss[:1] or "-")])
     # One in four is positive, so that accuracy says something else than macro-F1.

@@ -203,7 +203,7 @@ def test_steps_of_map_are_what_the_trainer_does_itself(raw, model_folder, tokeni
             # A quarter of the fourteen between the special tokens is of the beginning.
             assert single["input_ids"] == [whole[0], *whole[1:5], *whole[-11:]]
     assert mapped.model.config.sentiment_hf["text"]["stride"] == 4
-    # Every row has its answer, with labels and without, in the order of the rows.
+    # Every row has its prediction, with labels and without, in the order of the rows.
     bare = datasets.Dataset.from_dict({"text": ["", *long["text"][:4], None]})
     output = mapped.predict(bare)
     assert (output.label_ids, output.predictions.shape) == (None, (6, 2))

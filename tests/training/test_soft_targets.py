@@ -82,7 +82,7 @@ def test_weight_nought_is_plain_training_and_one_is_not(tiny_arguments, teacher,
 
 
 def test_several_teachers_are_asked_and_their_mean_counts(tiny_arguments, teacher, tmp_path):
-    """Teachers of other tokenizers and another order of labels: each answers in its own way, and is read rightly."""
+    """Teachers of other tokenizers and another order of labels: each predicts in its own way, and is read rightly."""
     words = [word for word in tiny_arguments if not word.startswith(("--output_dir", "--task"))]
     turned = "--labels={1: positive, 0: negative}"
     options = [f"--output_dir={tmp_path / 'second'}", "--task=turned", turned, "--baseline=false", "--seed=7"]

@@ -1,4 +1,4 @@
-"""Answers as HTML: every text in it is escaped, and colours come from the page's style sheet."""
+"""Predictions as HTML: every text in it is escaped, and colours come from the page's style sheet."""
 
 from __future__ import annotations
 

@@ -36,13 +36,13 @@ class PageModel:
     _turns: FairLock = field(default_factory=FairLock)
 
     def labels(self, texts: Sequence[str], top_k: int, windows: bool = False) -> list[Prediction]:
-        """Answers of a model of one label, with all windows where asked for."""
+        """Predictions of a model of one label, with all windows where asked for."""
         with self._turns:
             predictions = self.classifier(texts, top_k, ALL_WINDOWS if windows else 0)
         return [prediction for prediction in predictions if isinstance(prediction, Prediction)]
 
     def aspects(self, texts: Sequence[str]) -> list[AspectPrediction]:
-        """Answers of a model of aspects."""
+        """Predictions of a model of aspects."""
         with self._turns:
             predictions = self.classifier(texts)
         return [prediction for prediction in predictions if isinstance(prediction, AspectPrediction)]

@@ -1,4 +1,4 @@
-"""A file of texts in, the same file with answers out, safe to open in a spreadsheet."""
+"""A file of texts in, the same file with predictions out, safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read_texts(path: Path, text_column: str = "") -> tuple[pd.DataFrame, str]:
 def with_predictions(
     model: PageModel, table: pd.DataFrame, column: str, progress: Callable[[int, int], Any]
 ) -> pd.DataFrame:
-    """Return the table with the model's answers in columns of their own.
+    """Return the table with the model's predictions in columns of their own.
 
     Args:
         model: its turn is taken block by block.
@@ -64,7 +64,7 @@ def with_predictions(
 
 
 def write_table(table: pd.DataFrame, path: Path, folder: Path) -> Path:
-    """Write answers as the kind of file that was uploaded: a workbook for a workbook, else csv."""
+    """Write predictions as the kind of file that was uploaded: a workbook for a workbook, else csv."""
     name = f"{path.stem}-predictions"
     if path.suffix.lower() in WORKBOOKS:
         return write_workbook(table, folder / f"{name}.xlsx")

@@ -58,7 +58,7 @@ def predict_review(model: PageModel, text: str, wording: Wording) -> str:
 def checked(
     predict: Callable[[PageModel, str, Wording], str], model: PageModel, limit: int, wording: Wording
 ) -> Callable[[str], str]:
-    """Build a button's function, which returns an answer, or a sentence that says what is wrong with the text."""
+    """Build a button's function, which returns a prediction, or a sentence that says what is wrong with the text."""
 
     def respond(text: str) -> str:
         if not text or not text.strip():
@@ -66,11 +66,11 @@ def checked(
         if len(text) > limit:
             return notice(wording.too_long.format(found=len(text), limit=limit))
         try:
-            # Half a surrogate pair, which a client can send, is no character that an answer could repeat.
+            # Half a surrogate pair, which a client can send, is no character that the page could repeat.
             return predict(model, text.encode("utf-8", "replace").decode("utf-8"), wording)
         except Exception:
             # A visitor can do nothing with a stack trace, and it may tell more than it should.
-            logger.exception("no answer to a text of %d characters", len(text))
+            logger.exception("a text of %d characters could not be classified", len(text))
             return notice(wording.fails)
 
     return respond
@@ -83,7 +83,7 @@ def text_tab(
     lines: int,
     wording: Wording,
 ) -> None:
-    """Add a tab with a text on one side and the answer on the other.
+    """Add a tab with a text on one side and the prediction on the other.
 
     Args:
         name: the title's key in the wording, and the name of the function for clients.
@@ -143,7 +143,7 @@ def review_tab(model: PageModel, wording: Wording) -> None:
 
 
 def file_tab(models: list[PageModel], wording: Wording) -> None:
-    """Add a tab that answers a whole table."""
+    """Add a tab that classifies a whole table."""
 
     def respond(
         path: str | None, place: int, text_column: str, progress: gr.Progress = PROGRESS
@@ -152,7 +152,7 @@ def file_tab(models: list[PageModel], wording: Wording) -> None:
         if path is None:
             yield notice(wording.file_first), hidden, hidden
             return
-        # gradio takes a copy of the answers, which it removes after a while; this one goes at once.
+        # gradio takes a copy of the result, which it removes after a while; this one goes at once.
         with TemporaryDirectory() as folder:
             try:
                 model = models[place]
@@ -163,7 +163,7 @@ def file_tab(models: list[PageModel], wording: Wording) -> None:
                 yield notice(wording.file_fails + str(error)), hidden, hidden
                 return
             except Exception:
-                logger.exception("no answer to a file")
+                logger.exception("a file could not be classified")
                 yield notice(wording.fails), hidden, hidden
                 return
             said = notice(f"{wording.done.format(rows=len(table))} {wording.table_note}", "note")
