@@ -16,7 +16,7 @@ import numpy as np
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.option_values import LABEL_VALUES
 
-# How a file's labels are read: as raw values (what `labels:` maps from), or as the names that models answer with.
+# How a file's labels are read: as raw values (what `labels:` maps from), or as the names that models predict.
 AUTO, RAW, NAMES = LABEL_VALUES
 # The id of no label; what torch's cross-entropy, too, calls a target that does not count.
 MISSING = -100

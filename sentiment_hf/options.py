@@ -78,7 +78,7 @@ class DataArguments:
     )
     split_method: str = option("stratified", "how missing splits are made: stratified, or hash (of the text alone)")
     validation_share: float = option(0.1, "share of the rows for the validation split, where none is given")
-    test_share: float = option(0.1, "share of the rows for the test split, where neither is given")
+    test_share: float = option(0.1, "share of the rows for the test split, where neither split is given")
     split_seed: int = option(42, "seed for making missing splits")
     max_train_rows: int | None = option(None, "train on a random sample of at most this many rows")
     supplement: str | None = option(
@@ -117,7 +117,7 @@ class DataArguments:
 
 @dataclass
 class DecontaminationArguments:
-    """Held-out text: what will be measured on, and so must not be learned from."""
+    """Decontamination: texts that the model is evaluated on and must not be trained on."""
 
     decontaminate_against: str | None = option(
         None, "list of files or Hub ids; training texts that equal or nearly equal theirs are left out"

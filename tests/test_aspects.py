@@ -1,4 +1,4 @@
-"""Aspects and stars through the whole house: files in, a trained model, ONNX and INT8, answers out."""
+"""Aspects and stars through the whole house: files in, a trained model, ONNX and INT8, predictions out."""
 
 import itertools
 import json
@@ -68,16 +68,16 @@ def test_it_learns_and_its_scores_are_written(run):
     assert scores["validation"]["mentioned_macro_f1"] > 0.9
 
 
-def test_answers(run, tmp_path, capsys):
+def test_predictions(run, tmp_path, capsys):
     (tmp_path / "in.csv").write_text("id,text\n1,味道很好，环境很差\n2,\n", encoding="utf-8")
     assert main(["predict", "--model", str(run.folder), "味道很好，环境很差", "", "--json"]) == 0
-    answer, empty = map(json.loads, capsys.readouterr().out.splitlines())
-    assert {name: cell["label"] for name, cell in answer["aspects"].items()} == {
+    prediction, empty = map(json.loads, capsys.readouterr().out.splitlines())
+    assert {name: cell["label"] for name, cell in prediction["aspects"].items()} == {
         "taste": "positive",
         "noise": "negative",
     }
-    assert answer["rating"] == 5
-    assert 1 <= answer["expected_rating"] <= 5
+    assert prediction["rating"] == 5
+    assert 1 <= prediction["expected_rating"] <= 5
     assert empty["aspects"] == {}
     assert empty["reason"] == "empty text"
     output = tmp_path / "out.csv"
@@ -106,20 +106,20 @@ def test_onnx_and_int8(run):
     validation = run.data.splits["validation"]
     exported = export_model(run.folder, validation, Quantization("dynamic", max_drop=100))
     texts = validation["text"].tolist()
-    answers = {
+    logits = {
         backend: SentimentClassifier.from_pretrained(run.folder, backend).scorer.logits(texts)
         for backend in ("torch", "onnx", "int8")
     }
-    assert answers["torch"].shape == (len(texts), 2 * 4 + 4)
-    np.testing.assert_allclose(answers["onnx"], answers["torch"], atol=1e-4)
-    assert (answers["int8"][:, :4].argmax(1) == answers["torch"][:, :4].argmax(1)).mean() > 0.9
+    assert logits["torch"].shape == (len(texts), 2 * 4 + 4)
+    np.testing.assert_allclose(logits["onnx"], logits["torch"], atol=1e-4)
+    assert (logits["int8"][:, :4].argmax(1) == logits["torch"][:, :4].argmax(1)).mean() > 0.9
     assert exported.gate is not None
     own = ORTModelForCustomTasks.from_pretrained(run.folder, subfolder="onnx", file_name="model.onnx")
     scorer = SentimentClassifier.from_pretrained(run.folder).scorer
     batch = encode(scorer.tokenizer, texts[:1], scorer.settings)
     outputs = own(**{name: torch.tensor(values) for name, values in batch.items()})
-    torch.testing.assert_close(torch.as_tensor(outputs["logits"]).flatten(), torch.tensor(answers["torch"][0, :8]))
-    torch.testing.assert_close(torch.as_tensor(outputs["rating"]).flatten(), torch.tensor(answers["torch"][0, 8:]))
+    torch.testing.assert_close(torch.as_tensor(outputs["logits"]).flatten(), torch.tensor(logits["torch"][0, :8]))
+    torch.testing.assert_close(torch.as_tensor(outputs["rating"]).flatten(), torch.tensor(logits["torch"][0, 8:]))
 
 
 def test_cutting_a_batch_changes_nothing(words, tmp_path):

@@ -139,7 +139,7 @@ def test_predict_file(model_folder, tmp_path, suffix):
     assert not output.with_name(output.name + ".partial").exists()
     if suffix == ".jsonl":
         rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
-        # The label of the input stays; the answer's has another name.
+        # The label of the input stays; the prediction's has another name.
         assert [row["label"] for row in rows] == ["1", "0", "0"]
         assert [row["label_2"] is None for row in rows] == [False, True, False]
         return
@@ -262,10 +262,10 @@ def test_bad_words_are_one_sentence(model_folder, words, message, capsys):
 
 def test_options_may_be_written_with_hyphens(model_folder, capsys):
     assert main(["predict", "--model", str(model_folder), "--top-k=1", "--json", "--", "--top-k"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert len(answer["top"]) == 1
+    prediction = json.loads(capsys.readouterr().out)
+    assert len(prediction["top"]) == 1
     # What stands behind the lone dashes is text.
-    assert answer["text"] == "--top-k"
+    assert prediction["text"] == "--top-k"
 
 
 def test_argparse_errors_are_one_line():

@@ -49,7 +49,7 @@ def test_files_stay_short(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_nobody_asks_which_task_it_is(path):
-    """A task answers for itself, so that another label structure is one more file in `tasks`."""
+    """A task knows its own labels, so that another label structure is one more file in `tasks`."""
     from sentiment_hf import tasks
 
     kinds = {name for name, value in vars(tasks).items() if isinstance(value, type) and issubclass(value, tasks.Task)}

@@ -66,11 +66,11 @@ def test_a_recipe_fine_tunes_it(train_file, tmp_path):
     assert metrics["fp32"]["accuracy"] > 0.9
 
 
-def test_the_command_answers_without_a_model_of_ones_own(capsys):
+def test_the_command_predicts_without_a_model_of_ones_own(capsys):
     pytest.importorskip("onnxruntime")
     assert main(["predict", "--json", "房间很吵，再也不来了", "物流很快，孩子很喜欢"]) == 0
-    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [answer["label"] for answer in answers] == ["negative", "positive"]
+    predictions = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [prediction["label"] for prediction in predictions] == ["negative", "positive"]
 
 
 def test_the_ready_classifier_is_one_small_file_for_every_processor():
@@ -89,10 +89,10 @@ def test_the_ready_classifier_knows_reviews_that_it_never_saw(shared):
     from sentiment_hf.data.sources import load_file as load_rows
 
     rows = load_rows(shared / "data" / "chnsenticorp" / "test.tsv").head(400)
-    answers = SentimentClassifier.from_pretrained()(rows["text"])
+    predictions = SentimentClassifier.from_pretrained()(rows["text"])
     right = [
-        answer.label == ("positive" if label == "1" else "negative")
-        for answer, label in zip(answers, rows["label"], strict=True)
+        prediction.label == ("positive" if label == "1" else "negative")
+        for prediction, label in zip(predictions, rows["label"], strict=True)
     ]
     assert sum(right) / len(right) > 0.88
 
@@ -164,6 +164,6 @@ def test_the_wheel_works_elsewhere_without_sources_and_network(wheel, train_file
     assert Path(where).is_relative_to(installed)
     assert Path(space) == installed / "sentiment_hf" / "spaces_demo"
     assert (Path(space) / "app.py").read_bytes() == (ROOT / "spaces_demo" / "app.py").read_bytes()
-    answers = [json.loads(line) for line in printed if line.startswith("{")]
-    assert answers[0]["label"] == "negative"
-    assert answers[1]["label"] in ("negative", "positive")
+    predictions = [json.loads(line) for line in printed if line.startswith("{")]
+    assert predictions[0]["label"] == "negative"
+    assert predictions[1]["label"] in ("negative", "positive")

@@ -89,14 +89,14 @@ def trial(words: list[str], validation: pd.DataFrame, folder: Path) -> dict[str,
         "by_macro_f1": max(history, key=lambda entry: entry[2])[0],
     }
     chosen = int(run["best_checkpoint"].split("-")[-1])
-    answers = {"fp32": finished.scorer.logits}
+    systems = {"fp32": finished.scorer.logits}
     for step in {*steps.values()} - {chosen}:
         checkpoint = str(folder / f"checkpoint-{step}")
         model = load_classifier(checkpoint, load_config(checkpoint)).eval()
-        answers[f"step {step}"] = TextScorer(finished.scorer.tokenizer, args.text_settings, torch_forward(model)).logits
-    answers["baseline"] = lambda texts: baseline_logits(finished.baseline, texts, finished.data.task)
+        systems[f"step {step}"] = TextScorer(finished.scorer.tokenizer, args.text_settings, torch_forward(model)).logits
+    systems["baseline"] = lambda texts: baseline_logits(finished.baseline, texts, finished.data.task)
     rows = map_labels(validation, finished.data.task, "validation")
-    scores = {name: _scores(answer(rows["text"]), rows, finished.data.task) for name, answer in answers.items()}
+    scores = {name: _scores(predict(rows["text"]), rows, finished.data.task) for name, predict in systems.items()}
     others = {name: scores.get(f"step {step}", scores["fp32"]) for name, step in steps.items()}
     own = {key: value for key, value in args.as_recipe().items() if key in RECORDED}
     figures = {"seconds": round(seconds, 1), "training_seconds": run["training_seconds"], "steps": steps["last"]}
@@ -104,8 +104,8 @@ def trial(words: list[str], validation: pd.DataFrame, folder: Path) -> dict[str,
     return {"validation": named, **figures, "chosen_step": chosen, "keys": own, "history": history}
 
 
-def _scores(answers: Any, rows: pd.DataFrame, task: Any) -> dict[str, float]:
-    scores = task.scores(answers, rows["label"])
+def _scores(logits: Any, rows: pd.DataFrame, task: Any) -> dict[str, float]:
+    scores = task.scores(logits, rows["label"])
     return {name: round(scores[name], 5) for name in ("accuracy", "macro_f1")}
 
 
@@ -133,11 +133,11 @@ def score_test(folder: Path, rows: pd.DataFrame) -> dict[str, dict[str, float]]:
     task = classifier.task
     rows, learned = map_labels(rows, task, "test"), load_labelled(folder / SPLITS_FOLDER / "train.jsonl", task)
     baseline = fit_baseline(learned["text"], learned["label"], task)
-    answers = {
+    systems = {
         "fp32": classifier.scorer.logits(rows["text"]),
         "baseline": baseline_logits(baseline, rows["text"], task),
     }
-    return {name: _scores(logits, rows, task) for name, logits in answers.items()}
+    return {name: _scores(logits, rows, task) for name, logits in systems.items()}
 
 
 def report(lines: list[dict[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""How models answer pairs of sentences that differ in irony, in a turn, or plainly.
+"""How models classify pairs of sentences that differ in irony, in a turn, or plainly.
 
     python recipes/enrich/challenge.py tests/data/irony_contrast.jsonl BEFORE=runs/a/42 BEFORE=runs/a/43 AFTER=runs/b/42
 
@@ -31,8 +31,8 @@ SHARED = 8
 
 def score(model: str, rows: pd.DataFrame) -> dict[str, float]:
     """Accuracy on all sentences, on each kind of pair, and the share of pairs that are all right."""
-    answers = SentimentClassifier.from_pretrained(model)(rows["text"].tolist())
-    right = pd.Series([answer.label for answer in answers], index=rows.index) == rows["label"]
+    predictions = SentimentClassifier.from_pretrained(model)(rows["text"].tolist())
+    right = pd.Series([prediction.label for prediction in predictions], index=rows.index) == rows["label"]
     scores = {"all": right.mean()} | right.groupby(rows["kind"]).mean().to_dict()
     hard = rows["kind"] != "plain"
     pairs = right.groupby(rows["pair"]).all()

@@ -81,7 +81,7 @@ def cleaning_protocol(
         folds: see `assign_folds`.
         rounds: see `find_suspects`.
         reviewed: shares of the rows that are reviewed.
-        judge: asked about what confident learning suspects; the table then also has what becomes of its answers.
+        judge: asked about what confident learning suspects; the table then also has what becomes of its replies.
         scored: learns from the labels after each step in the learner's place.
 
     Returns:
@@ -211,7 +211,7 @@ def main() -> int:
                 second_opinion(options, task, data.splits["validation"], seed) as judge,
             ):
                 baseline, run = baseline_learner(task), [*words, f"--seed={seed}"]
-                learned = remembered(recipe_learner(run, task, staging), options.output_dir / "answers", run)
+                learned = remembered(recipe_learner(run, task, staging), options.output_dir / "logits", run)
                 result = cleaning_protocol(
                     rows,
                     test,

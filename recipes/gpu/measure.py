@@ -175,25 +175,25 @@ def in_fork(module: str, words: list[str], log: Path, variables: dict[str, str])
     """Run a module in a process of its own, whose imports another has made once for all of them; its exit code."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["sentiment_hf.training.run", "sentiment_hf.distillation.run"])
-    answers, answer = context.Pipe(duplex=False)
-    process = context.Process(target=_run, args=(module, words, str(log), variables, answer))
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(module, words, str(log), variables, sender))
     process.start()
-    answer.close()
+    sender.close()
     process.join()
     try:
         # Not its exit code: whoever starts a process asks for the codes of all, and who asks second is told 255.
-        code: int = answers.recv()
+        code: int = receiver.recv()
     except EOFError:
         return process.exitcode or 1
     return code
 
 
-def _run(module: str, words: list[str], log: str, variables: dict[str, str], answer: Connection) -> None:
+def _run(module: str, words: list[str], log: str, variables: dict[str, str], sender: Connection) -> None:
     os.environ |= {"HF_HUB_OFFLINE": "1"} | variables
     with open(log, "w", encoding="utf-8") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
-    answer.send(importlib.import_module(module).main(words))
+    sender.send(importlib.import_module(module).main(words))
 
 
 def _last_line(log: Path) -> str:

@@ -1,4 +1,4 @@
-"""How fast the starter's shape answers with another number of attention heads, where nothing else differs.
+"""How fast the starter's shape is with another number of attention heads, where nothing else differs.
 
     python recipes/starter/heads.py --data validation.tsv --heads 12 6 --output_dir runs/heads
 
@@ -46,7 +46,7 @@ def make_model(encoder: str, heads: int, rows: pd.DataFrame, folder: Path) -> No
     record_settings(config, tokenizer, REVIEWS, TextSettings(max_length=min(128, config.max_position_embeddings - 2)))
     set_seed(42)
     save_model(folder, BertForSequenceClassification(config), tokenizer)
-    # Random weights answer at random, and so does their INT8 file.
+    # Random weights predict at random, and so does their INT8 file.
     export_model(folder, rows, Quantization(max_drop=100))
 
 

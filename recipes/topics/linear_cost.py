@@ -106,7 +106,7 @@ def main() -> int:
 def measured(scorer: Any, groups: dict[str, list[str]], longest: list[str], rounds: int) -> dict[str, dict[str, Any]]:
     """Seconds in a chunk of each group of documents, in turns, beside those of the longest documents."""
     seconds: dict[str, list[float]] = {name: [] for name in groups}
-    # The first round warms up. The sets themselves are read once: they take long, and it is the answers that count.
+    # The first round warms up. The sets themselves are read once: they take long, and it is the predictions that count.
     for turn in tqdm(range(rounds + 1), unit="round", desc="Reading"):
         for name, some in groups.items():
             if turn == 1 or (turn > 1 and name.endswith("characters")):

@@ -89,8 +89,8 @@ def bench(args: argparse.Namespace) -> dict[str, Any]:
     }
     untimed = rows["text"].tolist()[len(texts) :]
     for system, predict in tqdm(opened.items(), unit="system", desc="Scores and memory"):
-        answers = timed[system.name] + (predict(untimed) if untimed else [])
-        right = [answer == truth for answer, truth in zip(answers, rows["name"], strict=True)]
+        predictions = timed[system.name] + (predict(untimed) if untimed else [])
+        right = [prediction == truth for prediction, truth in zip(predictions, rows["name"], strict=True)]
         needed = limit.milliseconds(operations_of(load_config(system.model), lengths))
         latencies = {str(tokens): times[system.name] for tokens, times in by_length.items()}
         result["rows"].append(
@@ -113,7 +113,7 @@ def bench(args: argparse.Namespace) -> dict[str, Any]:
 
 def labelled_rows(args: argparse.Namespace, classifier: SentimentClassifier) -> pd.DataFrame:
     """`text` and the `name` of each one's label."""
-    remedy = "transformers' pipeline, which everything is held against, answers nothing else."
+    remedy = "transformers' pipeline, which everything is held against, returns nothing else."
     task = task_of_one_label(classifier.task, remedy)
     if classifier.scorer.settings.is_sliding:
         raise InputError("a model of one label that reads short texts", "one with sliding windows", remedy)

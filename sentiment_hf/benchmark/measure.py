@@ -40,13 +40,13 @@ def throughput(
     and does not count.
 
     Returns:
-        name -> reviews a second, and name -> the answers of the first round.
+        name -> reviews a second, and name -> the predictions of the first round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in predictors}
-    answers = {}
+    predictions = {}
     with tqdm(total=(rounds + 1) * len(predictors), unit="run", desc="Throughput") as bar:
         for name, predict in predictors.items():
-            answers[name] = predict(texts)
+            predictions[name] = predict(texts)
             bar.update()
         for _ in range(rounds):
             for name, predict in predictors.items():
@@ -54,7 +54,7 @@ def throughput(
                 predict(texts)
                 seconds[name].append(time.perf_counter() - start)
                 bar.update()
-    return {name: len(texts) / statistics.median(times) for name, times in seconds.items()}, answers
+    return {name: len(texts) / statistics.median(times) for name, times in seconds.items()}, predictions
 
 
 def texts_of_length(scorer: TextScorer, texts: Sequence[str], tokens: int, count: int = 20) -> list[str]:

@@ -71,7 +71,7 @@ class System:
             raise InputError(f"{self.name} on {self.provider}", running, "See the warning above.")
         # A pipeline knows no threshold: every system gives each text a label.
         classifier.calibration = Calibration()
-        return lambda texts: [str(answer.to_dict()["label"]) for answer in classifier(list(texts))]
+        return lambda texts: [str(prediction.to_dict()["label"]) for prediction in classifier(list(texts))]
 
     def _open_pipeline(self) -> Predict:
         from transformers import pipeline

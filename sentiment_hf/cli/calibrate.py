@@ -56,7 +56,7 @@ def calibrate(args: argparse.Namespace) -> int:
         raise InputError("the folder of a saved model", args.model, remedy)
     classifier = SentimentClassifier.from_pretrained(folder, args.backend, args.provider)
     task = task_of_one_label(classifier.task, "Its cells are not calibrated.")
-    logits, labels = _answers(classifier, task, args.data, "validation", args)
+    logits, labels = _logits_and_labels(classifier, task, args.data, "validation", args)
     old, before = classifier.calibration.temperature, folded_temperature(load_config(args.model))
     held_out = held_out_check(logits, labels, old)
     if held_out.refusal is not None:
@@ -67,25 +67,25 @@ def calibrate(args: argparse.Namespace) -> int:
         temperature = old
     else:
         temperature = fit_temperature(logits, labels)
-    threshold, answered = None, 1.0
+    threshold, coverage = None, 1.0
     if args.precision is not None:
         probabilities = softmax(logits / temperature)
-        threshold, answered = threshold_for(probabilities, labels, args.precision)
-        few = too_few_for(args.precision, round(answered * len(labels)))
+        threshold, coverage = threshold_for(probabilities, labels, args.precision)
+        few = too_few_for(args.precision, round(coverage * len(labels)))
         if few is not None:
             logger.warning("%s", few)
-    report: dict[str, Any] = {"temperature": before * temperature, "threshold": threshold, "answered": answered}
+    report: dict[str, Any] = {"temperature": before * temperature, "threshold": threshold, "coverage": coverage}
     report["held_out"] = held_out.to_dict()
     report["fitted_on"] = scored = calibration_report(logits / old, labels, temperature / old)
     if args.test_file or saved_split(folder, "test", task) is not None:
-        test_logits, test_labels = _answers(classifier, task, args.test_file, "test", args)
+        test_logits, test_labels = _logits_and_labels(classifier, task, args.test_file, "test", args)
         report["test"] = scored = calibration_report(test_logits / old, test_labels, temperature / old)
         if threshold is not None:
             probabilities = softmax(test_logits / temperature)
             given = probabilities.max(axis=1) >= threshold
             right = probabilities.argmax(axis=1) == test_labels
             precision = float(right[given].mean()) if given.any() else None
-            report["test"] |= {"answered": float(given.mean()), "precision": precision}
+            report["test"] |= {"coverage": float(given.mean()), "precision": precision}
     _write(folder, classifier.scorer.settings, report, scored, temperature, before)
     _show(report, folder)
     return 0
@@ -132,7 +132,7 @@ def _write(
         replace_together(staging, folder, last=CONFIG_FILE)
 
 
-def _answers(
+def _logits_and_labels(
     classifier: SentimentClassifier, task: Task, file: str | None, split: str, args: argparse.Namespace
 ) -> tuple[np.ndarray, np.ndarray]:
     from sentiment_hf.data.audit import is_blank
@@ -161,9 +161,9 @@ def _show(report: dict[str, Any], folder: Path) -> None:
             rows = f"{report['fitted_on' if name == 'held_out' else name]['rows']:,} rows"
             show(f"{name.replace('_', ' ')} ({rows}): calibration error {errors[0]:.4f} -> {errors[1]:.4f}")
     if report["threshold"] is not None:
-        show(f"threshold {report['threshold']:.4f}: {report['answered']:.1%} of the rows fitted on are answered")
+        show(f"threshold {report['threshold']:.4f}: {report['coverage']:.1%} of the rows fitted on get a label")
         if report.get("test", {}).get("precision") is not None:
-            show(f"on test {report['test']['answered']:.1%} are answered, {report['test']['precision']:.1%} rightly")
+            show(f"on test {report['test']['coverage']:.1%} get a label, {report['test']['precision']:.1%} rightly")
     if report["not_folded"] is None:
         show("The weights are divided by the temperature: every loader gives these probabilities")
     else:

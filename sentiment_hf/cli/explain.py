@@ -148,8 +148,8 @@ def measure(
         if not len(chunks[0].content):
             continue
         (target,) = choose_targets(explainer.task, explainer.scorer.logits([text])[0], None, None)
-        answers = explainer.judge_chunks(chunks)
-        chunk = chunks[int(answers[:, target.index].argmax())]
+        logits = explainer.judge_chunks(chunks)
+        chunk = chunks[int(logits[:, target.index].argmax())]
         scores = {}
         for method in methods:
             started = time.perf_counter()

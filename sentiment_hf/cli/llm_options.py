@@ -25,9 +25,9 @@ def add_llm_options(parser: argparse.ArgumentParser) -> None:
     text = "requests under way at a time, or texts that a local model writes together (8)"
     group.add_argument("--concurrency", type=int, default=8, metavar="N", help=text)
     group.add_argument("--requests_per_minute", type=float, metavar="N", help="at most; default: no limit")
-    group.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="for one answer (60)")
+    group.add_argument("--timeout", type=float, default=60.0, metavar="SECONDS", help="for one reply (60)")
     group.add_argument("--retries", type=int, default=4, metavar="N", help="after 429, 5xx and silence (4)")
     text = "price of a million tokens read and written, for the bill"
     group.add_argument("--prices", type=float, nargs=2, metavar=("READ", "WRITTEN"), help=text)
-    text = "file of answers, of which none is asked for again; default: answers.jsonl in the output folder"
+    text = "cache of replies, of which none is asked for again; default: replies.jsonl in the output folder"
     group.add_argument("--cache", metavar="FILE", help=text)

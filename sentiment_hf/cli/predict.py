@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 PROMPT = ">> "
-# Below that an answer comes before anyone wonders.
+# Below that a prediction comes before anyone wonders.
 BAR_FROM_BATCHES = 50
 PART_OPTIONS = ("shard_index", "num_actors")
 
@@ -35,9 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--file", metavar="FILE", help="csv, tsv, json, jsonl, parquet or xlsx, also .gz; a .txt is one document"
     )
-    text = (
-        "file for the answers to --file: csv, tsv, jsonl (each also .gz), parquet or xlsx; with --num_shards a folder"
-    )
+    text = "file for the predictions: csv, tsv, jsonl (each also .gz), parquet or xlsx; with --num_shards a folder"
     parser.add_argument("--output", metavar="PATH", help=text)
     parser.add_argument("--text_column", metavar="NAME")
     add_format_options(parser)
@@ -46,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top_chunks", type=int, default=0, metavar="M", help=text)
     parser.add_argument("--json", action="store_true", help="one JSON object a line: text, label, probability, top")
 
-    text = "answers in N files, by one process or several; started again, it writes the ones that are missing"
+    text = "predictions in N files, by one process or several; started again, it writes the ones that are missing"
     parts = parser.add_argument_group("parts", text)
     parts.add_argument("--num_shards", type=int, metavar="N", help="parts; several times as many as processes")
     text = "write these parts, from 0; default: under accelerate launch those of the process, else all"
@@ -64,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     from sentiment_hf.data.row_blocks import open_blocks
     from sentiment_hf.data.tables import read_document
     from sentiment_hf.modeling.names import STARTER_REVIEWS
-    from sentiment_hf.serving.answer_files import answer_kind, check_fits_workbook, say_renamed
     from sentiment_hf.serving.batch import BatchSettings
+    from sentiment_hf.serving.prediction_files import check_fits_workbook, output_kind, say_renamed
     from sentiment_hf.serving.predictor import SentimentClassifier
     from sentiment_hf.serving.shards import rank_and_world_size, take_own_gpu
 
@@ -76,10 +74,10 @@ def run(args: argparse.Namespace) -> int:
     document = read_document(args.file, args.encoding) if is_whole else None
     source = open_blocks(args.file, form) if args.file and not is_whole else None
     column = pick_column(source.head, args.text_column, TEXT_COLUMNS, "text", args.file) if source is not None else ""
-    if source is not None and args.output and args.num_shards is None and answer_kind(Path(args.output)) == "xlsx":
+    if source is not None and args.output and args.num_shards is None and output_kind(Path(args.output)) == "xlsx":
         check_fits_workbook(source)
     if args.model is None:
-        # The command has its first answer without a model of one's own; which one answers is said.
+        # The command has its first prediction without a model of one's own; which model it is is logged.
         logger.warning("no --model: %s, the classifier of reviews that comes with the package", STARTER_REVIEWS)
         args.model = STARTER_REVIEWS
     if args.provider != "cpu" and rank_and_world_size()[1] > 1:
@@ -88,24 +86,24 @@ def run(args: argparse.Namespace) -> int:
     classifier.scorer.bar_from_batches = BAR_FROM_BATCHES
     if source is not None:
         if args.output:
-            kind = args.part_kind if args.num_shards is not None else answer_kind(Path(args.output))
+            kind = args.part_kind if args.num_shards is not None else output_kind(Path(args.output))
             say_renamed(kind, source.schema.names, column, classifier.task)
         _predict_table(classifier, source, BatchSettings(column, args.top_k, args.top_chunks), args)
     elif document is not None or args.texts:
-        for answer in classifier(args.texts or [document], args.top_k, args.top_chunks):
-            _show(answer, args.json)
+        for prediction in classifier(args.texts or [document], args.top_k, args.top_chunks):
+            _show(prediction, args.json)
     else:
         _prompt(classifier, args)
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
-    from sentiment_hf.serving.answer_files import answer_kind
+    from sentiment_hf.serving.prediction_files import output_kind
 
     if args.texts and args.file:
         raise InputError("texts or --file", "both", "Give one of them.")
     if args.output and not args.file:
-        raise InputError("--file with --output", "--output alone", "Texts given as words are answered on the screen.")
+        raise InputError("--file with --output", "--output alone", "Predictions for texts given as words are printed.")
     # A word that names a file is hardly a text.
     named = next((text for text in args.texts if _is_file(text)), None)
     if named is not None:
@@ -115,7 +113,7 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("a table with --output", "a text file, which is one document", remedy)
     check_parts(args)
     if args.output and args.num_shards is None:
-        answer_kind(Path(args.output))
+        output_kind(Path(args.output))
 
 
 def _is_file(text: str) -> bool:
@@ -126,8 +124,8 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _show(answer: AnyPrediction, as_json: bool) -> None:
-    show(json.dumps(answer.to_dict(), ensure_ascii=False) if as_json else str(answer))
+def _show(prediction: AnyPrediction, as_json: bool) -> None:
+    show(json.dumps(prediction.to_dict(), ensure_ascii=False) if as_json else str(prediction))
 
 
 def _prompt(classifier: SentimentClassifier, args: argparse.Namespace) -> None:
@@ -149,24 +147,24 @@ def _predict_table(
 ) -> None:
     from tqdm import tqdm
 
-    from sentiment_hf.serving.answer_files import answer_kind
-    from sentiment_hf.serving.batch import ROWS_PER_BLOCK, answered, predict_file
+    from sentiment_hf.serving.batch import ROWS_PER_BLOCK, predict_blocks, predict_file
+    from sentiment_hf.serving.prediction_files import output_kind
 
     if args.num_shards is not None:
         predict_parts(classifier, source, settings, args)
         return
     with tqdm(total=source.rows, unit="row", desc="Predicting") as progress:
         if not args.output:
-            for block, answers in answered(classifier, source.blocks(ROWS_PER_BLOCK), settings):
-                for answer in answers:
-                    _show(answer, args.json)
+            for block, predictions in predict_blocks(classifier, source.blocks(ROWS_PER_BLOCK), settings):
+                for prediction in predictions:
+                    _show(prediction, args.json)
                 progress.update(len(block))
             return
         output = Path(args.output)
         partial = output.with_name(output.name + ".partial")
         if partial.exists():
             logger.warning("%s, of a run that was stopped, is begun anew; --num_shards N goes on instead", partial)
-        rows = predict_file(classifier, source, settings, output, answer_kind(output), progress.update)
+        rows = predict_file(classifier, source, settings, output, output_kind(output), progress.update)
     show(f"{rows:,} rows written to {output}")
 
 
@@ -178,7 +176,7 @@ def check_parts(args: argparse.Namespace) -> None:
         MissingExtraError: Ray is asked for and not installed.
     """
 
-    from sentiment_hf.serving.answer_files import ANSWER_KINDS
+    from sentiment_hf.serving.prediction_files import OUTPUT_KINDS
     from sentiment_hf.serving.shards import rank_and_world_size
 
     _, processes = rank_and_world_size()
@@ -192,7 +190,7 @@ def check_parts(args: argparse.Namespace) -> None:
     if not (args.file and args.output):
         raise InputError("--file and --output with --num_shards", "one of them missing", "Name input and folder.")
     output = Path(args.output)
-    if output.is_file() or output.name.lower().endswith(tuple(f".{kind}" for kind in ANSWER_KINDS)):
+    if output.is_file() or output.name.lower().endswith(tuple(f".{kind}" for kind in OUTPUT_KINDS)):
         raise InputError("a folder for --output with --num_shards", str(output), "--part_kind says what is in it.")
     for index in args.shard_index or ():
         if not 0 <= index < args.num_shards:

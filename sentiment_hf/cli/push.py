@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--license", metavar="NAME", help=text)
     text = "other runs of the task for the card's score table, for example of the other protocol"
     parser.add_argument("--compare", nargs="+", default=[], metavar="RUN", help=text)
-    text = "a page of `sentiment-hf findings`, which goes along with its pictures and the texts that it shows"
+    text = "a page of `sentiment-hf sweep report`, which goes along with its pictures and the texts that it shows"
     parser.add_argument("--findings", metavar="FILE.md", help=text)
 
 

@@ -23,11 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max_batch", type=int, default=32, metavar="N", help=text)
     text = "milliseconds that a text waits for others at most (2)"
     parser.add_argument("--max_wait_ms", type=float, default=2.0, metavar="MS", help=text)
-    text = "texts that may wait; a request beyond them is answered with 503 and Retry-After (1024)"
+    text = "texts that may wait; a request beyond them gets 503 and Retry-After (1024)"
     parser.add_argument("--max_queue", type=int, default=1024, metavar="N", help=text)
-    text = "texts of one request; more are answered with 422 (256)"
+    text = "texts of one request; more get 422 (256)"
     parser.add_argument("--max_texts", type=int, default=256, metavar="N", help=text)
-    text = "bytes of one request; more are answered with 413 (1,000,000)"
+    text = "bytes of one request; more get 413 (1,000,000)"
     parser.add_argument("--max_body_bytes", type=int, default=1_000_000, metavar="N", help=text)
 
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         logger.warning("no --model: %s, the classifier of reviews that comes with the package", STARTER_REVIEWS)
     classifier = SentimentClassifier.from_pretrained(args.model or STARTER_REVIEWS, args.backend, args.provider)
     app = build_api(classifier, batch, limits)
-    # Without a limit on the time that open requests have: what was accepted is answered.
+    # Without a limit on the time that open requests have: what was accepted gets its response.
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on"))
 
     def stop(*_: object) -> None:
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
     leave_to_the_end()
     server.run(sockets=[bound])
     traffic = app.state.traffic
-    logger.info("stopped: %d requests accepted, %d answered", traffic.accepted, traffic.answered)
+    logger.info("stopped: %d requests accepted, %d completed", traffic.accepted, traffic.responded)
     return 0
 
 

@@ -112,10 +112,8 @@ def _export(args: RunArguments, finished: FinishedRun) -> tuple[dict[str, Any], 
     from sentiment_hf.compression.quantization import Quantization
     from sentiment_hf.compression.scored_export import score_exported
 
-    export, splits = args.export, finished.data.splits
-    quantization = Quantization(
-        export.quantize, export.arch, export.max_drop, export.activation_ranges, export.sensitivity
-    )
+    told, splits = args.export, finished.data.splits
+    quantization = Quantization(told.quantize, told.arch, told.max_drop, told.activation_ranges, told.sensitivity)
     exported = export_model(finished.folder, splits["validation"], quantization, activation_rows=splits["train"])
     task, baseline = finished.data.task, finished.baseline
     metrics = score_exported(finished.folder, exported, finished.metrics, splits, task, baseline)

@@ -150,7 +150,7 @@ class Judge:
         task: with the metric.
         reference: FP32's answers on validation.
         texts: of training, for the agreement of labels.
-        texts_reference: FP32's answers to them.
+        texts_reference: FP32's logits for them.
     """
 
     scorer: TextScorer
@@ -161,16 +161,16 @@ class Judge:
     texts_reference: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def __call__(self, file: Path) -> tuple[float, float]:
-        """Points of the metric, and the mean distance of the answers from FP32's.
+        """Points of the metric, and the mean distance of the logits from FP32's.
 
-        The metric alone is a coarse judge: one product rarely moves more than a few answers of a thousand.
+        The metric alone is a coarse judge: one product rarely changes more than a few labels of a thousand.
         """
-        answers = onnx_scorer_like(self.scorer, file).logits(self.validation["text"])
-        return self.points(answers), float(np.abs(answers - self.reference).mean())
+        logits = onnx_scorer_like(self.scorer, file).logits(self.validation["text"])
+        return self.points(logits), float(np.abs(logits - self.reference).mean())
 
-    def points(self, answers: np.ndarray) -> float:
+    def points(self, logits: np.ndarray) -> float:
         """Return the metric of these answers on validation, in points."""
-        points: float = self.task.scores(answers, self.validation["label"])[self.task.metric] * 100
+        points: float = self.task.scores(logits, self.validation["label"])[self.task.metric] * 100
         return points
 
     def resolution(self) -> float:
@@ -182,7 +182,7 @@ class Judge:
         right = self.reference.argmax(axis=1) == truth
         for row in [np.flatnonzero(right & (truth == label))[:1] for label in np.unique(truth)]:
             other = self.reference.copy()
-            # The second best answer in the place of the best.
+            # The second best label in the place of the best.
             other[row, truth[row]] = other[row].min(initial=0) - 1
             moved.append(abs(before - self.points(other)))
         return max(moved)
@@ -196,35 +196,35 @@ class Judge:
     def verdict(self, file: Path, max_drop: float, resolution: float = 0.0) -> GateResult:
         """Return what the gate says of a file."""
         scorer = onnx_scorer_like(self.scorer, file)
-        answers = scorer.logits(self.validation["text"])
+        logits = scorer.logits(self.validation["text"])
         result = GateResult(
             self.task.metric,
             self.points(self.reference),
-            self.points(answers),
+            self.points(logits),
             max_drop,
             len(self.validation),
             resolution,
         )
         if not len(self.texts) or not result.too_few:
             return result
-        before, after = labels_of(self.reference, self.task), labels_of(answers, self.task)
-        costs = costs_of(self.reference, answers, self.task)
+        before, after = labels_of(self.reference, self.task), labels_of(logits, self.task)
+        costs = costs_of(self.reference, logits, self.task)
         more = costs_of(self.texts_reference, scorer.logits(self.texts), self.task)
         known = np.concatenate([before, labels_of(self.texts_reference, self.task)])
         agreement = agreement_of(costs, more, known, self.task, max_drop)
         return replace(result, worse=_worse(before, after, self.validation["label"]), agreement=agreement)
 
 
-def labels_of(answers: np.ndarray, task: Task) -> np.ndarray:
-    """Answers as ids, `[rows, cells]`."""
-    return np.column_stack([cell.ids(answers) for cell in task.cells])
+def labels_of(logits: np.ndarray, task: Task) -> np.ndarray:
+    """Predicted ids, `[rows, cells]`."""
+    return np.column_stack([cell.ids(logits) for cell in task.cells])
 
 
 def costs_of(before: np.ndarray, after: np.ndarray, task: Task) -> np.ndarray:
     """Compute the cost of each label that changed, in the shape of `labels_of`; NaN where it did not change.
 
     Args:
-        before: FP32's answers.
+        before: FP32's logits.
         after: INT8's.
         task: whose they are.
     """

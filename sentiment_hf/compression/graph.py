@@ -52,7 +52,7 @@ class FeedForward:
 
     @property
     def neurons(self) -> str:
-        """The tensor of what the neurons answer, `[…, neurons]`."""
+        """The tensor of the neurons' activations, `[…, neurons]`."""
         return str(self.second.input[0])
 
 

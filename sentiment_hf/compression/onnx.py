@@ -102,7 +102,7 @@ def export_fp32(model_folder: Path, output: Path, own_model: PreTrainedModel | N
 
 
 def _onnx_config(model: PreTrainedModel) -> Any:
-    """BERT's inputs, and as outputs what the heads of our own answer."""
+    """BERT's inputs, and the outputs of our own heads."""
     from optimum.exporters.onnx.model_configs import BertOnnxConfig
 
     class HeadsOnnxConfig(BertOnnxConfig):

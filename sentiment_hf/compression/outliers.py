@@ -1,9 +1,9 @@
 """Neurons that fire far beyond all others, split off before quantization so that one scale for all is not theirs alone.
 
-In a feed-forward of a pretrained encoder one neuron answers the first token with ten or twenty times what all others
-reach (massive activations, Sun et al. 2024). Eight bits that have to span it leave the others a dozen steps. As in
-LLM.int8() (Dettmers et al. 2022) the few stay in FP32 and the rest is quantized; which they are does not depend on the
-text, so that they are found once and the graph is cut there.
+In a feed-forward of a pretrained encoder one neuron's activation at the first token is ten or twenty times what all
+others reach (massive activations, Sun et al. 2024). Eight bits that have to span it leave the others a dozen steps. As
+in LLM.int8() (Dettmers et al. 2022) the few stay in FP32 and the rest is quantized; which they are does not depend on
+the text, so that they are found once and the graph is cut there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_OUTLIERS = 16
 
 
 def split_outliers(fp32_file: Path, batches: Sequence[dict[str, np.ndarray]], output: Path) -> Path:
-    """Write the graph with outliers in a branch of their own, which stays in FP32; its answers are the same.
+    """Write the graph with outliers in a branch of their own, which stays in FP32; its logits are the same.
 
     Args:
         fp32_file: the plain export.
@@ -42,8 +42,8 @@ def split_outliers(fp32_file: Path, batches: Sequence[dict[str, np.ndarray]], ou
     model = onnx.load(str(fp32_file))
     neurons = {part.second.name: part.neurons for part in feed_forwards(model.graph)}
     reach = _reach(model, list(neurons.values()), batches)
-    for name, answers in neurons.items():
-        outliers = outliers_of(reach[answers])
+    for name, activations in neurons.items():
+        outliers = outliers_of(reach[activations])
         if len(outliers):
             logger.info("%s: neurons %s stay in FP32", name, outliers.tolist())
             # Found anew: splitting one makes the graph's list of nodes anew.
@@ -53,10 +53,10 @@ def split_outliers(fp32_file: Path, batches: Sequence[dict[str, np.ndarray]], ou
 
 
 def outliers_of(reach: np.ndarray) -> np.ndarray:
-    """Find the neurons whose largest answers stand out, the largest first.
+    """Find the neurons whose largest activations stand out, the largest first.
 
     Args:
-        reach: the largest answer of each neuron, `[neurons]`.
+        reach: the largest activation of each neuron, `[neurons]`.
     """
     order = np.argsort(reach)[::-1][:MAX_OUTLIERS]
     return order[reach[order] > FACTOR * np.quantile(reach, SHARE)]
@@ -75,17 +75,17 @@ def _reach(model: Any, names: Sequence[str], batches: Sequence[dict[str, np.ndar
     reach: dict[str, np.ndarray] = {}
     for batch in batches if names else ():
         is_token = batch["attention_mask"].astype(bool)
-        answers = session.run(list(names), {name: batch[name] for name in inputs})
-        for name, answer in zip(names, answers, strict=True):
+        activations = session.run(list(names), {name: batch[name] for name in inputs})
+        for name, output in zip(names, activations, strict=True):
             # Behind the pooler there is one row a text.
-            seen_rows = answer[is_token] if answer.shape[:2] == is_token.shape else answer.reshape(-1, answer.shape[-1])
+            seen_rows = output[is_token] if output.shape[:2] == is_token.shape else output.reshape(-1, output.shape[-1])
             largest = np.abs(seen_rows).max(axis=0)
             reach[name] = np.maximum(reach.get(name, largest), largest)
     return reach
 
 
 def _split(graph: Any, part: FeedForward, outliers: np.ndarray) -> None:
-    """Move the outliers of one feed-forward into a branch beside it, which is added to what it answers."""
+    """Move the outliers of one feed-forward into a branch beside it, which is added to its output."""
     from onnx import helper, numpy_helper
 
     tensors = {tensor.name: tensor for tensor in graph.initializer}
@@ -123,11 +123,11 @@ def _split(graph: Any, part: FeedForward, outliers: np.ndarray) -> None:
                 copied.input[place] = renamed.get(name, name)
         copied.output[0] = renamed[node.output[0]] = node.output[0] + OUTLIERS
         branch.append(copied)
-    answer = part.second.output[0] + OUTLIERS
+    output = part.second.output[0] + OUTLIERS
     last = helper.make_node(
         "MatMul",
         [renamed[part.neurons], taken_out(part.second.input[1], 0)],
-        [answer],
+        [output],
         part.second.name + OUTLIERS,
     )
     # Added after the bias: a product and its bias are fused when the graph is loaded.
@@ -136,7 +136,7 @@ def _split(graph: Any, part: FeedForward, outliers: np.ndarray) -> None:
     end = readers[0] if has_bias else part.second
     whole, rest = end.output[0], end.output[0] + "/rest"
     end.output[0] = rest
-    added = helper.make_node("Add", [rest, answer], [whole], part.second.name + OUTLIERS + "/Add")
+    added = helper.make_node("Add", [rest, output], [whole], part.second.name + OUTLIERS + "/Add")
     nodes = list(graph.node)
     place = nodes.index(end) + 1
     del graph.node[:]

@@ -70,11 +70,9 @@ def score_exported(
         if system in times:
             metrics[system]["ms_per_review"] = times[system]
     for system, file in files.items():
-        scores, on_validation = (
-            task.scores(scorers[system].logits(part["text"]), part["label"]) for part in (rows, validation)
-        )
-        row = system_row(scores, size_mb(file), times[system], metrics["fp32"]["train_rows"])
-        row["validation"] = headline(on_validation)
+        logits, train_rows = scorers[system].logits, metrics["fp32"]["train_rows"]
+        scores, chosen = (task.scores(logits(part["text"]), part["label"]) for part in (rows, validation))
+        row = system_row(scores, size_mb(file), times[system], train_rows) | {"validation": headline(chosen)}
         metrics[system] = row | {"file": file.name, "providers": [PROVIDERS["cpu"]]}
     if for_here and exported.gate is not None:
         metrics[f"{exported.backend}_gate"] = exported.gate.record()

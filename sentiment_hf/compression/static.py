@@ -34,7 +34,7 @@ SHARD_ROWS = 32
 def activation_shards(scorer: TextScorer, texts: Sequence[str]) -> list[dict[str, np.ndarray]]:
     """Texts as batches of one shape each, `[rows, tokens]`, cut to no more than `SHARD_ROWS` rows.
 
-    Texts of one padded length share a shard: padding, which no answer depends on, would widen the ranges.
+    Texts of one padded length share a shard: padding, which no logits depend on, would widen the ranges.
     """
     settings = scorer.settings
     if settings.is_sliding:

@@ -57,7 +57,7 @@ def task_with_rows(task: Task) -> Task:
     """
     if task.has_labelled_rows:
         return task
-    remedy = "`predict` and `serve` answer with its scores; what learns from labelled rows or is scored on them needs "
+    remedy = "`predict` and `serve` return its scores; what learns from labelled rows or is scored on them needs "
     remedy += "one label a text."
     raise InputError("a model that chooses one label", f"one of {task.name}", remedy)
 

@@ -17,7 +17,7 @@ def hidden_cosine(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
 
 
 def hidden_mse(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """Squared error as a share of the teacher's mean square, so that 1 is as wrong as answering 0 (cf. Jiao et al.
+    """Squared error as a share of the teacher's mean square, so that 1 is as wrong as predicting 0 (cf. Jiao et al.
     2020, "TinyBERT", which leaves the scale to the weight).
 
     Args:

@@ -105,7 +105,7 @@ class DistillationTrainer(OrderedTrainer):
         prefix = TEACHER_PREFIX if f"{TEACHER_PREFIX}input_ids" in inputs else ""
         teacher_mask = inputs[f"{prefix}attention_mask"]
         with torch.no_grad():
-            answer = self.teacher(
+            teacher_outputs = self.teacher(
                 input_ids=inputs[f"{prefix}input_ids"], attention_mask=teacher_mask, output_hidden_states=True
             )
         losses: dict[str, torch.Tensor] = {}
@@ -115,11 +115,11 @@ class DistillationTrainer(OrderedTrainer):
         for name in token_losses.keys() & self.weights.keys():
             # hidden_states[0] are the embeddings.
             pairs = [
-                (states[mask.bool()].float(), answer.hidden_states[layer + 1][mask.bool()].float())
+                (states[mask.bool()].float(), teacher_outputs.hidden_states[layer + 1][mask.bool()].float())
                 for states, layer in zip(hidden, self.layers, strict=True)
             ]
             losses[name] = torch.stack([token_losses[name](*pair) for pair in pairs]).mean()
-        sentence = mean_pool(answer.last_hidden_state.float(), teacher_mask)
+        sentence = mean_pool(teacher_outputs.last_hidden_state.float(), teacher_mask)
         if "sentence_cosine" in self.weights:
             losses["sentence_cosine"] = sentence_cosine(mean_pool(hidden[-1].float(), mask), sentence)
         if self.sentence_statistics is not None:

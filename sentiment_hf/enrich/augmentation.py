@@ -74,7 +74,7 @@ def augment(args: argparse.Namespace) -> str:
             judge.learn(usable.drop(index=sample.index), args.examples, args.seed)
             passed, disagreed = judged(passed, judge)
             refused += disagreed
-        usage = {"model": llm.answerer.name, **llm.usage.report(args.prices)} if llm is not None else None
+        usage = {"model": llm.backend.name, **llm.usage.report(args.prices)} if llm is not None else None
     report = summary(passed, refused, len(sample), usage) | {"rows_in_evaluation": int(leaking.sum())}
     write_results(folder, passed, refused, report, args.weight, usage)
     counts = ", ".join(f"{reason} {count:,}" for reason, count in report["refused"].items())

@@ -1,4 +1,4 @@
-"""Answers kept in a file that is only ever added to, so that an interrupted run asks nothing twice."""
+"""Replies kept in a file that is only ever added to, so that an interrupted run asks nothing twice."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import lock
 
 
-class AnswerCache:
-    """Answers of one model, in memory and, line by line, in a file.
+class ReplyCache:
+    """Replies of one model, in memory and, line by line, in a file.
 
     The first line names the model. A last line that was cut off while it was written is removed.
 
     Args:
         path: of the file; made if it is not there.
-        model: whose answers these are.
+        model: whose replies these are.
 
     Raises:
-        InputError: the file holds answers of another model, is no such file, or another run is adding to it.
+        InputError: the file holds replies of another model, is no such file, or another run is adding to it.
     """
 
     def __init__(self, path: Path, model: str) -> None:
         self.path, self.model = path, model
-        self._answers: dict[str, Reply] = {}
+        self._replies: dict[str, Reply] = {}
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
@@ -40,7 +40,7 @@ class AnswerCache:
             whole = self._read()
             self._file.truncate(whole)
             if whole == 0:
-                self._write({"answers_of": model})
+                self._write({"replies_of": model})
         except BaseException:
             self._file.close()
             raise
@@ -52,17 +52,17 @@ class AnswerCache:
         self._file.close()
 
     def __len__(self) -> int:
-        return len(self._answers)
+        return len(self._replies)
 
     def get(self, question: Question) -> Reply | None:
-        return self._answers.get(question.key(self.model))
+        return self._replies.get(question.key(self.model))
 
     def add(self, question: Question, reply: Reply) -> None:
-        """Keep an answer; it is in the file when this returns. Any thread may call it."""
+        """Keep a reply; it is in the file when this returns. Any thread may call it."""
         key = question.key(self.model)
         with self._lock:
             self._write({"key": key, **asdict(reply)})
-            self._answers[key] = reply
+            self._replies[key] = reply
 
     def _write(self, record: dict[str, object]) -> None:
         rest = memoryview((json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
@@ -78,14 +78,14 @@ class AnswerCache:
             try:
                 record = json.loads(line)
                 if number == 0:
-                    model = str(record["answers_of"])
+                    model = str(record["replies_of"])
                 else:
                     key = record.pop("key")
-                    self._answers[key] = Reply(**record | {"scores": tuple(record["scores"])})
+                    self._replies[key] = Reply(**record | {"scores": tuple(record["scores"])})
             except (ValueError, KeyError, TypeError, AttributeError):
                 found, remedy = f"something else in line {number + 1}", "Name another file with --cache."
-                raise InputError(f"a file of answers at {self.path}", found, remedy) from None
+                raise InputError(f"a cache of replies at {self.path}", found, remedy) from None
         if model != self.model:
             remedy = "Name another file with --cache, or go on with that model."
-            raise InputError(f"answers of {self.model} in {self.path}", f"answers of {model}", remedy)
+            raise InputError(f"replies of {self.model} in {self.path}", f"replies of {model}", remedy)
         return whole

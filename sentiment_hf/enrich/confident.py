@@ -81,11 +81,11 @@ def cells_of(frame: pd.DataFrame, task: Task, logits: np.ndarray) -> list[Judged
     """Put the labels of each row beside what a model says of them, with the temperature that fits them best."""
     ids, judged = task.references(frame["label"]), []
     for place, cell in enumerate(task.cells):
-        given, answers = ids[:, place], cell.logits(logits)
+        given, cell_logits = ids[:, place], cell.logits(logits)
         if cell.read_scale is None:
-            judged.append(JudgedCell(cell, given, _calibrated(answers, given)))
+            judged.append(JudgedCell(cell, given, _calibrated(cell_logits, given)))
         else:
-            judged.append(JudgedCell(cell, given, expected=cell.read_scale(answers)[1]))
+            judged.append(JudgedCell(cell, given, expected=cell.read_scale(cell_logits)[1]))
     return judged
 
 

@@ -29,8 +29,8 @@ class Endpoint:
         name: the model, as the endpoint calls it.
         key_variable: environment variable with the key; none is sent where it is empty. The key is never logged and
             stands in no message.
-        timeout: seconds for one answer.
-        retries: after 429, 5xx, a broken connection or no answer in time.
+        timeout: seconds for one reply.
+        retries: after 429, 5xx, a broken connection or no response in time.
         backoff: seconds before the first retry; each further one waits twice as long, unless the endpoint says.
 
     Raises:
@@ -79,7 +79,7 @@ class Endpoint:
             raise InputError("an address with http or https and a host in --base_url", "another one", remedy)
 
     def ask(self, question: Question, wait: Wait) -> Reply:
-        """One answer, or a reply that says why there is none.
+        """One reply, or, with `failed`, why there is none.
 
         Raises:
             InputError: nobody listens there, the key is refused, or the address or model is unknown.
@@ -94,15 +94,15 @@ class Endpoint:
                 response = self._client.post(f"{self.base_url}/chat/completions", json=self._body(question))
             except httpx.TimeoutException as error:
                 unreachable = isinstance(error, httpx.ConnectTimeout)
-                reason, asked_for = f"no answer within {self.timeout:g} s", None
+                reason, asked_for = f"no response within {self.timeout:g} s", None
             except httpx.RequestError as error:
-                unreachable, reason = isinstance(error, httpx.ConnectError), self._safe(str(error)) or "a broken answer"
-                asked_for = None
+                unreachable = isinstance(error, httpx.ConnectError)
+                reason, asked_for = self._safe(str(error)) or "a broken response", None
             else:
                 reply = self._reply(response)
                 if reply is not None:
                     return reply
-                unreachable, reason = False, f"status {response.status_code} without an answer"
+                unreachable, reason = False, f"status {response.status_code} without a reply"
                 asked_for = _seconds(response.headers.get("Retry-After"))
             if attempt < self.retries:
                 delay = self.backoff * 2**attempt * random.uniform(0.5, 1.0) if asked_for is None else asked_for
@@ -118,12 +118,12 @@ class Endpoint:
         body: dict[str, Any] = {"model": self.name, "messages": messages, "max_tokens": question.max_tokens}
         body |= {"temperature": question.temperature, "seed": question.seed}
         if question.schema is not None:
-            schema = {"name": "answer", "strict": True, "schema": dict(question.schema)}
+            schema = {"name": "reply", "strict": True, "schema": dict(question.schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 
     def _reply(self, response: httpx.Response) -> Reply | None:
-        """Read what was answered; None where asking again may help."""
+        """Read a response; None where asking again may help."""
         status = response.status_code
         if status in _NOT_ALLOWED:
             # What the endpoint says may repeat the key.
@@ -139,12 +139,12 @@ class Endpoint:
         if status != 200:
             return Reply(failed=f"status {status}: {self._safe(response.text)}")
         try:
-            answer = response.json()
-            text = answer["choices"][0]["message"]["content"] or ""
+            body = response.json()
+            text = body["choices"][0]["message"]["content"] or ""
         except (ValueError, KeyError, IndexError, TypeError):
             # Cut off on its way.
             return None
-        usage = answer.get("usage")
+        usage = body.get("usage")
         return Reply(str(text), (), _tokens(usage, "prompt_tokens"), _tokens(usage, "completion_tokens"))
 
     def _safe(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Out-of-fold answers: what a model says of each training row when it has not learned from it."""
+"""Out-of-fold logits: what a model predicts for each training row when it has not learned from it."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def out_of_fold(
         InputError: a fold without rows to learn from.
     """
     allowed = np.ones(len(frame), dtype=bool) if learn_from is None else learn_from
-    answers: list[tuple[np.ndarray, np.ndarray]] = []
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
     for fold in tqdm(np.unique(folds), desc="Judging rows by the other folds", unit="fold"):
         inside = folds == fold
         if not (allowed & ~inside).any():
             raise InputError("rows to learn from beside each fold", "none", "Give more rows.")
-        answers.append((np.flatnonzero(inside), learner(frame[allowed & ~inside], frame[inside])))
-    logits = np.empty((len(frame), answers[0][1].shape[1]))
-    for places, values in answers:
+        parts.append((np.flatnonzero(inside), learner(frame[allowed & ~inside], frame[inside])))
+    logits = np.empty((len(frame), parts[0][1].shape[1]))
+    for places, values in parts:
         logits[places] = values
     return logits
 
@@ -80,12 +80,12 @@ def baseline_learner(task: Task) -> Learner:
 
 
 def remembered(learner: Learner, folder: Path, settings: Sequence[str]) -> Learner:
-    """Wrap a learner so that it keeps its answers and learns nothing twice: a study of many trainings can be stopped.
+    """Wrap a learner so that it keeps its logits and learns nothing twice: a study of many trainings can be stopped.
 
     Args:
         learner: learns and judges.
-        folder: for the answers, a file each.
-        settings: whatever else the answers depend on.
+        folder: for the logits, a file each.
+        settings: whatever else the logits depend on.
     """
 
     def judge(rows: pd.DataFrame, judged: pd.DataFrame) -> np.ndarray:

@@ -149,7 +149,7 @@ def write_texts(
                 "labels": list(words.values()),
             }
             prompt = render(recast.template, values)
-            schema = None if llm.answerer.scores_words else _schema(recast)
+            schema = None if llm.backend.scores_words else _schema(recast)
             lines = 2 if recast.reasons else 1
             question = Question(prompt, schema=schema, temperature=TEMPERATURE, seed=seed, lines=lines)
             asked.append((row, recast, target, question))
@@ -168,7 +168,7 @@ def _schema(recast: Recast) -> dict[str, Any]:
 def _read(reply: Reply, row: int, recast: Recast, target: str, question: Question) -> Written:
     fields = _fields(reply, recast, question) if not reply.failed else None
     text = _bare(fields["text"]) if fields else ""
-    failed = reply.failed or ("" if text else "an answer that holds no text")
+    failed = reply.failed or ("" if text else "a reply that holds no text")
     if recast.source.match(matching_key(text)) is not None:
         # A small model says the template's examples over again.
         failed = failed or REPEATS

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 TEMPLATE = TEMPLATES / "judge.jinja"
 VARIABLES = ("labels", "examples", "text")
-# Texts that say nothing: what a model answers to them is its prior (see `Judge`).
+# Texts that say nothing: what a model replies to them is its prior (see `Judge`).
 CONTENT_FREE = ("", "N/A", "无内容")
 EXAMPLE_LENGTH = 80
 # Rows of each label for the prior.
@@ -65,10 +65,10 @@ class Verdict:
 class Judge:
     """Asks a language model which label a text has.
 
-    A model that scores words is asked how likely each label's word is after the prompt, less what it answers to texts
+    A model that scores words is asked how likely each label's word is after the prompt, less what it replies to texts
     that say nothing: Zhao et al. 2021, "Calibrate Before Use". Where rows of known labels are at hand (see `learn`),
-    its prior is what it answers on average to as many rows of each label, as in Zhou et al. 2024, "Batch Calibration",
-    but never to what is judged: one text must not change another's verdict. Any other model answers in JSON.
+    its prior is what it replies on average to as many rows of each label, as in Zhou et al. 2024, "Batch Calibration",
+    but never to what is judged: one text must not change another's verdict. Any other model replies in JSON.
 
     Args:
         llm: who is asked.
@@ -130,7 +130,7 @@ class Judge:
             repeat: another number turns the labels further, shuffles the examples in another way and asks anew.
             desc: of the progress bar.
         """
-        if self.llm.answerer.scores_words:
+        if self.llm.backend.scores_words:
             return self._by_likelihood(texts, repeat, desc)
         schema = object_schema(
             {
@@ -165,11 +165,11 @@ class Judge:
         return "likelihood " + ", ".join(f"{words[place]} {shares[place]:.2f}" for place in best)
 
     def _read(self, reply: Reply, schema: Mapping[str, Any]) -> Verdict:
-        answer = None if reply.failed else fields_of(reply.text, schema)
-        if answer is None:
+        fields = None if reply.failed else fields_of(reply.text, schema)
+        if fields is None:
             return Verdict(None, 0.0, f"abstains: {reply.failed}")
-        name = next(name for name, word in self.words.items() if word == answer["verdict"])
-        return Verdict(name, float(answer["confidence"]), " ".join(answer["reason"].split()))
+        name = next(name for name, word in self.words.items() if word == fields["verdict"])
+        return Verdict(name, float(fields["confidence"]), " ".join(fields["reason"].split()))
 
     def _render(self, text: str, repeat: int, examples: Sequence[tuple[str, str]] | None = None) -> str:
         labels, shown = list(self.words.values()), list(self.examples if examples is None else examples)

@@ -12,16 +12,16 @@ from typing import Any, cast
 
 from tqdm import tqdm
 
-from sentiment_hf.enrich.cache import AnswerCache
-from sentiment_hf.enrich.questions import Answerer, BatchAnswerer, Question, Reply, fields_of
+from sentiment_hf.enrich.cache import ReplyCache
+from sentiment_hf.enrich.questions import BatchLlmBackend, LlmBackend, Question, Reply, fields_of
 from sentiment_hf.exceptions import InputError, ended_by_sigterm
 
 logger = logging.getLogger(__name__)
 
-# An answer that does not follow its schema is asked for again so often.
+# A reply that does not follow its schema is asked for again so often.
 MALFORMED_RETRIES = 2
-MALFORMED = "the answer does not follow the schema"
-# So many questions in a row without any answer: the fault is not with the questions.
+MALFORMED = "the reply does not follow the schema"
+# So many questions in a row without any reply: the fault is not with the questions.
 FAILURES_IN_A_ROW = 10
 _WARMER = 0.3
 
@@ -32,8 +32,8 @@ class Usage:
 
     Attributes:
         asked: questions put to the model.
-        from_cache: different questions that had been answered before.
-        abstained: questions without a usable answer.
+        from_cache: different questions whose replies were in the cache.
+        abstained: questions without a usable reply.
         prompt_tokens: read by the model.
         completion_tokens: written by it.
     """
@@ -58,23 +58,23 @@ class StoppedError(Exception):
 
 
 class LanguageModel:
-    """Asks an `Answerer` many questions at a time.
+    """Asks an `LlmBackend` many questions at a time.
 
-    Ctrl-C and SIGTERM stop it gently: nothing new is asked, and answers that are under way are waited for and kept.
+    Ctrl-C and SIGTERM stop it gently: nothing new is asked, and replies that are under way are waited for and kept.
 
     Args:
-        answerer: who is asked.
-        cache: where answers are kept and looked up.
+        backend: who is asked.
+        cache: where replies are kept and looked up.
         concurrency: questions under way at a time; of a local model those that are written to together.
         per_minute: questions a minute at most; None for no limit.
     """
 
     def __init__(
-        self, answerer: Answerer, cache: AnswerCache, concurrency: int = 8, per_minute: float | None = None
+        self, backend: LlmBackend, cache: ReplyCache, concurrency: int = 8, per_minute: float | None = None
     ) -> None:
-        self.answerer, self.cache, self.usage = answerer, cache, Usage()
-        self.concurrency = min(concurrency, answerer.concurrency)
-        self.batch_size = concurrency if answerer.takes_batches else 1
+        self.backend, self.cache, self.usage = backend, cache, Usage()
+        self.concurrency = min(concurrency, backend.concurrency)
+        self.batch_size = concurrency if backend.takes_batches else 1
         self._interval = 0.0 if per_minute is None else 60 / per_minute
         self._next_turn = 0.0
         self._failures = 0
@@ -82,15 +82,15 @@ class LanguageModel:
         self._stop = threading.Event()
 
     def ask_all(self, questions: Sequence[Question], desc: str) -> list[Reply]:
-        """Answers in the order of the questions; a question that comes twice is asked once.
+        """Return replies in the order of the questions; a question that comes twice is asked once.
 
-        A question without an answer has a reply with `failed`, and the next run asks it again, unless the model did
-        answer and would not follow the schema.
+        A question that failed has a reply with `failed`, and the next run asks it again, unless the model did
+        reply and would not follow the schema.
 
         Raises:
-            InputError: no endpoint, a wrong key, or no answer many times in a row.
+            InputError: no endpoint, a wrong key, or no reply many times in a row.
         """
-        different = list(questions_by_key(questions, self.answerer.name).values())
+        different = list(questions_by_key(questions, self.backend.name).values())
         open_questions = [question for question in different if self.cache.get(question) is None]
         self.usage.from_cache += len(different) - len(open_questions)
         failed: dict[str, Reply] = {}
@@ -101,18 +101,18 @@ class LanguageModel:
                 for future in as_completed(futures):
                     for question, reply in zip(futures[future], future.result(), strict=True):
                         if reply.failed:
-                            failed[question.key(self.answerer.name)] = reply
+                            failed[question.key(self.backend.name)] = reply
                         bar.update()
             except BaseException:
                 self._stop.set()
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
-        replies = [self.cache.get(question) or failed[question.key(self.answerer.name)] for question in questions]
+        replies = [self.cache.get(question) or failed[question.key(self.backend.name)] for question in questions]
         self.usage.abstained += sum(bool(reply.failed) for reply in replies)
         return replies
 
     def _batches(self, questions: Sequence[Question]) -> list[list[Question]]:
-        """Single questions, or those that an answerer takes together: of like length, so that none waits for long."""
+        """Single questions, or those that a backend takes together: of like length, so that none waits for long."""
         size = self.batch_size
         alone = [size == 1 or bool(question.words) or question.schema is not None for question in questions]
         batches = [[question] for question, single in zip(questions, alone, strict=True) if single]
@@ -122,15 +122,15 @@ class LanguageModel:
 
     def _ask(self, batch: Sequence[Question]) -> list[Reply]:
         if len(batch) == 1:
-            replies = [self._answer(batch[0])]
+            replies = [self._ask_one(batch[0])]
         else:
             self._take_turn()
-            replies = cast(BatchAnswerer, self.answerer).ask_batch(batch)
+            replies = cast(BatchLlmBackend, self.backend).ask_batch(batch)
         hopeless = [self._keep(question, reply) for question, reply in zip(batch, replies, strict=True)]
         if any(hopeless):
             found = f"{FAILURES_IN_A_ROW} x {replies[hopeless.index(True)].failed}"
-            remedy = "What was answered so far is kept; start again when it is mended."
-            raise InputError(f"answers from {self.answerer.name}", found, remedy)
+            remedy = "The replies so far are kept; start again when it is mended."
+            raise InputError(f"replies from {self.backend.name}", found, remedy)
         return replies
 
     def _keep(self, question: Question, reply: Reply) -> bool:
@@ -139,23 +139,23 @@ class LanguageModel:
             self.usage.asked += 1
             self.usage.prompt_tokens += reply.prompt_tokens
             self.usage.completion_tokens += reply.completion_tokens
-            # An answer of the wrong form is an answer of this model all the same.
-            answered = reply.failed in ("", MALFORMED)
-            self._failures = 0 if answered else self._failures + 1
+            # A reply of the wrong form is a reply of this model all the same.
+            replied = reply.failed in ("", MALFORMED)
+            self._failures = 0 if replied else self._failures + 1
             hopeless = self._failures >= FAILURES_IN_A_ROW
-        if answered:
+        if replied:
             self.cache.add(question, reply)
         return hopeless
 
-    def _answer(self, question: Question) -> Reply:
-        """One question until its answer follows its schema, or too often."""
+    def _ask_one(self, question: Question) -> Reply:
+        """One question until its reply follows its schema, or too often."""
         read = written = 0
         reply = Reply()
         for attempt in range(MALFORMED_RETRIES + 1):
-            # The same words once more would be the same answer.
+            # The same words once more would be the same reply.
             warmer = max(question.temperature, _WARMER * attempt)
             self._take_turn()
-            reply = self.answerer.ask(replace(question, temperature=warmer, seed=question.seed + attempt), self._pause)
+            reply = self.backend.ask(replace(question, temperature=warmer, seed=question.seed + attempt), self._pause)
             read, written = read + reply.prompt_tokens, written + reply.completion_tokens
             reply = replace(reply, prompt_tokens=read, completion_tokens=written)
             if reply.failed or question.schema is None or fields_of(reply.text, question.schema) is not None:

@@ -39,7 +39,7 @@ class LocalModel:
     Args:
         model: the causal model, in evaluation mode.
         tokenizer: its tokenizer.
-        name: under which its answers are kept.
+        name: under which its replies are kept.
     """
 
     scores_words = True
@@ -100,7 +100,7 @@ class LocalModel:
 
     @torch.no_grad()
     def ask(self, question: Question, wait: Wait) -> Reply:
-        """Log-likelihoods of the question's words, or an answer in words."""
+        """Log-likelihoods of the question's words, or a reply in words."""
         if not question.words:
             return self.ask_batch([question])[0]
         prompt = self.tokenizer(question.prompt)["input_ids"]
@@ -111,7 +111,7 @@ class LocalModel:
 
     @torch.no_grad()
     def ask_batch(self, questions: Sequence[Question]) -> list[Reply]:
-        """Answers in words, written together, so that the weights are read once for the next token of all of them.
+        """Write replies in words together, so that the weights are read once for the next token of all of them.
 
         What is written to a question does not depend on the others (see `SeededSampler`), but for rounding.
         """
@@ -228,7 +228,7 @@ def _check_gguf() -> None:
 
 
 def _identity(model: str) -> str:
-    """Name the model, files on disk with a digest, so that answers of other weights are not taken for its own."""
+    """Name the model, files on disk with a digest, so that replies of other weights are not taken for its own."""
     path = Path(model)
     files = [path] if path.is_file() else sorted([*path.glob("*.safetensors"), *path.glob("*.bin")])
     digest = hashlib.sha256()

@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sentiment_hf.enrich.cache import AnswerCache
+from sentiment_hf.enrich.cache import ReplyCache
 from sentiment_hf.enrich.llm import LanguageModel
-from sentiment_hf.enrich.questions import Answerer
+from sentiment_hf.enrich.questions import LlmBackend
 from sentiment_hf.exceptions import InputError
 
-CACHE_FILE = "answers.jsonl"
+CACHE_FILE = "replies.jsonl"
 
 
 @contextmanager
 def open_llm(args: argparse.Namespace, folder: Path) -> Iterator[LanguageModel]:
-    """Open the client for `--llm` and `--base_url`, with its answers in `--cache` or in the folder.
+    """Open the client for `--llm` and `--base_url`, with its replies in `--cache` or in the folder.
 
     Raises:
         InputError: no model, values that cannot be meant, a cache of another model, or what the two kinds of model
@@ -34,14 +34,14 @@ def open_llm(args: argparse.Namespace, folder: Path) -> Iterator[LanguageModel]:
         raise InputError("requests_per_minute above 0", f"{args.requests_per_minute:g}", "Leave it out for no limit.")
     if args.load_in_4bit and args.base_url:
         raise InputError("--load_in_4bit with a local model", "--base_url", "The endpoint has its own weights.")
-    answerer: Answerer
+    backend: LlmBackend
     if args.base_url:
         from sentiment_hf.enrich.endpoint import Endpoint
 
-        answerer = Endpoint(args.base_url, args.llm, args.api_key_variable, args.timeout, args.retries)
+        backend = Endpoint(args.base_url, args.llm, args.api_key_variable, args.timeout, args.retries)
     else:
         from sentiment_hf.enrich.local_model import LocalModel
 
-        answerer = LocalModel.from_pretrained(args.llm, args.load_in_4bit)
-    with AnswerCache(Path(args.cache) if args.cache else folder / CACHE_FILE, answerer.name) as cache:
-        yield LanguageModel(answerer, cache, args.concurrency, args.requests_per_minute)
+        backend = LocalModel.from_pretrained(args.llm, args.load_in_4bit)
+    with ReplyCache(Path(args.cache) if args.cache else folder / CACHE_FILE, backend.name) as cache:
+        yield LanguageModel(backend, cache, args.concurrency, args.requests_per_minute)

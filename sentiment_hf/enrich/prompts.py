@@ -58,7 +58,7 @@ def load_template(path: Path, variables: tuple[str, ...], required: tuple[str, .
         raise InputError(f"the variables {', '.join(variables)} in {path}", found, "Use only these.")
     forgotten = sorted(set(required) - used)
     if forgotten:
-        # Every prompt would be the same, and one answer would stand for all texts.
+        # Every prompt would be the same, and one reply would stand for all texts.
         remedy = f"Write it as {{{{ {forgotten[0]} }}}}."
         raise InputError(f"the variable {forgotten[0]} in {path}", "none", remedy)
     return source, template

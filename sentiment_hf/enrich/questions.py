@@ -1,4 +1,4 @@
-"""What a language model is asked and what it answers."""
+"""What a language model is asked and what it replies."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Question:
     Attributes:
         prompt: what the user says.
         system: what stands before it, for models that tell the two apart.
-        words: continuations whose log-likelihood is asked for in the place of an answer in words.
-        schema: JSON schema of an object that the answer has to follow: its `properties` are strings, with `enum` where
+        words: continuations whose log-likelihood is asked for in the place of a reply in words.
+        schema: JSON schema of an object that the reply has to follow: its `properties` are strings, with `enum` where
             few will do, and numbers between `minimum` and `maximum`; all are required.
-        max_tokens: of the answer.
+        max_tokens: of the reply.
         lines: that are wanted of it; a local model writes no further. 0 for what it takes.
         temperature: 0 takes the likeliest token.
         seed: another seed is another request, also where it changes nothing else.
@@ -45,14 +45,14 @@ class Question:
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer.
+    """One reply.
 
     Attributes:
         text: in words.
         scores: log-likelihoods of the question's `words`.
         prompt_tokens: tokens read, over all attempts.
         completion_tokens: tokens written, over all attempts.
-        failed: why there is no answer; "" where there is one.
+        failed: why there is no reply; "" where there is one.
     """
 
     text: str = ""
@@ -62,14 +62,14 @@ class Reply:
     failed: str = ""
 
 
-class Answerer(Protocol):
-    """Whatever answers questions: a model in this process, or an endpoint.
+class LlmBackend(Protocol):
+    """Whatever replies to questions: a model in this process, or an endpoint.
 
     Attributes:
-        name: of the model; answers are kept under it.
+        name: of the model; replies are kept under it.
         scores_words: whether it can say how likely given words are; without that it is asked for JSON.
         concurrency: questions that it takes at a time at most, each in a thread of its own.
-        takes_batches: whether it is a `BatchAnswerer`.
+        takes_batches: whether it is a `BatchLlmBackend`.
     """
 
     name: str
@@ -80,22 +80,22 @@ class Answerer(Protocol):
     def ask(self, question: Question, wait: Wait) -> Reply: ...
 
 
-class BatchAnswerer(Answerer, Protocol):
-    """One that answers several questions without `words` and `schema` faster together than one by one."""
+class BatchLlmBackend(LlmBackend, Protocol):
+    """One that replies to several questions without `words` and `schema` faster together than one by one."""
 
     def ask_batch(self, questions: Sequence[Question]) -> list[Reply]: ...
 
 
 def fields_of(text: str, schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Parse the fields of an answer in JSON; None where it does not follow the schema."""
+    """Parse the fields of a reply in JSON; None where it does not follow the schema."""
     try:
-        answer = json.loads(text)
+        fields = json.loads(text)
     except ValueError:
         return None
     properties: Mapping[str, Mapping[str, Any]] = schema["properties"]
-    if not isinstance(answer, dict) or set(answer) != set(properties):
+    if not isinstance(fields, dict) or set(fields) != set(properties):
         return None
-    return answer if all(_fits(answer[name], rule) for name, rule in properties.items()) else None
+    return fields if all(_fits(fields[name], rule) for name, rule in properties.items()) else None
 
 
 def _fits(value: Any, rule: Mapping[str, Any]) -> bool:

@@ -41,7 +41,7 @@ def judge_labels(args: argparse.Namespace) -> None:
         raise InputError("repeats and a limit of at least 1, examples of at least 0", found, "Mend these.")
     folder = Path(args.output_dir)
     classifier = SentimentClassifier.from_pretrained(args.model, args.backend, args.provider)
-    task = task_of_one_label(classifier.task, "`clean` knows aspects and ratings.")
+    task = task_of_one_label(classifier.task, "`data clean` knows aspects and ratings.")
     words = label_words(task.labels, parse_value(args.label_words, "label_words", (dict,)))
     rows = classified_rows(classifier, task, args)
     asked = rows[rows["p_label"] <= 1 - args.threshold].sort_values("p_label", kind="stable").head(args.limit)
@@ -112,7 +112,7 @@ def findings(asked: pd.DataFrame, repeats: list[Any]) -> tuple[pd.DataFrame, dic
 
 
 def usage(llm: LanguageModel, args: argparse.Namespace) -> dict[str, Any]:
-    return {"model": llm.answerer.name, **llm.usage.report(args.prices)}
+    return {"model": llm.backend.name, **llm.usage.report(args.prices)}
 
 
 def show_report(report: dict[str, Any], folder: Path) -> None:

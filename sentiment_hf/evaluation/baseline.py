@@ -57,13 +57,13 @@ def _fit(features: Any, labels: np.ndarray) -> Any:
 
 
 def baseline_logits(baseline: TfidfBaseline, texts: Sequence[str], task: Task) -> np.ndarray:
-    """Answers of the baseline, `[texts, width]` as a model of the task would give them, from its decision values."""
+    """Logits of the baseline, `[texts, width]` as a model of the task would give them, from its decision values."""
     features = baseline.vectorizer.transform(list(texts))
-    answers = [
+    logits = [
         _scale(model, features, cell) if cell.is_scale else _decision(model, features, len(cell.values))
         for cell, model in zip(task.cells, baseline.models, strict=True)
     ]
-    return np.concatenate(answers, axis=1)
+    return np.concatenate(logits, axis=1)
 
 
 def _scale(model: Ridge | None, features: Any, cell: Cell) -> np.ndarray:

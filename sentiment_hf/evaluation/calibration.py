@@ -27,7 +27,7 @@ class Calibration:
 
     Attributes:
         temperature: logits are divided by it; 1 leaves them as they are.
-        threshold: an answer less probable than this is not given; None gives all.
+        threshold: a label less probable than this is not given; None gives all.
     """
 
     temperature: float = 1.0
@@ -42,7 +42,7 @@ def log_loss(logits: np.ndarray, labels: np.ndarray) -> float:
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Fit the temperature under which the labels are likeliest.
 
-    Guo et al. 2017, "On Calibration of Modern Neural Networks". It changes no answer, only how sure it is.
+    Guo et al. 2017, "On Calibration of Modern Neural Networks". It changes no label, only its probability.
 
     Args:
         logits: `[rows, classes]`, of rows that the model was not trained on.
@@ -132,20 +132,20 @@ def row_losses(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return -log_p[np.arange(len(labels)), labels]
 
 
-def too_few_for(precision: float, answered: int) -> str | None:
-    """Why a threshold's precision is not known on so many answered rows, or None.
+def too_few_for(precision: float, kept: int) -> str | None:
+    """Why a threshold's precision is not known on so many rows above it, or None.
 
     Even where all of them are right, a share below `precision` would have done that in one case of twenty.
     """
     wanted = np.inf if precision == 1 else int(np.ceil(np.log(1 - _CONFIDENCE) / np.log(precision)))
-    if answered >= wanted:
+    if kept >= wanted:
         return None
     least = "no number of rows shows it" if np.isinf(wanted) else f"at least {wanted:,} are needed"
-    return f"{answered:,} rows above the threshold are too few to show a precision of {precision:g}: {least}"
+    return f"{kept:,} rows above the threshold are too few to show a precision of {precision:g}: {least}"
 
 
 def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = BINS) -> list[dict[str, Any]]:
-    """Rows by how sure the answer is, in bins of equal width; empty ones are left out.
+    """Rows by the probability of the prediction, in bins of equal width; empty ones are left out.
 
     Returns:
         For each bin `low` and `high` (its bounds), `rows`, `confidence` (mean) and `accuracy`.
@@ -169,15 +169,15 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
 
 
 def threshold_for(probabilities: np.ndarray, labels: np.ndarray, precision: float) -> tuple[float, float]:
-    """Find the lowest threshold at which the answers given are right often enough.
+    """Find the lowest threshold at which the labels given are right often enough.
 
     Args:
         probabilities: `[rows, classes]`.
         labels: `[rows]`.
-        precision: share of given answers that have to be right.
+        precision: share of the given labels that have to be right.
 
     Returns:
-        The threshold, and the share of rows that are still answered.
+        The threshold, and its coverage: the share of rows that still get a label.
 
     Raises:
         InputError: no threshold reaches that precision.
@@ -187,8 +187,8 @@ def threshold_for(probabilities: np.ndarray, labels: np.ndarray, precision: floa
     confidence = probabilities.max(axis=1)
     order = np.argsort(-confidence, kind="stable")
     right = (probabilities.argmax(axis=1) == labels)[order]
-    answered = np.arange(1, len(labels) + 1)
-    precise = right.cumsum() / answered
+    kept = np.arange(1, len(labels) + 1)
+    precise = right.cumsum() / kept
     # A threshold falls between two different confidences: rows that are equally sure stand or fall together.
     ends = np.append(confidence[order][:-1] > confidence[order][1:], True)
     reached = np.flatnonzero(ends & (precise >= precision))
@@ -196,7 +196,7 @@ def threshold_for(probabilities: np.ndarray, labels: np.ndarray, precision: floa
         best = f"{precise[ends].max():.4f} at best"
         raise InputError(f"a threshold with a precision of {precision}", best, "Ask for less, or train a better model.")
     last = reached[-1]
-    return float(confidence[order][last]), float(answered[last] / len(labels))
+    return float(confidence[order][last]), float(kept[last] / len(labels))
 
 
 def calibration_report(logits: np.ndarray, labels: np.ndarray, temperature: float) -> dict[str, Any]:

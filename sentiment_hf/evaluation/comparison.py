@@ -1,4 +1,4 @@
-"""Two classifiers on the same rows: whether one is better, and where their answers differ."""
+"""Two classifiers on the same rows: whether one is better, and where their predictions differ."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from sentiment_hf.evaluation.significance import bootstrap_macro_f1, interval, mcnemar, two_sided_p
 from sentiment_hf.tasks import softmax
 
-# What became of a row whose answer changed, by whether the second or the first is right.
+# What became of a row whose prediction changed, by whether the second or the first is right.
 MENDED, BROKEN, OTHER = "mended", "broken", "both wrong"
 
 
@@ -20,7 +20,7 @@ def compare(truth: np.ndarray, first: np.ndarray, second: np.ndarray, classes: i
 
     Args:
         truth: `[rows]`, ids.
-        first: `[rows]`, answers of the first.
+        first: `[rows]`, predictions of the first.
         second: `[rows]`, those of the second.
         classes: how many there are.
         seed: of the bootstrap.
@@ -34,30 +34,30 @@ def compare(truth: np.ndarray, first: np.ndarray, second: np.ndarray, classes: i
     test = mcnemar(*right)
     accuracy = {"a": float(right[0].mean()), "b": float(right[1].mean())}
     accuracy |= {"difference": accuracy["b"] - accuracy["a"], "p_value": test.p_value}
-    answers = np.array([first, second])
-    resampled = bootstrap_macro_f1(truth, answers, classes, seed)
+    predictions = np.array([first, second])
+    resampled = bootstrap_macro_f1(truth, predictions, classes, seed)
     differences = resampled[:, 1] - resampled[:, 0]
     low, high = interval(differences)
-    a, b = (float(score) for score in macro_f1(truth, answers, classes))
+    a, b = (float(score) for score in macro_f1(truth, predictions, classes))
     figures = {"a": a, "b": b, "difference": b - a, "low": low, "high": high, "p_value": two_sided_p(differences)}
     return {"accuracy": accuracy | {"only_a_right": test.only_a, "only_b_right": test.only_b}, "macro_f1": figures}
 
 
-def macro_f1(truth: np.ndarray, answers: np.ndarray, classes: int) -> np.ndarray:
+def macro_f1(truth: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
     """Macro-F1 of several classifiers, `[classifiers, rows]` -> `[classifiers]`."""
     from sklearn.metrics import f1_score
 
-    labels = [np.intersect1d(np.arange(classes), np.concatenate([truth, row])) for row in answers]
+    labels = [np.intersect1d(np.arange(classes), np.concatenate([truth, row])) for row in predictions]
     return np.array(
         [
             f1_score(truth, row, labels=occurring, average="macro", zero_division=0)
-            for row, occurring in zip(answers, labels, strict=True)
+            for row, occurring in zip(predictions, labels, strict=True)
         ]
     )
 
 
 def changed_rows(rows: pd.DataFrame, first: np.ndarray, second: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
-    """Rows on which two classifiers differ, those first where the second is the surest of its answer.
+    """Rows on which two classifiers differ, those first where the second is the surest of its prediction.
 
     Args:
         rows: with `text` and `label` as ids.
@@ -66,14 +66,16 @@ def changed_rows(rows: pd.DataFrame, first: np.ndarray, second: np.ndarray, labe
         labels: names in the order of the ids.
 
     Returns:
-        `text`, `truth`, `answer_a`, `probability_a`, `answer_b`, `probability_b`, and `change`: `mended` where the
-        second alone is right, `broken` where the first alone is, else `both wrong`.
+        `text`, `truth`, `prediction_a`, `probability_a`, `prediction_b`, `probability_b`, and `change`: `mended` where
+        the second alone is right, `broken` where the first alone is, else `both wrong`.
     """
     truth = rows["label"].to_numpy(dtype=int)
     found = pd.DataFrame({"text": rows["text"].to_numpy(), "truth": [labels[index] for index in truth]})
     for name, logits in (("a", first), ("b", second)):
-        found[f"answer_{name}"] = [labels[index] for index in logits.argmax(axis=1)]
+        found[f"prediction_{name}"] = [labels[index] for index in logits.argmax(axis=1)]
         found[f"probability_{name}"] = softmax(logits).max(axis=1)
-    mended, broken = found["answer_b"] == found["truth"], found["answer_a"] == found["truth"]
+    mended, broken = found["prediction_b"] == found["truth"], found["prediction_a"] == found["truth"]
     found["change"] = np.select([mended, broken], [MENDED, BROKEN], OTHER)
-    return found[found["answer_a"] != found["answer_b"]].sort_values("probability_b", ascending=False, kind="stable")
+    return found[found["prediction_a"] != found["prediction_b"]].sort_values(
+        "probability_b", ascending=False, kind="stable"
+    )

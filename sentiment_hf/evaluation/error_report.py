@@ -64,12 +64,12 @@ def write_report(
             has_picture = False
             logger.warning("no picture: %s", error)
         by_truth = matrix.div(matrix.sum(axis=1).clip(lower=1), axis=0)
-        by_answer = matrix.div(matrix.sum(axis=0).clip(lower=1), axis=1)
-        for name, counts in (("", matrix), ("_by_truth", by_truth), ("_by_answer", by_answer)):
+        by_prediction = matrix.div(matrix.sum(axis=0).clip(lower=1), axis=1)
+        for name, counts in (("", matrix), ("_by_truth", by_truth), ("_by_prediction", by_prediction)):
             write_csv(counts.reset_index(), staging / f"confusion{name}.csv")
         mistakes = frame[~frame["right"]].sort_values("confidence", ascending=False)
         write_csv(mistakes, staging / "mistakes.csv")
-        shares = {"counts": matrix, "share of the truth": by_truth, "share of the answer": by_answer}
+        shares = {"counts": matrix, "share of the truth": by_truth, "share of the prediction": by_prediction}
         figures: dict[str, Any] = {**names, "rows": len(frame)}
         figures |= {"accuracy": float(frame["right"].mean()), "confusions": pairs, "slices": parts}
         write_json(staging / FIGURES, figures)
@@ -99,15 +99,15 @@ def page(figures: dict[str, Any], sure: pd.DataFrame, has_picture: bool, shares:
             [str(truth), *(f"{value:,}" if title == "counts" else f"{value:.1%}" for value in row)]
             for truth, row in zip(matrix.index, matrix.to_numpy().tolist(), strict=True)
         ]
-        lines.append(f"Truth in rows, answers in columns: {title}.")
+        lines.append(f"Truth in rows, predictions in columns: {title}.")
         lines.append(table(["", *map(str, matrix.columns)], cells))
     lines.append(
         table(
-            ["truth", "answer", "rows", "share of the truth", "examples"],
+            ["truth", "prediction", "rows", "share of the truth", "examples"],
             [
                 [
                     pair["truth"],
-                    pair["answer"],
+                    pair["prediction"],
                     f"{pair['rows']:,}",
                     f"{pair['share_of_truth']:.1%}",
                     " / ".join(excerpt(text) for text in pair["examples"]),
@@ -137,8 +137,8 @@ def page(figures: dict[str, Any], sure: pd.DataFrame, has_picture: bool, shares:
     lines.append("Wrong labels gather here as well: look before you blame the model.")
     lines.append(
         table(
-            ["confidence", "truth", "answer", "text"],
-            [[f"{row.confidence:.3f}", row.truth, row.answer, excerpt(row.text)] for row in sure.itertuples()],
+            ["confidence", "truth", "prediction", "text"],
+            [[f"{row.confidence:.3f}", row.truth, row.prediction, excerpt(row.text)] for row in sure.itertuples()],
         )
     )
     return "\n\n".join(lines) + "\n"

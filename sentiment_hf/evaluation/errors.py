@@ -25,41 +25,46 @@ MARKS: dict[str, Callable[[str], bool]] = {
 
 
 def predictions_frame(rows: pd.DataFrame, probabilities: np.ndarray, labels: Sequence[str]) -> pd.DataFrame:
-    """Rows with what was answered: `truth`, `answer`, `confidence`, `probability_of_truth` and `right`.
+    """Rows with their predictions: `truth`, `prediction`, `confidence`, `probability_of_truth` and `right`.
 
     Args:
         rows: with `text` and `label` as ids; other columns are kept.
         probabilities: `[rows, classes]`.
         labels: names in the order of the ids.
     """
-    truth, answer = rows["label"].to_numpy(dtype=int), probabilities.argmax(axis=1)
+    truth, prediction = rows["label"].to_numpy(dtype=int), probabilities.argmax(axis=1)
     return rows.drop(columns="label").assign(
         truth=[labels[index] for index in truth],
-        answer=[labels[index] for index in answer],
+        prediction=[labels[index] for index in prediction],
         confidence=probabilities.max(axis=1),
         probability_of_truth=probabilities[np.arange(len(rows)), truth],
-        right=truth == answer,
+        right=truth == prediction,
     )
 
 
 def confusion(frame: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """Count each pair of truth (rows) and answer (columns), both in the order of `labels`."""
-    table = pd.crosstab(frame["truth"], frame["answer"])
+    """Count each pair of truth (rows) and prediction (columns), both in the order of `labels`."""
+    table = pd.crosstab(frame["truth"], frame["prediction"])
     return table.reindex(index=list(labels), columns=list(labels), fill_value=0)
 
 
 def top_confusions(frame: pd.DataFrame, count: int, examples: int, seed: int = 42) -> list[dict[str, Any]]:
-    """Find the most frequent mistakes, as pairs of truth and answer.
+    """Find the most frequent mistakes, as pairs of truth and prediction.
 
     Returns:
-        For each `truth`, `answer`, `rows`, `share_of_truth`, and a seeded sample of `examples`.
+        For each `truth`, `prediction`, `rows`, `share_of_truth`, and a seeded sample of `examples`.
     """
     wrong = frame[~frame["right"]]
     totals = frame["truth"].value_counts()
     pairs = []
-    for (truth, answer), rows in wrong.groupby(["truth", "answer"]):
+    for (truth, prediction), rows in wrong.groupby(["truth", "prediction"]):
         sample = rows.sample(min(examples, len(rows)), random_state=seed)
-        pair = {"truth": truth, "answer": answer, "rows": len(rows), "share_of_truth": len(rows) / int(totals[truth])}
+        pair = {
+            "truth": truth,
+            "prediction": prediction,
+            "rows": len(rows),
+            "share_of_truth": len(rows) / int(totals[truth]),
+        }
         pairs.append(pair | {"examples": sample["text"].tolist()})
     return sorted(pairs, key=lambda pair: -pair["rows"])[:count]
 

@@ -1,4 +1,4 @@
-"""Why a model gave a label: what is asked about, and the answer in tokens, characters and words."""
+"""Why a model gave a label: what is explained, and by which tokens, characters and words."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ GIVEN, CLEANED = "given", "cleaned"
 
 @dataclass(frozen=True)
 class Target:
-    """A label that is to be explained, and where its logits stand in a model's answer.
+    """A label that is to be explained, and where its logits stand among a model's.
 
     Attributes:
         label: its name.
         index: its place among the labels that compete with it.
-        first: the column of the answer at which these begin.
+        first: the column at which these begin.
         count: how many they are.
         aspect: the aspect that the label is of; None for a model of one label.
     """
@@ -34,27 +34,27 @@ class Target:
     count: int
     aspect: str | None = None
 
-    def log_odds(self, answers: np.ndarray) -> np.ndarray:
+    def log_odds(self, logits: np.ndarray) -> np.ndarray:
         """`[rows, width]` -> `[rows]`: the label's logit against those of all others, log(p / (1 - p)).
 
-        A single logit means little: adding the same number to all of them changes no answer.
+        A single logit means little: adding the same number to all of them changes no probability.
         """
-        logits = answers[:, self.first : self.first + self.count].astype(np.float64)
-        others = np.delete(logits, self.index, axis=1)
+        own = logits[:, self.first : self.first + self.count].astype(np.float64)
+        others = np.delete(own, self.index, axis=1)
         highest = others.max(axis=1)
-        return logits[:, self.index] - highest - np.log(np.exp(others - highest[:, None]).sum(axis=1))
+        return own[:, self.index] - highest - np.log(np.exp(others - highest[:, None]).sum(axis=1))
 
-    def probability(self, answers: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    def probability(self, logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
         """`[rows, width]` -> the label's probability `[rows]`, as the predictor gives it."""
-        return 1 / (1 + np.exp(-self.log_odds(answers / temperature)))
+        return 1 / (1 + np.exp(-self.log_odds(logits / temperature)))
 
 
-def choose_targets(task: Task, answers: np.ndarray, label: str | None, aspect: str | None) -> list[Target]:
+def choose_targets(task: Task, logits: np.ndarray, label: str | None, aspect: str | None) -> list[Target]:
     """Choose what to explain of one text.
 
     Args:
         task: of the model.
-        answers: `[width]`, the model's answer for the text.
+        logits: `[width]`, the model's for the text.
         label: name, or as in a data file; None for the one that the model gives.
         aspect: of a model with aspects; None for all that the model finds mentioned.
 
@@ -73,7 +73,7 @@ def choose_targets(task: Task, answers: np.ndarray, label: str | None, aspect: s
         raise InputError(f"a label among {', '.join(task.labels)}", repr(label), "Name one of these.")
     targets = []
     for name, cell in cells.items():
-        index = int(cell.ids(answers[None])[0]) if asked is None else asked
+        index = int(cell.ids(logits[None])[0]) if asked is None else asked
         if name == aspect or (aspect is None and index != task.unsaid):
             targets.append(Target(task.labels[index], index, cell.first, cell.width, name or None))
     return targets

@@ -20,7 +20,7 @@ from sentiment_hf.evaluation.significance import mean_interval
 SHARES = (0.01, 0.05, 0.1, 0.2, 0.5)
 RANDOM_ORDERS = 5
 RANDOM = "random"
-# Rows of the tokenizer's fields, of any length -> answers `[rows, width]`.
+# Rows of the tokenizer's fields, of any length -> logits `[rows, width]`.
 Judge = Callable[[dict[str, list[list[int]]]], np.ndarray]
 
 

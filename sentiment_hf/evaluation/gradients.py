@@ -142,18 +142,18 @@ def _log_odds(
     def forward(embeddings: torch.Tensor) -> torch.Tensor:
         rows = {name: values.expand(len(embeddings), -1) for name, values in inputs.items()}
         with _with_embeddings(model, embeddings):
-            logits = _answers(model, rows)[:, target.first : target.first + target.count]
+            logits = _logits(model, rows)[:, target.first : target.first + target.count]
         others = torch.cat([logits[:, : target.index], logits[:, target.index + 1 :]], dim=1)
         return logits[:, target.index] - others.logsumexp(dim=1)
 
     return forward
 
 
-def _answers(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+def _logits(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     if reads_documents(model):
         # Of a hierarchical model, what it would say of documents that are one chunk each.
-        answers: torch.Tensor = model.document(model.embed_chunks(**inputs).embedding.unsqueeze(1))
-        return answers
+        logits: torch.Tensor = model.document(model.embed_chunks(**inputs).embedding.unsqueeze(1))
+        return logits
     return concat_heads(model(**inputs))
 
 

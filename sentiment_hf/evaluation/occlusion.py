@@ -1,4 +1,4 @@
-"""What changes when a part of the text is hidden; needs nothing of a model but its answers."""
+"""What changes when a part of the text is hidden; needs nothing of a model but its logits."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sentiment_hf.data.offsets import Chunk
 from sentiment_hf.evaluation.explanation import Attribution, Target
 
 BATCH_SIZE = 16
-# `{input_ids, attention_mask, …}`, each `[batch, tokens]` -> answers `[batch, width]`.
-Answers = Callable[[dict[str, np.ndarray]], np.ndarray]
+# `{input_ids, attention_mask, …}`, each `[batch, tokens]` -> logits `[batch, width]`.
+Forward = Callable[[dict[str, np.ndarray]], np.ndarray]
 
 
-def occlusion(forward: Answers, chunk: Chunk, target: Target, mask_id: int) -> Attribution:
+def occlusion(forward: Forward, chunk: Chunk, target: Target, mask_id: int) -> Attribution:
     """How much the label's log-odds fall when a token is masked, for each token.
 
     After Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks", on tokens.
@@ -35,8 +35,8 @@ def occlusion(forward: Answers, chunk: Chunk, target: Target, mask_id: int) -> A
     return Attribution(scores)
 
 
-def in_batches(forward: Answers, rows: dict[str, np.ndarray]) -> np.ndarray:
-    """Answers for rows of one length, `[rows, width]`, a few at a time."""
+def in_batches(forward: Forward, rows: dict[str, np.ndarray]) -> np.ndarray:
+    """Logits of rows of one length, `[rows, width]`, a few at a time."""
     count = len(rows["input_ids"])
     parts = [
         forward({name: values[start : start + BATCH_SIZE] for name, values in rows.items()})

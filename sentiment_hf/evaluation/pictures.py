@@ -74,7 +74,7 @@ def _has_glyphs(font: str, text: str) -> bool:
 
 
 def confusion_plot(table: pd.DataFrame, path: Path) -> None:
-    """Draw the counts of truth and answer, coloured by the share of the truth.
+    """Draw the counts of truth and prediction, coloured by the share of the truth.
 
     Args:
         table: from `sentiment_hf.evaluation.errors.confusion`.
@@ -93,7 +93,7 @@ def confusion_plot(table: pd.DataFrame, path: Path) -> None:
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=9)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right", **font)
     axes.set_yticks(range(len(names)), names, **font)
-    axes.set(xlabel="answer", ylabel="truth")
+    axes.set(xlabel="prediction", ylabel="truth")
     figure.colorbar(image, label="share of the truth")
     figure.savefig(path, dpi=120)
 

@@ -49,7 +49,7 @@ class TextScorer:
         batch_size: rows of a batch at most.
         pad_to_multiple_of: batches are padded to the longest row, rounded up to this.
         document_head: of a hierarchical model, whose forward encodes chunks: what reads over those of a document,
-            `[chunks, hidden]` -> `[classes]`. None where the chunks' answers are aggregated as the settings say.
+            `[chunks, hidden]` -> `[classes]`. None where the chunks' logits are aggregated as the settings say.
         workers: how many batches are read at the same time, each by a thread of its own; for a forward that lets the
             interpreter go and uses one processor thread a call.
         bar_from_batches: a progress bar is shown from so many batches on; by default never.
@@ -83,7 +83,7 @@ class TextScorer:
         return replace(self, batch_size=1, pad_to_multiple_of=1)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:
-        """Answers for the texts, `[texts, width]`, in their order; with sliding windows those of whole documents."""
+        """Logits of the texts, `[texts, width]`, in their order; with sliding windows those of whole documents."""
         if self.settings.is_sliding:
             return self.documents(texts, judge_chunks=False).logits
         return np.concatenate([self._forward_all(encoded) for encoded in self._encoded_ahead(list(texts))])
@@ -103,7 +103,7 @@ class TextScorer:
                 yield encoded
 
     def documents(self, texts: Sequence[str], judge_chunks: bool = True) -> ScoredDocuments:
-        """Answers for documents and for each of their chunks; chunks of different documents share batches.
+        """Logits of documents and of each of their chunks; chunks of different documents share batches.
 
         Without `judge_chunks` a hierarchical model, which has to read each chunk once more for that, leaves it out.
         """
@@ -111,17 +111,17 @@ class TextScorer:
         # As many at a time as have room in memory with all of their tokens, which take a hundred times the text's own.
         for block in document_blocks(texts):
             chunks = encode_chunks(self.tokenizer, block, self.settings)
-            answers, documents = self._forward_all(chunks.fields), np.array(chunks.documents)
+            outputs, documents = self._forward_all(chunks.fields), np.array(chunks.documents)
             chunks.fields = {}
             if self.document_head is None:
-                logits = aggregate_arrays(answers, documents, len(chunks.texts), self.settings.aggregation)
+                logits = aggregate_arrays(outputs, documents, len(chunks.texts), self.settings.aggregation)
             else:
                 starts = np.searchsorted(documents, np.arange(1, len(chunks.texts)))
-                logits = np.stack([self.document_head(vectors) for vectors in np.split(answers, starts)])
+                logits = np.stack([self.document_head(vectors) for vectors in np.split(outputs, starts)])
                 if judge_chunks:
                     # What a chunk says is what the model would say of a document that is this chunk alone.
-                    answers = np.stack([self.document_head(vector[None]) for vector in answers])
-            parts.append((chunks, answers, logits))
+                    outputs = np.stack([self.document_head(vector[None]) for vector in outputs])
+            parts.append((chunks, outputs, logits))
         return ScoredDocuments(parts)
 
     def _forward_all(self, encoded: dict[str, list[list[int]]]) -> np.ndarray:
@@ -144,9 +144,9 @@ class TextScorer:
             else:
                 parts = [_counted(read(batch), bar) for batch in batches]
         rows = np.concatenate(parts)
-        answers = np.empty_like(rows)
-        answers[order] = rows
-        return answers
+        outputs = np.empty_like(rows)
+        outputs[order] = rows
+        return outputs
 
     def _pad(self, encoded: dict[str, list[list[int]]], batch: np.ndarray) -> dict[str, np.ndarray]:
         rows = {name: [values[row] for row in batch] for name, values in encoded.items()}
@@ -178,7 +178,7 @@ class ScoredDocuments:
     """Documents with what the model said of each chunk.
 
     Attributes:
-        parts: chunks of some documents, the answers for these chunks `[chunks, width]`, and those for the documents
+        parts: chunks of some documents, the logits of these chunks `[chunks, width]`, and those of the documents
             `[documents, width]`.
     """
 
@@ -186,12 +186,12 @@ class ScoredDocuments:
 
     @property
     def logits(self) -> np.ndarray:
-        """Answers for the documents, `[documents, width]`."""
+        """Logits of the documents, `[documents, width]`."""
         return np.concatenate([logits for _, _, logits in self.parts])
 
     @property
     def chunk_logits(self) -> tuple[np.ndarray, np.ndarray]:
-        """Answers for all chunks, `[chunks, width]`, and which document each is of, `[chunks]`."""
+        """Logits of all chunks, `[chunks, width]`, and which document each is of, `[chunks]`."""
         starts = np.cumsum([0, *(len(chunks.texts) for chunks, _, _ in self.parts[:-1])])
         documents = [start + np.array(part[0].documents) for start, part in zip(starts, self.parts, strict=True)]
-        return np.concatenate([answers for _, answers, _ in self.parts]), np.concatenate(documents)
+        return np.concatenate([outputs for _, outputs, _ in self.parts]), np.concatenate(documents)

@@ -1,4 +1,4 @@
-"""A run's answers on its held-out rows, kept beside its metrics so that runs can be compared row by row."""
+"""A run's predictions on its held-out rows, kept beside its metrics so that runs can be compared row by row."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREDICTIONS_FILE = "predictions.npz"
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers for the held-out rows, in the order of `splits/`.
+    """Predictions for the held-out rows, in the order of `splits/`.
 
     Attributes:
         logits: `[rows, width]`.

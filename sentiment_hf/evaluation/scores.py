@@ -1,4 +1,4 @@
-"""Scores of any task's answers, in one form."""
+"""Scores of any task's predictions, in one form."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def chunk_scores(documents: ScoredDocuments, labels: Sequence[Any], task: Task) 
         task: whose they are.
     """
     given = list(labels)
-    answers, places = documents.chunk_logits
-    scores = task.scores(answers, [given[place] for place in places])
+    logits, places = documents.chunk_logits
+    scores = task.scores(logits, [given[place] for place in places])
     shown = {name: scores[name] for name in ("confusion_matrix",) if name in scores}
-    return headline(scores) | shown | {"rows": len(answers)}
+    return headline(scores) | shown | {"rows": len(logits)}
 
 
 def headline(scores: dict[str, Any]) -> dict[str, float]:

@@ -55,24 +55,24 @@ def mcnemar(right_a: np.ndarray, right_b: np.ndarray) -> McNemar:
 
 
 def bootstrap_macro_f1(
-    truth: np.ndarray, answers: np.ndarray, classes: int, seed: int = 42, resamples: int = RESAMPLES
+    truth: np.ndarray, predictions: np.ndarray, classes: int, seed: int = 42, resamples: int = RESAMPLES
 ) -> np.ndarray:
     """Macro-F1 of several classifiers on rows drawn with replacement, the same rows for all of them.
 
     Args:
         truth: `[rows]`, ids.
-        answers: `[classifiers, rows]`, ids.
+        predictions: `[classifiers, rows]`, ids.
         classes: how many there are.
         seed: of the draw.
         resamples: how many draws.
 
     Returns:
-        `[resamples, classifiers]`; as in `metrics.json`, a class that a draw has neither as truth nor as answer is left
-        out of the mean.
+        `[resamples, classifiers]`; as in `metrics.json`, a class that a draw has neither as truth nor as prediction
+        is left out of the mean.
     """
     generator = np.random.default_rng(seed)
     # Rows that agree in everything are one kind; how often each kind is drawn says all that a draw says.
-    kinds, counts = np.unique(np.column_stack([truth, answers.T]), axis=0, return_counts=True)
+    kinds, counts = np.unique(np.column_stack([truth, predictions.T]), axis=0, return_counts=True)
     # `[kinds, columns, classes]`: which class each column, the truth first, gives each kind of rows.
     given = kinds[:, :, None] == np.arange(classes)
     both = given[:, :1] & given[:, 1:]
@@ -82,7 +82,7 @@ def bootstrap_macro_f1(
     for start in range(0, resamples, _AT_ONCE):
         drawn = generator.multinomial(len(truth), counts / len(truth), size=min(_AT_ONCE, resamples - start))
         found = (drawn.astype(np.float32) @ counted).reshape(len(drawn), -1, classes)
-        hits, true, said = np.split(found, [len(answers), len(answers) + 1], axis=1)
+        hits, true, said = np.split(found, [len(predictions), len(predictions) + 1], axis=1)
         either = true + said
         scores.append((2 * hits / np.maximum(either, 1)).sum(axis=2) / (either > 0).sum(axis=2))
     return np.concatenate(scores)

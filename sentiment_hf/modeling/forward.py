@@ -19,9 +19,9 @@ def reads_documents(model: PreTrainedModel) -> bool:
 
 
 def torch_forward(model: PreTrainedModel) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    """`{input_ids, attention_mask, …}` as integer arrays `[batch, tokens]` -> FP32 answers `[batch, width]`.
+    """`{input_ids, attention_mask, …}` as integer arrays `[batch, tokens]` -> FP32 logits `[batch, width]`.
 
-    The answers are the logits of the classes; of a model with aspects, what `AspectTask.unpack` takes apart. The model
+    They are those of the classes; of a model with aspects, what `AspectTask.unpack` takes apart. The model
     is put into evaluation mode and runs where it is. Of a hierarchical model these are the encodings of chunks, which
     `torch_document_head` reads.
     """

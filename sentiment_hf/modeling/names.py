@@ -27,7 +27,7 @@ PACKAGED = {STARTER: STARTER_FOLDER, STARTER_REVIEWS: STARTER_FOLDER / "reviews"
 ALIASES = {"hfl/chinese-tinybert-l4": "hfl/rbt4-h312"}
 ADAPTER_CONFIG = "adapter_config.json"
 
-# Seconds that the Hub has to answer anything at all, before its client waits and tries again in its own way.
+# Seconds that the Hub has to respond at all, before its client waits and tries again in its own way.
 _PROBE_SECONDS = 0.7
 # Folders that are looked at for one of a similar name.
 _FOLDERS_SEEN = 2000
@@ -87,11 +87,11 @@ def check_there(model: str, revision: str | None = None) -> None:
         return
     if constants.HF_HUB_OFFLINE:
         raise nothing_at(model, "no such folder, nothing in the cache, and HF_HUB_OFFLINE set")
-    if not _hub_answers():
+    if not _hub_responds():
         raise nothing_at(model, "no such folder, nothing in the cache, and no access to the Hub")
 
 
-def _hub_answers() -> bool:
+def _hub_responds() -> bool:
     try:
         get_session().head(constants.ENDPOINT, timeout=_PROBE_SECONDS)
     except HfHubHTTPError:

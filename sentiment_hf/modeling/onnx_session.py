@@ -35,7 +35,7 @@ OTHER_INT8_FILES = (
     "model_quint8.onnx",
 )
 
-# What a graph may answer, in the order in which the answers of a text stand side by side.
+# A graph's outputs, in the order in which those of a text stand side by side.
 OUTPUTS = ("logits", "rating", "embedding")
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 
@@ -98,12 +98,12 @@ def onnx_paths(backend: str, provider: str = "cpu") -> list[str]:
     return paths + [path for name in others for path in (f"{ONNX_FOLDER}/{name}", name) if path not in paths]
 
 
-def answer_outputs(shapes: Mapping[str, Sequence[Any]], width: int | None, file: Path) -> list[str]:
-    """Find the outputs of a graph that hold answers, in the order of `OUTPUTS`.
+def logit_outputs(shapes: Mapping[str, Sequence[Any]], width: int | None, file: Path) -> list[str]:
+    """Find the outputs of a graph that hold logits, in the order of `OUTPUTS`.
 
     Args:
         shapes: name -> its axes; of one that varies anything but an integer.
-        width: answers a text that the config speaks of; None where it says nothing of that.
+        width: logits a text by the config; None where it does not say.
         file: for the message.
 
     Raises:
@@ -122,7 +122,7 @@ def answer_outputs(shapes: Mapping[str, Sequence[Any]], width: int | None, file:
     last = shapes[names[0]][-1] if shapes[names[0]] else None
     if width is not None and isinstance(last, int) and last != width:
         found = f"{last} in {file.name}"
-        raise InputError(f"an answer for each of the {width} labels of the config", found, remedy)
+        raise InputError(f"a logit for each of the {width} labels of the config", found, remedy)
     return names
 
 
@@ -182,20 +182,20 @@ def open_session(
 def onnx_forward(
     session: Any, width: int | None = None, file: Path | None = None
 ) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    """`{input_ids, …}` as integer arrays `[batch, tokens]` -> FP32 answers `[batch, width]`, as torch's.
+    """`{input_ids, …}` as integer arrays `[batch, tokens]` -> FP32 logits `[batch, width]`, as torch's.
 
     Raises:
-        InputError: see `answer_outputs` and `check_inputs`.
+        InputError: see `logit_outputs` and `check_inputs`.
     """
     file = file or Path(FP32_FILE)
     # A model without segments exports no token_type_ids, though its tokenizer may make them.
     types = {item.name: np.int32 if "int32" in item.type else np.int64 for item in session.get_inputs()}
     check_inputs(list(types), file)
-    outputs = answer_outputs({item.name: item.shape for item in session.get_outputs()}, width, file)
+    outputs = logit_outputs({item.name: item.shape for item in session.get_outputs()}, width, file)
 
     def forward(batch: dict[str, np.ndarray]) -> np.ndarray:
-        answers = session.run(outputs, fitting_inputs(batch, types))
-        return np.concatenate([answer.reshape(len(answer), -1) for answer in answers], axis=1, dtype=np.float32)
+        results = session.run(outputs, fitting_inputs(batch, types))
+        return np.concatenate([array.reshape(len(array), -1) for array in results], axis=1, dtype=np.float32)
 
     return forward
 

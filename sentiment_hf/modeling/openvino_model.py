@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sentiment_hf.exceptions import MissingExtraError
-from sentiment_hf.modeling.onnx_session import answer_outputs, check_inputs, fitting_inputs
+from sentiment_hf.modeling.onnx_session import check_inputs, fitting_inputs, logit_outputs
 
 # What `OpenBackend.providers` says, beside the names of onnxruntime's providers.
 PROVIDER = "OpenVINOCPU"
@@ -19,17 +19,17 @@ PROVIDER = "OpenVINOCPU"
 def openvino_forward(
     path: Path, threads: int, width: int | None = None
 ) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
-    """`{input_ids, attention_mask, …}` as integer arrays `[batch, tokens]` -> answers `[batch, width]`, as torch's.
+    """`{input_ids, attention_mask, …}` as integer arrays `[batch, tokens]` -> logits `[batch, width]`, as torch's.
 
     Weights in FP32 are computed in bfloat16 where the processor has instructions for it; a static INT8 graph in INT8.
 
     Args:
         path: the ONNX file.
         threads: as many callers may call at the same time, each on a thread of its own; others wait.
-        width: answers a text that the config speaks of, if it does.
+        width: logits a text by the config, if it says so.
 
     Raises:
-        InputError: see `answer_outputs` and `check_inputs`.
+        InputError: see `logit_outputs` and `check_inputs`.
         MissingExtraError: OpenVINO is not installed.
     """
     try:
@@ -45,7 +45,7 @@ def openvino_forward(
         name: [None if axis.is_dynamic else axis.get_length() for axis in port.get_partial_shape()]
         for name, port in ports.items()
     }
-    outputs = [ports[name] for name in answer_outputs(shapes, width, path)]
+    outputs = [ports[name] for name in logit_outputs(shapes, width, path)]
     # A request is one caller's as long as it runs.
     requests: SimpleQueue[Any] = SimpleQueue()
     for _ in range(threads):
@@ -54,10 +54,10 @@ def openvino_forward(
     def forward(batch: dict[str, np.ndarray]) -> np.ndarray:
         request = requests.get()
         try:
-            answers = request.infer(fitting_inputs(batch, types))
-            rows = [np.array(answers[port]) for port in outputs]
+            results = request.infer(fitting_inputs(batch, types))
+            rows = [np.array(results[port]) for port in outputs]
         finally:
             requests.put(request)
-        return np.concatenate([answer.reshape(len(answer), -1) for answer in rows], axis=1, dtype=np.float32)
+        return np.concatenate([array.reshape(len(array), -1) for array in rows], axis=1, dtype=np.float32)
 
     return forward

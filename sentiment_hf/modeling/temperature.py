@@ -101,7 +101,7 @@ def _fold_checkpoint(folder: Path, staging: Path, config: PretrainedConfig, temp
 
 
 def _fold_graph(path: Path, folder: Path, staging: Path, temperature: float) -> bool:
-    """Whether a graph answers logits, which are then divided in the copy that is written."""
+    """Whether a graph's outputs are logits, which are then divided in the copy that is written."""
     shown = path.relative_to(folder)
     try:
         import onnx

@@ -52,13 +52,13 @@ def _as_input_error(error: Exception, where: str, token_name: str) -> InputError
         found = f"status {status} for {token_name}: {refused.server_message or 'no reason given'}"
         return InputError(expected.format(where=where, endpoint=endpoint), found, remedy)
     if isinstance(error, ValueError):
-        remedy = "Check HF_ENDPOINT: what answers there is not the Hub, or a mirror that only serves files."
+        remedy = "Check HF_ENDPOINT: what responds there is not the Hub, or a mirror that only serves files."
         return InputError(f"the Hub's JSON from {endpoint}", "something else", remedy)
     return InputError(f"a connection to {endpoint} that lasts", _reason_within(error), AGAIN)
 
 
 def _refusal_within(error: BaseException | None) -> HfHubHTTPError | None:
-    """Find the Hub's own answer, which the client wraps once more where a thread uploads; None if there is none."""
+    """Find the Hub's own response, which the client wraps once more where a thread uploads; None if there is none."""
     while error is not None and not isinstance(error, HfHubHTTPError):
         error = error.__cause__
     return error

@@ -19,7 +19,7 @@ class Failures:
     Attributes:
         below_baseline: metric, the model's score and the baseline's, where the baseline is at least as good; else None.
         worst_label: label, recall and rows of the class that is found least often; None without classes.
-        confusion: truth, answer, rows and share of the truth's rows of the most frequent mistake.
+        confusion: truth, prediction, rows and share of the truth's rows of the most frequent mistake.
         worst_aspects: name and macro-F1, the worst first.
         cut: share of the held-out texts that are longer than the model reads; None where sliding windows cover all.
         chosen_on_same_rows: whether the best checkpoint was chosen by the rows that the scores are of.
@@ -74,7 +74,7 @@ def _top_confusion(matrix: list[list[int]] | None, labels: list[str]) -> tuple[s
     """Rows of the matrix are truths."""
     if matrix is None:
         return None
-    pairs = [(rows, truth, answer) for truth, row in enumerate(matrix) for answer, rows in enumerate(row)]
+    pairs = [(rows, truth, prediction) for truth, row in enumerate(matrix) for prediction, rows in enumerate(row)]
     wrong = [pair for pair in pairs if pair[1] != pair[2]]
-    rows, truth, answer = max(wrong, key=lambda pair: pair[0])
-    return (labels[truth], labels[answer], rows, rows / sum(matrix[truth])) if rows else None
+    rows, truth, prediction = max(wrong, key=lambda pair: pair[0])
+    return (labels[truth], labels[prediction], rows, rows / sum(matrix[truth])) if rows else None

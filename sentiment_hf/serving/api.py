@@ -25,7 +25,7 @@ from sentiment_hf.serving.traffic import Traffic
 from sentiment_hf.serving.wakeups import Wakeups
 from sentiment_hf.tasks import TOP_K, AnyPrediction
 
-# What the log of a web server calls a request whose client did not wait; nobody reads the answer.
+# What the log of a web server calls a request whose client did not wait; nobody reads the response.
 CLIENT_GONE = 499
 # Seconds after which a client that was turned away may come back.
 RETRY_AFTER = "1"
@@ -70,8 +70,8 @@ class LabelProbability(BaseModel):
     probability: float
 
 
-class LabelAnswer(BaseModel):
-    """The answer of a model of one label."""
+class PredictedLabel(BaseModel):
+    """The prediction of a model of one label."""
 
     text: str
     label: str | None = Field(description="null where the model gives none; `reason` says why")
@@ -80,8 +80,8 @@ class LabelAnswer(BaseModel):
     reason: str | None = None
 
 
-class AspectAnswer(BaseModel):
-    """The answer of a model of aspects: those that are mentioned, and stars where it knows them."""
+class PredictedAspects(BaseModel):
+    """The prediction of a model of aspects: those that are mentioned, and stars where it knows them."""
 
     text: str
     aspects: dict[str, LabelProbability]
@@ -90,8 +90,8 @@ class AspectAnswer(BaseModel):
     reason: str | None = None
 
 
-class LabelsAnswer(BaseModel):
-    """The answer of a model from elsewhere that judges each label for itself."""
+class PredictedLabels(BaseModel):
+    """The prediction of a model from elsewhere that judges each label for itself."""
 
     text: str
     labels: list[str] = Field(description="those with a probability above 0.5, the most probable first")
@@ -99,8 +99,8 @@ class LabelsAnswer(BaseModel):
     reason: str | None = None
 
 
-class ScoreAnswer(BaseModel):
-    """The answer of a model from elsewhere that gives a score, or several."""
+class PredictedScores(BaseModel):
+    """The prediction of a model from elsewhere that gives a score, or several."""
 
     text: str
     score: float | None = None
@@ -109,9 +109,9 @@ class ScoreAnswer(BaseModel):
 
 
 class PredictResponse(BaseModel):
-    """What `/predict` answers."""
+    """What `/predict` returns."""
 
-    answers: list[LabelAnswer | AspectAnswer | LabelsAnswer | ScoreAnswer] = Field(
+    predictions: list[PredictedLabel | PredictedAspects | PredictedLabels | PredictedScores] = Field(
         description="one for each text, in order"
     )
 
@@ -182,16 +182,16 @@ def build_api(
         except (QueueFullError, ClosedError) as error:
             detail = "The server stops." if isinstance(error, ClosedError) else "Too many texts wait. Try again."
             raise HTTPException(503, detail, {"Retry-After": RETRY_AFTER}) from None
-        answers = await _answers_or_hang_up(request, futures, wakeups)
-        if answers is None:
+        predictions = await _predictions_or_hang_up(request, futures, wakeups)
+        if predictions is None:
             traffic.texts_dropped(sum(future.cancelled() for future in futures))
             return Response(status_code=CLIENT_GONE)
-        # Written at once: they are ours, and checking them against PredictResponse costs more than answering does.
-        return Response(to_json({"answers": [answer.to_dict() for answer in answers]}), media_type=JSON)
+        # Written at once: they are ours, and checking them against PredictResponse costs more than predicting does.
+        return Response(to_json({"predictions": [prediction.to_dict() for prediction in predictions]}), media_type=JSON)
 
     @app.get("/health", response_model=Health)
     async def health(response: Response) -> Health:
-        """Tell what runs here; status 503 where it answers no more."""
+        """Tell what runs here; status 503 where it predicts no more."""
         response.status_code = 200 if batcher.is_working else 503
         return Health(
             status="ok" if batcher.is_working else "stopped",
@@ -229,16 +229,16 @@ async def _read(request: Request) -> PredictRequest:
         raise RequestValidationError([{**item, "loc": ("body", *item["loc"])} for item in found]) from None
 
 
-async def _answers_or_hang_up(
+async def _predictions_or_hang_up(
     request: Request, futures: Sequence[Future[AnyPrediction]], wakeups: Wakeups
 ) -> list[AnyPrediction] | None:
-    """Await the answers in order; None where the client hung up, and what was not read by then is cancelled."""
-    # Texts are answered in the order of the queue, so that with the last of a request all of them are there.
-    answered = wakeups.when_done(futures[-1])
+    """Await the predictions in order; None where the client hung up, and what was not read by then is cancelled."""
+    # Texts are classified in the order of the queue, so that with the last of a request all of them are there.
+    done = wakeups.when_done(futures[-1])
     # The body has been read: the next message of this request is that its client is gone.
     gone = asyncio.ensure_future(request.receive())
-    gone.add_done_callback(lambda _: wakeups.wake(answered))
-    await answered
+    gone.add_done_callback(lambda _: wakeups.wake(done))
+    await done
     if futures[-1].done():
         gone.cancel()
         return [future.result() for future in futures]

@@ -153,7 +153,7 @@ def first_there(model: str, revision: str | None = None) -> str:
 
 
 def _width(config: PretrainedConfig) -> int | None:
-    """Answers a text by the config; a config of our own has other heads."""
+    """Logits a text by the config; a config of our own has other heads."""
     return None if isinstance(config, OWN_CONFIGS) else config.num_labels
 
 

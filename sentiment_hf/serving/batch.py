@@ -1,4 +1,4 @@
-"""A table in, the same table with answers out, block by block, so that its size does not matter."""
+"""A table in, the same table with predictions out, block by block, so that its size does not matter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from sentiment_hf.data.row_blocks import RowBlocks
 from sentiment_hf.exceptions import deferred_interrupt
-from sentiment_hf.serving.answer_files import AnswerFile, answer_file, texts_of
+from sentiment_hf.serving.prediction_files import PredictionFile, prediction_file, texts_of
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import TOP_K, AnyPrediction
 
@@ -34,26 +34,26 @@ class BatchSettings:
     top_chunks: int = 0
 
 
-def answered(
+def predict_blocks(
     classifier: SentimentClassifier, blocks: Iterable[pd.DataFrame], settings: BatchSettings
 ) -> Iterator[tuple[pd.DataFrame, list[AnyPrediction]]]:
-    """Each block with the answers to its rows."""
+    """Each block with the predictions for its rows."""
     for block in blocks:
         texts = texts_of(block[settings.text_column])
         yield block, classifier(texts, settings.top_k, settings.top_chunks)
 
 
-def write_answers(
+def write_blocks(
     classifier: SentimentClassifier,
     blocks: Iterable[pd.DataFrame],
     settings: BatchSettings,
-    file: AnswerFile,
+    file: PredictionFile,
     progress: Callable[[int], object],
 ) -> int:
-    """AnyPrediction blocks into a file; Ctrl-C waits for the block that is under way.
+    """Write blocks with their predictions into a file; Ctrl-C waits for the block that is under way.
 
     Args:
-        classifier: answers.
+        classifier: predicts.
         blocks: rows with the text column.
         settings: what is asked.
         file: open.
@@ -64,8 +64,8 @@ def write_answers(
     """
     rows = 0
     with deferred_interrupt() as check:
-        for block, answers in answered(classifier, blocks, settings):
-            file.write(block, answers)
+        for block, predictions in predict_blocks(classifier, blocks, settings):
+            file.write(block, predictions)
             rows += len(block)
             progress(len(block))
             check()
@@ -80,16 +80,16 @@ def predict_file(
     kind: str,
     progress: Callable[[int], object] = lambda rows: None,
 ) -> int:
-    """Write a table with its answers to one file, which gets its name when the last row is in it.
+    """Write a table with its predictions to one file, which gets its name when the last row is in it.
 
-    Until then, and after an interruption, what was answered is in `OUTPUT.partial`.
+    Until then, and after an interruption, what was predicted is in `OUTPUT.partial`.
 
     Args:
-        classifier: answers.
+        classifier: predicts.
         source: the table.
         settings: what is asked.
         output: replaced if it is there.
-        kind: one of `ANSWER_KINDS`.
+        kind: one of `OUTPUT_KINDS`.
         progress: told the number of rows after each block.
 
     Returns:
@@ -97,7 +97,7 @@ def predict_file(
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(output.name + ".partial")
-    with answer_file(partial, kind, source.schema, classifier.task, settings.text_column, for_people=True) as file:
-        rows = write_answers(classifier, source.blocks(ROWS_PER_BLOCK), settings, file, progress)
+    with prediction_file(partial, kind, source.schema, classifier.task, settings.text_column, for_people=True) as file:
+        rows = write_blocks(classifier, source.blocks(ROWS_PER_BLOCK), settings, file, progress)
     os.replace(partial, output)
     return rows

@@ -53,10 +53,10 @@ class BatchLimits:
 class _Item:
     text: str
     top_k: int
-    answer: Future[AnyPrediction]
+    prediction: Future[AnyPrediction]
 
 
-# `(texts, top_k)` -> an answer each.
+# `(texts, top_k)` -> a prediction each.
 Classify = Callable[[list[str], int], list[AnyPrediction]]
 # Called after each batch with its number of texts and the seconds it took.
 Observe = Callable[[int, float], None]
@@ -98,10 +98,10 @@ class Batcher:
 
         Args:
             texts: of one caller.
-            top_k: labels that each answer lists at most.
+            top_k: labels that each prediction lists at most.
 
         Returns:
-            A future each, in order. Cancel those whose answers nobody waits for any more.
+            A future each, in order. Cancel those whose predictions nobody waits for any more.
 
         Raises:
             QueueFullError: they do not fit into the queue.
@@ -116,10 +116,10 @@ class Batcher:
                 raise QueueFullError
             for item in items:
                 self._queue.put(item)
-        return [item.answer for item in items]
+        return [item.prediction for item in items]
 
     def close(self) -> None:
-        """Take no more texts, and return when all those taken are answered."""
+        """Take no more texts, and return when all those taken are predicted."""
         with self._lock:
             if not self._closed:
                 self._closed = True
@@ -129,10 +129,10 @@ class Batcher:
     def _work(self) -> None:
         while True:
             batch, is_last = self._gather()
-            items = [item for item in batch if item.answer.set_running_or_notify_cancel()]
+            items = [item for item in batch if item.prediction.set_running_or_notify_cancel()]
             if items:
                 start = time.perf_counter()
-                self._answer(items)
+                self._predict(items)
                 if self._observe is not None:
                     self._observe(len(items), time.perf_counter() - start)
             if is_last:
@@ -153,21 +153,21 @@ class Batcher:
                 return batch, False
         return batch, True
 
-    def _answer(self, items: list[_Item]) -> None:
+    def _predict(self, items: list[_Item]) -> None:
         top_k = max(item.top_k for item in items)
         try:
-            answers = self._classify([item.text for item in items], top_k)
+            predictions = self._classify([item.text for item in items], top_k)
         except Exception as error:
             if len(items) > 1:
                 # Whichever text it was, its neighbours have done nothing wrong.
                 for item in items:
-                    self._answer([item])
+                    self._predict([item])
                 return
-            logger.exception("a text of %d characters could not be answered", len(items[0].text))
-            items[0].answer.set_exception(error)
+            logger.exception("a text of %d characters could not be classified", len(items[0].text))
+            items[0].prediction.set_exception(error)
             return
-        for item, answer in zip(items, answers, strict=True):
-            if isinstance(answer, Prediction) and len(answer.top) > item.top_k:
+        for item, prediction in zip(items, predictions, strict=True):
+            if isinstance(prediction, Prediction) and len(prediction.top) > item.top_k:
                 # The batch was asked for the longest list that one of them wants.
-                answer = replace(answer, top=answer.top[: item.top_k])  # noqa: PLW2901
-            item.answer.set_result(answer)
+                prediction = replace(prediction, top=prediction.top[: item.top_k])  # noqa: PLW2901
+            item.prediction.set_result(prediction)

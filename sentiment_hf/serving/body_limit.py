@@ -1,11 +1,11 @@
-"""Requests whose body is too large are answered with 413 before anyone parses them."""
+"""Requests whose body is too large get status 413 before anyone parses them."""
 
 from __future__ import annotations
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# A client that sends first and reads later sees the answer only if its body is taken in; so many times the limit is.
+# A client that sends first and reads later sees the response only if its body is taken in; so many times the limit is.
 DISCARDED = 16
 
 

@@ -115,12 +115,12 @@ class Explainer:
             found = "an empty one" if not text.strip() else "nothing left of it after cleaning"
             raise InputError("a text to explain", found, "Give a text with at least one character.")
         targets = choose_targets(self.task, self.scorer.logits([text])[0], label, aspect)
-        answers = self.judge_chunks(chunks)
+        logits = self.judge_chunks(chunks)
         explanations = []
         for target in targets:
-            odds, probabilities = target.log_odds(answers), target.probability(answers, self.temperature)
+            odds, probabilities = target.log_odds(logits), target.probability(logits, self.temperature)
             # As the predictor ranks chunks.
-            for row in np.argsort(-answers[:, target.first + target.index], kind="stable")[:top_chunks]:
+            for row in np.argsort(-logits[:, target.first + target.index], kind="stable")[:top_chunks]:
                 explanations.append(
                     explain_chunk(
                         text,
@@ -142,7 +142,7 @@ class Explainer:
         """Score the tokens of a chunk by a method."""
         self.check_method(method)
         if method == OCCLUSION:
-            return occlusion(self.answers, chunk, target, self.mask_id)
+            return occlusion(self.logits, chunk, target, self.mask_id)
         from sentiment_hf.evaluation import gradients
 
         if method == GRADIENT:
@@ -151,27 +151,27 @@ class Explainer:
             return gradients.integrated_gradients(self.model, chunk, target, self.mask_id)
         return gradients.attention(self.model, chunk, target)
 
-    def answers(self, batch: dict[str, np.ndarray]) -> np.ndarray:
-        """`{input_ids, …}`, each `[rows, tokens]` -> answers `[rows, width]`, each row judged as a text of its own."""
-        answers = self.scorer.forward(batch)
+    def logits(self, batch: dict[str, np.ndarray]) -> np.ndarray:
+        """`{input_ids, …}`, each `[rows, tokens]` -> logits `[rows, width]`, each row judged as a text of its own."""
+        logits = self.scorer.forward(batch)
         head = self.scorer.document_head
-        return answers if head is None else np.stack([head(vector[None]) for vector in answers])
+        return logits if head is None else np.stack([head(vector[None]) for vector in logits])
 
     def judge_chunks(self, chunks: Sequence[Chunk]) -> np.ndarray:
         """Chunks, each as a text of its own -> answers `[chunks, width]`."""
         return self.judge({name: [chunk.fields[name][0].tolist() for chunk in chunks] for name in chunks[0].fields})
 
     def judge(self, rows: dict[str, list[list[int]]]) -> np.ndarray:
-        """Rows of the tokenizer's fields, of any length -> answers `[rows, width]`, a few at a time."""
+        """Rows of the tokenizer's fields, of any length -> logits `[rows, width]`, a few at a time."""
         scorer, count = self.scorer, len(rows["input_ids"])
         order = np.argsort([len(ids) for ids in rows["input_ids"]], kind="stable")
         parts = []
         for start in range(0, count, scorer.batch_size):
             batch = {name: [rows[name][row] for row in order[start : start + scorer.batch_size]] for name in rows}
             padded = pad_rows(batch, scorer.tokenizer, scorer.pad_to_multiple_of, scorer.settings.max_length)
-            parts.append(self.answers(padded))
-        answers = np.concatenate(parts)
-        return answers[np.argsort(order)]
+            parts.append(self.logits(padded))
+        logits = np.concatenate(parts)
+        return logits[np.argsort(order)]
 
     @property
     def mask_id(self) -> int:

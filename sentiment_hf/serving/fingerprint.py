@@ -1,4 +1,4 @@
-"""What answers depend on besides the text: the model's files, which of them runs, and the version of this package."""
+"""What predictions depend on besides the text: the model's files, which of them runs, and this package's version."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _DOCUMENT_HEAD = (f"{ONNX_FOLDER}/{HEAD_FILE}",)
 
 
 def fingerprint_of(classifier: SentimentClassifier, model: str) -> dict[str, Any]:
-    """For the record beside answers, to tell whether others would be the same.
+    """For the record beside predictions, to tell whether others would be the same.
 
     Args:
-        classifier: that answers.
+        classifier: that predicts.
         model: what it was loaded from.
 
     Returns:

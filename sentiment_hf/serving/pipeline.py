@@ -46,18 +46,18 @@ class LongTextClassificationPipeline(Pipeline):
         settings = _DEFAULTS | self._forward_params | given
         size = batch_size or self._batch_size or DEFAULT_BATCH_SIZE
         if isinstance(inputs, str):
-            return self._answers([inputs], settings, size)[0]
+            return self._predict([inputs], settings, size)[0]
         if isinstance(inputs, list | tuple):
-            return self._answers(list(inputs), settings, size)
-        return (answer for block in _blocks(inputs) for answer in self._answers(block, settings, size))
+            return self._predict(list(inputs), settings, size)
+        return (prediction for block in _blocks(inputs) for prediction in self._predict(block, settings, size))
 
-    def _answers(self, texts: list[str], settings: dict[str, int], batch_size: int) -> list[dict[str, Any]]:
+    def _predict(self, texts: list[str], settings: dict[str, int], batch_size: int) -> list[dict[str, Any]]:
         classifier = copy(self._classifier)
         classifier.scorer = replace(classifier.scorer, batch_size=batch_size)
         shows_chunks = classifier.scorer.settings.is_sliding and classifier.task.is_single_label
         asked = settings if shows_chunks else settings | {"top_chunks": 0}
         with self.device_placement(), torch.inference_mode():
-            return [answer.to_dict() for answer in classifier(texts, **asked)]
+            return [prediction.to_dict() for prediction in classifier(texts, **asked)]
 
     def _sanitize_parameters(
         self, top_k: int | None = None, top_chunks: int | None = None
@@ -70,7 +70,7 @@ class LongTextClassificationPipeline(Pipeline):
         return {"text": input_}
 
     def _forward(self, input_tensors: dict[str, Any], **settings: Any) -> Any:
-        return self._answers([input_tensors["text"]], _DEFAULTS | settings, DEFAULT_BATCH_SIZE)[0]
+        return self._predict([input_tensors["text"]], _DEFAULTS | settings, DEFAULT_BATCH_SIZE)[0]
 
     def postprocess(self, model_outputs: Any, **_: Any) -> Any:
         return model_outputs

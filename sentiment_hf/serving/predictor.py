@@ -102,7 +102,7 @@ class SentimentClassifier:
 
         Args:
             texts: a text, or texts in any order and number; inside they are sorted by length and batched. A missing or
-                empty one among them gets an answer without label, and the others are answered.
+                empty one among them gets a prediction without label, and does not stop the others.
             top_k: how many labels `top` lists.
             top_chunks: of a model with sliding windows, how many chunks of a text to show that speak for its label.
 
@@ -125,7 +125,7 @@ class SentimentClassifier:
         texts = [as_text(value) for value in values]
         reasons = [self._reason_against(text) for text in texts]
         judged = [row for row, reason in enumerate(reasons) if reason is None]
-        answers = [self.task.no_prediction(text, reason) for text, reason in zip(texts, reasons, strict=True)]
+        predictions = [self.task.no_prediction(text, reason) for text, reason in zip(texts, reasons, strict=True)]
         if judged:
             given = [texts[row] or "" for row in judged]
             documents = self.scorer.documents(given) if top_chunks else None
@@ -134,9 +134,9 @@ class SentimentClassifier:
             scored = self.task.predictions(given, logits, top_k, calibration.temperature, calibration.threshold)
             if documents is not None:
                 scored = with_chunks(self.task, scored, documents, top_chunks)
-            for row, answer in zip(judged, scored, strict=True):
-                answers[row] = answer
-        return answers
+            for row, prediction in zip(judged, scored, strict=True):
+                predictions[row] = prediction
+        return predictions
 
     def _reason_against(self, text: str | None) -> str | None:
         if text is None:

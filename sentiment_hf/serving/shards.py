@@ -18,8 +18,8 @@ from typing import Any
 from sentiment_hf.data.row_blocks import RowBlocks, RowCursor
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.files import read_json
-from sentiment_hf.serving.answer_files import answer_file
-from sentiment_hf.serving.batch import ROWS_PER_BLOCK, BatchSettings, write_answers
+from sentiment_hf.serving.batch import ROWS_PER_BLOCK, BatchSettings, write_blocks
+from sentiment_hf.serving.prediction_files import prediction_file
 from sentiment_hf.serving.predictor import SentimentClassifier
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Shards:
 
     Attributes:
         folder: holds the parts.
-        kind: of the parts, one of `ANSWER_KINDS`.
+        kind: of the parts, one of `OUTPUT_KINDS`.
         count: number of parts.
         rows: of the table.
     """
@@ -81,7 +81,7 @@ def check_manifest(shards: Shards, job: dict[str, Any]) -> None:
 
     Args:
         shards: say where.
-        job: everything that the answers depend on, as JSON.
+        job: everything that the predictions depend on, as JSON.
 
     Raises:
         InputError: the folder has parts of another job, or parts and no manifest.
@@ -126,7 +126,7 @@ class ShardWriter:
     """One classifier and one reading of the table, for part after part.
 
     Args:
-        classifier: answers.
+        classifier: predicts.
         source: the table.
         settings: what is asked of each text.
         shards: where the parts go.
@@ -163,8 +163,8 @@ class ShardWriter:
         blocks = self._cursor.rows(*self.shards.span(index))
         try:
             schema, text_column = self.source.schema, self.settings.text_column
-            with answer_file(partial, self.shards.kind, schema, self.classifier.task, text_column) as file:
-                rows = write_answers(self.classifier, blocks, self.settings, file, self.progress)
+            with prediction_file(partial, self.shards.kind, schema, self.classifier.task, text_column) as file:
+                rows = write_blocks(self.classifier, blocks, self.settings, file, self.progress)
             os.replace(partial, path)
         except FileNotFoundError:
             expected = f"one job at a time in {path.parent}"

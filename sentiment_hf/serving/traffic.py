@@ -19,11 +19,11 @@ class Traffic:
 
     Attributes:
         accepted: requests to `/predict` that the server began to read.
-        answered: those among them whose answer was sent, whatever its status.
+        responded: those among them whose response was sent, whatever its status.
     """
 
     def __init__(self) -> None:
-        self.accepted = self.answered = 0
+        self.accepted = self.responded = 0
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "sentiment_hf_requests", "HTTP requests by path and status", ("path", "status"), registry=self._registry
@@ -75,7 +75,7 @@ class Traffic:
                 if message["type"] == "http.response.start":
                     self._requests.labels(path, message["status"]).inc()
                 elif not message.get("more_body", False) and path == "/predict":
-                    self.answered += 1
+                    self.responded += 1
                     self._seconds.observe(time.perf_counter() - start)
 
             if path == "/predict":

@@ -79,20 +79,20 @@ def paired_effect(name: str, pairs: Sequence[tuple[FoundRun, FoundRun]], seed: i
     between two settings is the difference between seeds.
 
     Returns:
-        None where it cannot be told: a run kept no answers, its rows are others, or it is one of aspects.
+        None where it cannot be told: a run kept no predictions, its rows are others, or it is one of aspects.
     """
     runs = [run for pair in pairs for run in pair]
     kept = [run.predictions for run in runs]
-    if not pairs or any(answers is None or answers.labels.ndim > 1 for answers in kept):
+    if not pairs or any(predictions is None or predictions.labels.ndim > 1 for predictions in kept):
         return None
-    answers = [one for one in kept if one is not None]
-    truth = answers[0].labels
-    if any(not np.array_equal(one.labels, truth) for one in answers):
+    predictions = [one for one in kept if one is not None]
+    truth = predictions[0].labels
+    if any(not np.array_equal(one.labels, truth) for one in predictions):
         return None
     if any(run.held_out["text"].tolist() != runs[0].held_out["text"].tolist() for run in runs[1:]):
         return None
-    given = np.array([one.logits.argmax(axis=1) for one in answers])
-    scores = bootstrap_macro_f1(truth, given, answers[0].logits.shape[1], seed)
+    given = np.array([one.logits.argmax(axis=1) for one in predictions])
+    scores = bootstrap_macro_f1(truth, given, predictions[0].logits.shape[1], seed)
     differences = scores[:, 1::2] - scores[:, ::2]
     drawn = np.random.default_rng(seed).integers(len(pairs), size=differences.shape)
     resampled = np.take_along_axis(differences, drawn, axis=1).mean(axis=1)

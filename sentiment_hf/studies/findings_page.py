@@ -177,8 +177,10 @@ def _failures(findings: Findings, drawn: dict[str, str], examples: int) -> list[
     parts += ["The hardest first:", table(["class" if labels else "aspect", "F1"], lines)]
     parts += [_picture(drawn, "confusion"), _picture(drawn, "lengths")]
     kept = [run.predictions for run in best.runs]
-    if labels and all(answers is not None for answers in kept):
-        probabilities = np.mean([softmax(answers.logits) for answers in kept if answers is not None], axis=0)
+    if labels and all(predictions is not None for predictions in kept):
+        probabilities = np.mean(
+            [softmax(predictions.logits) for predictions in kept if predictions is not None], axis=0
+        )
         parts += _examples(best.runs[0].held_out, probabilities, labels, examples)
     return parts
 
@@ -187,17 +189,17 @@ def _examples(rows: pd.DataFrame, probabilities: np.ndarray, labels: list[str], 
     ids = rows["label"].map({label: index for index, label in enumerate(labels)})
     frame = predictions_frame(rows[["text"]].assign(label=ids), probabilities, labels)
     pairs = top_confusions(frame, count=5, examples=examples)
-    header = ["truth", "answer", "rows", "share of the truth"] + (["examples"] if examples else [])
+    header = ["truth", "prediction", "rows", "share of the truth"] + (["examples"] if examples else [])
     lines = []
     for pair in pairs:
-        cells = [pair["truth"], pair["answer"], f"{pair['rows']:,}", f"{pair['share_of_truth']:.1%}"]
+        cells = [pair["truth"], pair["prediction"], f"{pair['rows']:,}", f"{pair['share_of_truth']:.1%}"]
         lines.append(cells + ([" / ".join(excerpt(text) for text in pair["examples"])] if examples else []))
     parts = ["What is taken for what, by the mean probability of all seeds:", table(header, lines)]
     if examples:
         sure = surest_mistakes(frame, examples)
-        lines = [[f"{row.confidence:.3f}", row.truth, row.answer, excerpt(row.text)] for row in sure.itertuples()]
+        lines = [[f"{row.confidence:.3f}", row.truth, row.prediction, excerpt(row.text)] for row in sure.itertuples()]
         parts += ["The surest mistakes; wrong labels gather here as well:"]
-        parts.append(table(["confidence", "truth", "answer", "text"], lines))
+        parts.append(table(["confidence", "truth", "prediction", "text"], lines))
     return parts
 
 

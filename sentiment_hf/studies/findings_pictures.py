@@ -95,7 +95,7 @@ def loss_picture(settings: Sequence[FoundSetting], path: Path) -> None:
 
 
 def confusion_picture(setting: FoundSetting, labels: Sequence[str], path: Path) -> None:
-    """Truth and answer, counted over all seeds of a setting."""
+    """Truth and prediction, counted over all seeds of a setting."""
     counts = np.sum([run.model_scores["confusion_matrix"] for run in setting.runs], axis=0)
     confusion_plot(pd.DataFrame(counts, index=list(labels), columns=list(labels)), path)
 
@@ -140,11 +140,11 @@ def _right(run: FoundRun) -> np.ndarray:
 
 
 def _interval(setting: FoundSetting) -> tuple[float, float] | None:
-    """95 % of the mean macro-F1 over seeds when rows are drawn anew; None without answers of one label."""
+    """95 % of the mean macro-F1 over seeds when rows are drawn anew; None without predictions of one label."""
     kept = [run.predictions for run in setting.runs]
-    if any(answers is None or answers.labels.ndim > 1 for answers in kept):
+    if any(predictions is None or predictions.labels.ndim > 1 for predictions in kept):
         return None
-    answers = [one for one in kept if one is not None]
-    given = np.array([one.logits.argmax(axis=1) for one in answers])
-    scores = bootstrap_macro_f1(answers[0].labels, given, answers[0].logits.shape[1], resamples=2000)
+    predictions = [one for one in kept if one is not None]
+    given = np.array([one.logits.argmax(axis=1) for one in predictions])
+    scores = bootstrap_macro_f1(predictions[0].labels, given, predictions[0].logits.shape[1], resamples=2000)
     return interval(scores.mean(axis=1))

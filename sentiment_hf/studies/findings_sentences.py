@@ -32,7 +32,7 @@ def sentences(findings: Findings) -> list[str]:
     said += _sentences_of_keys(findings)
     untold = [plain(s.name) for s in findings.settings if s is not baseline and s.name not in findings.effects]
     if untold:
-        why = "answers of one label on the same rows and a common seed are needed"
+        why = "predictions of one label on the same rows and a common seed are needed"
         said.append(f"- Not tested ({why}): {'; '.join(untold)}.")
     few = min(len(setting.runs) for setting in findings.settings)
     if few < 3:

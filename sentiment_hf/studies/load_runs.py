@@ -72,7 +72,7 @@ class FoundRun:
 
     @cached_property
     def predictions(self) -> Predictions | None:
-        """Its answers for the held-out rows; None where it did not keep them."""
+        """Its predictions for the held-out rows; None where it did not keep them."""
         return read_predictions(self.folder)
 
     @property
@@ -245,11 +245,11 @@ def _read(folder: Path, title: str | None) -> FoundRun:
     run = FoundRun(folder, keys, metrics, record, of_sweep[1] if of_sweep else own, title)
     try:
         rows = len(run.held_out)
-        answers = rows if run.predictions is None else len(run.predictions.labels)
+        predicted = rows if run.predictions is None else len(run.predictions.labels)
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise _HalfWritten(f"rows or answers not readable ({type(error).__name__})") from error
-    if not rows == answers == metrics["rows"].get(metrics["split"], rows):
-        raise _HalfWritten(f"{rows:,} held-out rows, {answers:,} answers and other figures in its metrics")
+        raise _HalfWritten(f"rows or predictions not readable ({type(error).__name__})") from error
+    if not rows == predicted == metrics["rows"].get(metrics["split"], rows):
+        raise _HalfWritten(f"{rows:,} held-out rows, {predicted:,} predictions and other figures in its metrics")
     return run
 
 

@@ -19,7 +19,7 @@ from sentiment_hf.tasks.base import (
 from sentiment_hf.tasks.predictions import (
     AnyPrediction as AnyPrediction,
     AspectPrediction as AspectPrediction,
-    ChunkAnswer as ChunkAnswer,
+    ChunkScore as ChunkScore,
     Prediction as Prediction,
     ScorePrediction as ScorePrediction,
     softmax as softmax,

@@ -1,4 +1,4 @@
-"""The loss of aspects and a star rating, as pure functions of a model's answers."""
+"""The loss of aspects and a star rating, as pure functions of a model's outputs."""
 
 from __future__ import annotations
 
@@ -68,10 +68,10 @@ class AspectLoss:
     cells: tuple[ClassificationLoss, ...]
     weights: Mapping[str, float] = field(default_factory=lambda: dict(TASK_WEIGHTS))
 
-    def __call__(self, answers: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Answers `[batch, width]` and labels `[batch, aspects (+ 1)]` -> `[batch]`."""
-        logits, rating = self._unpack(answers)
-        losses = answers.new_zeros(len(answers))
+    def __call__(self, outputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Compute losses from outputs `[batch, width]` and labels `[batch, aspects (+ 1)]` -> `[batch]`."""
+        logits, rating = self._unpack(outputs)
+        losses = outputs.new_zeros(len(outputs))
         for place, cell_loss in enumerate(self.cells):
             values = labels[:, place]
             known = values != MISSING
@@ -81,18 +81,18 @@ class AspectLoss:
             return losses
         return losses + self.weights["rating"] * rating_losses(rating, labels[:, -1])
 
-    def divergence(self, answers_1: torch.Tensor, answers_2: torch.Tensor) -> torch.Tensor:
+    def divergence(self, outputs_1: torch.Tensor, outputs_2: torch.Tensor) -> torch.Tensor:
         """R-Drop's divergence over both heads, `[batch]`: the mean over aspects, and that of the rating."""
-        (logits_1, rating_1), (logits_2, rating_2) = self._unpack(answers_1), self._unpack(answers_2)
+        (logits_1, rating_1), (logits_2, rating_2) = self._unpack(outputs_1), self._unpack(outputs_2)
         divergence = self.weights["aspects"] * symmetric_kl(logits_1, logits_2).mean(dim=-1)
         if rating_1 is None or rating_2 is None:
             return divergence
         return divergence + self.weights["rating"] * rating_divergence(rating_1, rating_2)
 
-    def _unpack(self, answers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _unpack(self, outputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         width = len(self.cells) * len(VALUES)
-        logits = answers[:, :width].unflatten(-1, (len(self.cells), len(VALUES)))
-        return logits, answers[:, width:] if self.task.has_rating else None
+        logits = outputs[:, :width].unflatten(-1, (len(self.cells), len(VALUES)))
+        return logits, outputs[:, width:] if self.task.has_rating else None
 
 
 def aspect_weights(

@@ -15,16 +15,16 @@ from sentiment_hf.tasks.aspects import NOT_MENTIONED, STARS, AspectTask, stars_o
 logger = logging.getLogger(__name__)
 
 
-def aspect_scores(answers: np.ndarray, references: np.ndarray, task: AspectTask) -> dict[str, Any]:
+def aspect_scores(outputs: np.ndarray, references: np.ndarray, task: AspectTask) -> dict[str, Any]:
     """Scores over all cells and over those that are mentioned.
 
-    Over all cells an answer is the largest of four logits; over mentioned cells, as in ASAP's paper (Bu et al. 2021),
-    the largest of the three that are not `not mentioned`. The F1 of an aspect is the mean over the values that occur
-    in it, as truth or as answer; `macro_f1` is the mean over aspects. An aspect that no row mentions has None, over all
-    cells as over mentioned ones, and is left out of the means.
+    Over all cells the prediction is the largest of four logits; over mentioned cells, as in ASAP's paper (Bu et al.
+    2021), the largest of the three that are not `not mentioned`. The F1 of an aspect is the mean over the values that
+    occur in it, as truth or as prediction; `macro_f1` is the mean over aspects. An aspect that no row mentions has
+    None, over all cells as over mentioned ones, and is left out of the means.
 
     Args:
-        answers: `[rows, width]`, see `AspectTask`.
+        outputs: `[rows, width]`, see `AspectTask`.
         references: `[rows, aspects]` or, with stars in the last column, `[rows, aspects + 1]`; `MISSING` is left out.
         task: names and number of the aspects, and what the rating is.
 
@@ -34,7 +34,7 @@ def aspect_scores(answers: np.ndarray, references: np.ndarray, task: AspectTask)
         `per_aspect` (name -> these and the numbers of cells), `rows`; where stars are known `rating_accuracy`,
         `rating_mae` (stars, of the expected rating), `rating_kappa` (quadratic) and `rated_rows`.
     """
-    logits, rating = task.unpack(answers)
+    logits, rating = task.unpack(outputs)
     cells = references[:, : len(task.aspects)]
     four, three = logits.argmax(axis=-1), logits[..., :NOT_MENTIONED].argmax(axis=-1)
     known, mentioned = cells != MISSING, (cells != MISSING) & (cells != NOT_MENTIONED)
@@ -46,14 +46,14 @@ def aspect_scores(answers: np.ndarray, references: np.ndarray, task: AspectTask)
         )
         per_aspect[aspect] |= {"cells": int(in_all.sum()), "mentioned_cells": int(in_mentioned.sum())}
         if not in_mentioned.any():
-            # One value alone: right and wrong answers would make it 1 or a third, and the mean a matter of luck.
+            # One value alone: right and wrong predictions would make it 1 or a third, and the mean a matter of luck.
             per_aspect[aspect]["macro_f1"] = None
     undefined = [aspect for aspect, scores in per_aspect.items() if scores["mentioned_macro_f1"] is None]
     if undefined:
         logger.warning("nothing is said of %s in these rows: no F1, left out of the mean", ", ".join(undefined))
     scores: dict[str, Any] = {}
-    for prefix, mask, answer in (("", known, four), ("mentioned_", mentioned, three)):
-        pooled = _pair(prefix, cells[mask], answer[mask])
+    for prefix, mask, prediction in (("", known, four), ("mentioned_", mentioned, three)):
+        pooled = _pair(prefix, cells[mask], prediction[mask])
         scores[f"{prefix}accuracy"] = pooled[f"{prefix}accuracy"]
         scores[f"{prefix}macro_f1"] = _mean([aspect[f"{prefix}macro_f1"] for aspect in per_aspect.values()])
         scores[f"{prefix}pooled_macro_f1"] = pooled[f"{prefix}macro_f1"]
@@ -63,11 +63,11 @@ def aspect_scores(answers: np.ndarray, references: np.ndarray, task: AspectTask)
     return scores | {"per_aspect": per_aspect}
 
 
-def _pair(prefix: str, truth: np.ndarray, answer: np.ndarray) -> dict[str, float | None]:
+def _pair(prefix: str, truth: np.ndarray, prediction: np.ndarray) -> dict[str, float | None]:
     if len(truth) == 0:
         return {f"{prefix}accuracy": None, f"{prefix}macro_f1": None}
-    f1 = f1_score(truth, answer, average="macro", zero_division=0)
-    return {f"{prefix}accuracy": float(accuracy_score(truth, answer)), f"{prefix}macro_f1": float(f1)}
+    f1 = f1_score(truth, prediction, average="macro", zero_division=0)
+    return {f"{prefix}accuracy": float(accuracy_score(truth, prediction)), f"{prefix}macro_f1": float(f1)}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -1,4 +1,4 @@
-"""What an aspect task is: its aspects, their four values and a star rating, and how one array holds the answers."""
+"""What an aspect task is: its aspects, their four values and a star rating, and how one array holds the logits."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class AspectTask(Task):
     """Several aspects of one text, each with one of `VALUES`, and optionally a rating of one to five stars.
 
     A row's label is a tuple of integers: the id of each aspect's value, then the stars where there is a rating;
-    `MISSING` stands for a cell that says nothing. A model's answer is one row of floats: four logits an aspect, then
+    `MISSING` stands for a cell that says nothing. A model gives one row of floats: four logits an aspect, then
     the rating's.
 
     Attributes:
@@ -115,11 +115,11 @@ class AspectTask(Task):
     def has_rating(self) -> bool:
         return self.rating != "none"
 
-    def unpack(self, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def unpack(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """`[rows, width]` -> logits `[rows, aspects, 4]` and, where there is a rating, its logits `[rows, 4 or 1]`."""
         cells = len(self.aspects) * len(VALUES)
-        logits = answers[:, :cells].reshape(len(answers), len(self.aspects), len(VALUES))
-        return logits, answers[:, cells:] if self.has_rating else None
+        aspects = logits[:, :cells].reshape(len(logits), len(self.aspects), len(VALUES))
+        return aspects, logits[:, cells:] if self.has_rating else None
 
     def label_columns(self) -> tuple[LabelColumn, ...]:
         values = "1, 0, -1, -2 or an empty cell"
@@ -206,10 +206,10 @@ class AspectTask(Task):
         by_aspect = {aspect: tuple(columns[aspect]) for aspect in config.aspects}
         return cls(by_aspect, config.rating, saved.get("rating_column"))
 
-    def scores(self, answers: np.ndarray, labels: Sequence[Any]) -> dict[str, Any]:
+    def scores(self, logits: np.ndarray, labels: Sequence[Any]) -> dict[str, Any]:
         from sentiment_hf.tasks.aspect_metrics import aspect_scores
 
-        return aspect_scores(answers, self.references(labels), self)
+        return aspect_scores(logits, self.references(labels), self)
 
     def predictions(
         self,
@@ -258,7 +258,7 @@ def stars_of(rating: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         expected = rating[:, 0].clip(STARS[0], STARS[-1])
         return np.rint(expected).astype(int), expected
     more = 1 / (1 + np.exp(-rating.astype(np.float64)))
-    # The median of the distribution, as ordinal regression answers.
+    # The median of the distribution, as ordinal regression predicts.
     return STARS[0] + (more > 0.5).sum(axis=1), STARS[0] + more.sum(axis=1)
 
 

@@ -49,14 +49,15 @@ class Cell:
         """Whether its values are steps of a scale."""
         return self.read_scale is not None
 
-    def logits(self, answers: np.ndarray) -> np.ndarray:
+    def logits(self, logits: np.ndarray) -> np.ndarray:
         """`[rows, all columns]` -> `[rows, width]`."""
-        return answers[:, self.first : self.first + self.width]
+        return logits[:, self.first : self.first + self.width]
 
-    def ids(self, answers: np.ndarray) -> np.ndarray:
+    def ids(self, logits: np.ndarray) -> np.ndarray:
         """`[rows, all columns]` -> the ids that the model chooses, `[rows]`."""
-        logits: np.ndarray = self.logits(answers)
-        return logits.argmax(axis=-1) if self.read_scale is None else self.read_scale(logits)[0]
+        own = self.logits(logits)
+        chosen: np.ndarray = own.argmax(axis=-1) if self.read_scale is None else self.read_scale(own)[0]
+        return chosen
 
     def id_of(self, value: str) -> int:
         """Return the id of a value."""
@@ -235,10 +236,10 @@ class Task(ABC):
     def to_dict(self) -> dict[str, Any]:
         """Return what a saved model records of the task, besides its name and metric."""
 
-    # Answers.
+    # Predictions.
 
     @abstractmethod
-    def scores(self, answers: np.ndarray, labels: Sequence[Any]) -> dict[str, Any]:
+    def scores(self, logits: np.ndarray, labels: Sequence[Any]) -> dict[str, Any]:
         """Score logits `[rows, all columns]` by the rows' labels; `metric` is among the scores."""
 
     @abstractmethod
@@ -274,5 +275,5 @@ class Task(ABC):
     def check_width(self, logits: np.ndarray) -> None:
         """Raise InputError where a model gives another number of logits than it names labels."""
         if logits.shape[1] != len(self.labels):
-            found = f"{logits.shape[1]} answers for {len(self.labels)}"
-            raise InputError("a model with one answer for each label of its config", found, "Mend `id2label` there.")
+            found = f"{logits.shape[1]} logits for {len(self.labels)}"
+            raise InputError("a model with one logit for each label of its config", found, "Mend `id2label` there.")

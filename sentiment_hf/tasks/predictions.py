@@ -23,7 +23,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class ChunkAnswer:
+class ChunkScore:
     """A chunk of a long text and how strongly it speaks for a label.
 
     Attributes:
@@ -45,7 +45,7 @@ class ChunkAnswer:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one text with one label.
+    """The prediction for one text with one label.
 
     Attributes:
         text: as it was given; None where it was missing.
@@ -63,7 +63,7 @@ class Prediction:
     probability: float | None
     top: tuple[tuple[str, float], ...] = field(default=())
     reason: str | None = None
-    chunks: tuple[ChunkAnswer, ...] = ()
+    chunks: tuple[ChunkScore, ...] = ()
     num_chunks: int | None = None
     num_chunks_read: int | None = None
 
@@ -71,11 +71,11 @@ class Prediction:
         """For JSON: `text`, `label`, `probability`, `top`, `reason` where there is one, and
         `num_chunks`, `num_chunks_read` and `chunks` where they were asked for."""
         top = [{"label": label, "probability": probability} for label, probability in self.top]
-        answer: dict[str, Any] = {"text": self.text, "label": self.label, "probability": self.probability, "top": top}
+        fields: dict[str, Any] = {"text": self.text, "label": self.label, "probability": self.probability, "top": top}
         if self.num_chunks is not None:
-            answer |= {"num_chunks": self.num_chunks, "num_chunks_read": self.num_chunks_read}
-            answer["chunks"] = [asdict(chunk) for chunk in self.chunks]
-        return answer if self.reason is None else answer | {"reason": self.reason}
+            fields |= {"num_chunks": self.num_chunks, "num_chunks_read": self.num_chunks_read}
+            fields["chunks"] = [asdict(chunk) for chunk in self.chunks]
+        return fields if self.reason is None else fields | {"reason": self.reason}
 
     def __str__(self) -> str:
         if self.label is None:
@@ -102,14 +102,14 @@ class Prediction:
 
 @dataclass(frozen=True)
 class AspectPrediction:
-    """The answer for one text with several aspects.
+    """The prediction for one text with several aspects.
 
     Attributes:
         text: as it was given; None where it was missing.
         aspects: those that are mentioned -> `{"label": …, "probability": …}`, in the task's order.
         rating: stars, 1 to 5, or None where the model has no rating or there is no text to judge.
         expected_rating: the rating's expectation, in stars.
-        reason: why there is no answer, or None.
+        reason: why there is no prediction, or None.
     """
 
     text: str | None
@@ -120,10 +120,10 @@ class AspectPrediction:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: `text`, `aspects`, `rating` and `expected_rating` where there is one, and `reason` likewise."""
-        answer: dict[str, Any] = {"text": self.text, "aspects": self.aspects}
+        fields: dict[str, Any] = {"text": self.text, "aspects": self.aspects}
         if self.rating is not None:
-            answer |= {"rating": self.rating, "expected_rating": self.expected_rating}
-        return answer if self.reason is None else answer | {"reason": self.reason}
+            fields |= {"rating": self.rating, "expected_rating": self.expected_rating}
+        return fields if self.reason is None else fields | {"reason": self.reason}
 
     def row(self) -> dict[str, Any]:
         """As columns of a table: labels of the mentioned aspects under their names."""
@@ -147,7 +147,7 @@ class AspectPrediction:
 
 @dataclass(frozen=True)
 class ScorePrediction:
-    """The answer of a model from elsewhere that scores each of its labels for itself.
+    """The prediction of a model from elsewhere that scores each of its labels for itself.
 
     Attributes:
         text: as it was given; None where it was missing.
@@ -155,7 +155,7 @@ class ScorePrediction:
             `pipeline()` calls the score. Empty where there is no text to judge.
         labels: of several labels those with a probability above 0.5, the most probable first; None for a model of
             scores alone, or where there is no text to judge.
-        reason: why there is no answer, or None.
+        reason: why there is no prediction, or None.
     """
 
     text: str | None

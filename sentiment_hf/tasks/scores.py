@@ -1,4 +1,4 @@
-"""What a model from elsewhere answers that does not choose one label: a score for each of its labels."""
+"""What a model from elsewhere predicts that does not choose one label: a score for each of its labels."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class ScoreTask(Task):
         return (*chosen, *score_columns(self.labels, self.is_multi_label), "reason")
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
-        remedy = "`predict` and `serve` answer with its scores; what learns from labelled rows or is scored on them "
+        remedy = "`predict` and `serve` return its scores; what learns from labelled rows or is scored on them "
         raise InputError("a model that chooses one label", f"one of {self.name}", remedy + "needs one label a text.")
 
     # Nobody gets here: `task_with_rows` refuses such a task with the same sentence before.

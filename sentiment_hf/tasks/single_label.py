@@ -90,10 +90,10 @@ class SingleLabelTask(Task):
         """Read the task of a saved model; of one from elsewhere ids stand for its labels in files."""
         return cls(str(saved.get("task", "custom")), _saved_space(names, saved), str(saved.get("metric", "macro_f1")))
 
-    def scores(self, answers: np.ndarray, labels: Sequence[Any]) -> dict[str, Any]:
+    def scores(self, logits: np.ndarray, labels: Sequence[Any]) -> dict[str, Any]:
         from sentiment_hf.tasks.metrics import classification_scores
 
-        return classification_scores(answers, list(labels), self.labels)
+        return classification_scores(logits, list(labels), self.labels)
 
     def predictions(
         self,

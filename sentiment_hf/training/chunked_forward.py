@@ -31,7 +31,7 @@ def chunk_forward(model: PreTrainedModel, max_rows: int) -> None:
     name = "embed_chunks" if isinstance(model, HierarchicalBertForSequenceClassification) else "forward"
     whole = getattr(model, name)
 
-    def answers(args: tuple[Any, ...], features: dict[str, Any]) -> torch.Tensor:
+    def forward_rows(args: tuple[Any, ...], features: dict[str, Any]) -> torch.Tensor:
         outputs = whole(*args, **features)
         return concat_heads(outputs) if name == "forward" else outputs.embedding
 
@@ -45,9 +45,9 @@ def chunk_forward(model: PreTrainedModel, max_rows: int) -> None:
             places = tuple(value if value is None else value[rows] for value in args)
             names = {key: value[rows] for key, value in features.items() if value is not None}
             if torch.is_grad_enabled():
-                parts.append(checkpoint(answers, places, names, use_reentrant=False))
+                parts.append(checkpoint(forward_rows, places, names, use_reentrant=False))
             else:
-                parts.append(answers(places, names))
+                parts.append(forward_rows(places, names))
         if name == "embed_chunks":
             return ChunkOutput(embedding=torch.cat(parts))
         return SequenceClassifierOutput(logits=torch.cat(parts))

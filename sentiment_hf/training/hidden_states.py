@@ -1,4 +1,4 @@
-"""Learning from what a teacher's layers hold, and not from its answers alone."""
+"""Learning from what a teacher's layers hold, and not from its logits alone."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def first_token_states(outputs: Any, layers: Sequence[int]) -> torch.Tensor:
     return torch.stack([outputs.hidden_states[layer][:, 0] for layer in layers], dim=1)
 
 
-def answers_and_states(model: PreTrainedModel, layers: Sequence[int]) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+def logits_and_states(model: PreTrainedModel, layers: Sequence[int]) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
     """As `torch_forward`, with the states of some layers after the logits: `[batch, classes + layers * hidden]`."""
     model.eval()
 

@@ -125,7 +125,8 @@ def tokenized(
         settings: how texts become tokens.
         task: knows the labels.
         columns: of the dataset.
-        to_predict: keep every row, so that answers stand beside their rows; labels come along where all rows have one.
+        to_predict: keep every row, so that predictions stand beside their rows; labels come along where all rows have
+            one.
 
     Raises:
         InputError: no text column, a text that is none, or a label that the task does not know.

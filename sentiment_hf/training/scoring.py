@@ -54,9 +54,9 @@ def score_run(
         metrics, times = _metrics_head(args, data), milliseconds_per_review(predictors, held_out["text"])
     # Long documents take long: what was said of each chunk on the way is kept.
     documents = scorer.documents(list(held_out["text"])) if args.text_settings.is_sliding else None
-    answers = scorer.logits(held_out["text"]) if documents is None else documents.logits
-    write_predictions(args.training.folder, answers, np.array([np.asarray(label) for label in held_out["label"]]))
-    scores = data.task.scores(answers, held_out["label"])
+    logits = scorer.logits(held_out["text"]) if documents is None else documents.logits
+    write_predictions(args.training.folder, logits, np.array([np.asarray(label) for label in held_out["label"]]))
+    scores = data.task.scores(logits, held_out["label"])
     weights = args.training.folder / "model.safetensors"
     metrics["fp32"] = system_row(scores, size_mb(weights), times["fp32"], trained_on)
     metrics["fp32"]["validation"] = headline(data.task.scores(scorer.logits(validation["text"]), validation["label"]))

@@ -24,7 +24,7 @@ from sentiment_hf.modeling.forward import reads_documents, torch_document_head, 
 from sentiment_hf.modeling.loading import load_config_and_tokenizer
 from sentiment_hf.modeling.names import resolve_model
 from sentiment_hf.training.arguments import RunArguments
-from sentiment_hf.training.hidden_states import TEACHER_LOGITS, TEACHER_STATES, answers_and_states, teacher_layers
+from sentiment_hf.training.hidden_states import TEACHER_LOGITS, TEACHER_STATES, logits_and_states, teacher_layers
 from sentiment_hf.training_options import teacher_names
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,7 @@ def _load_teacher(name: str, args: RunArguments, data: PreparedData, student: Pr
                 "models that read one row a text, for distillation_hidden_weight", "sliding windows", remedy
             )
         layers = teacher_layers(student, teacher)
-        forward = answers_and_states(teacher, layers)
+        forward = logits_and_states(teacher, layers)
     scorer = TextScorer(tokenizer, settings, forward, document_head=torch_document_head(teacher))
     return Teacher(scorer, [labels.index(label) for label in data.task.labels], len(labels), layers)
 
@@ -137,14 +137,16 @@ def with_soft_targets(dataset: datasets.Dataset, texts: Sequence[str], teachers:
         texts: as they came; each teacher cleans and cuts them in its own way.
         teachers: at least one; see `load_teachers`.
     """
-    answers = [_answers(teacher, texts, f"Asking teacher {number}") for number, teacher in enumerate(teachers, start=1)]
-    said = [answer[:, teacher.places] for answer, teacher in zip(answers, teachers, strict=True)]
-    dataset = dataset.add_column(TEACHER_LOGITS, list(np.mean(said, axis=0)))
+    outputs = [
+        _outputs_of(teacher, texts, f"Asking teacher {number}") for number, teacher in enumerate(teachers, start=1)
+    ]
+    logits = [output[:, teacher.places] for output, teacher in zip(outputs, teachers, strict=True)]
+    dataset = dataset.add_column(TEACHER_LOGITS, list(np.mean(logits, axis=0)))
     first = teachers[0]
-    return dataset.add_column(TEACHER_STATES, list(answers[0][:, first.labels :])) if first.layers else dataset
+    return dataset.add_column(TEACHER_STATES, list(outputs[0][:, first.labels :])) if first.layers else dataset
 
 
-def _answers(teacher: Teacher, texts: Sequence[str], desc: str) -> np.ndarray:
+def _outputs_of(teacher: Teacher, texts: Sequence[str], desc: str) -> np.ndarray:
     parts = []
     with tqdm(total=len(texts), unit="text", desc=desc) as bar:
         for start in range(0, len(texts), _TEXTS_AT_A_TIME):

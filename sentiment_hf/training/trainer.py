@@ -147,7 +147,7 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
         # The same for all settings, so that eval_loss can be compared between them.
         self.plain_loss = self.plain()
         self.sampler = args.sampler
-        # What is added to the logits wherever answers are read off them.
+        # What is added to the logits wherever predictions are read off them.
         self.prediction_shift = None
         if log_prior is not None and args.logit_adjustment_at == "prediction":
             self.prediction_shift = -args.logit_adjustment * log_prior.flatten()
@@ -249,8 +249,8 @@ class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearning
         output = super().evaluation_loop(*args, **kwargs)
         prefix = kwargs.get("metric_key_prefix", "eval")
         if output.predictions is not None and output.label_ids is not None and f"{prefix}_loss" in output.metrics:
-            answers, labels = torch.as_tensor(output.predictions).float(), torch.as_tensor(output.label_ids)
-            output.metrics[f"{prefix}_loss"] = float(self.plain_loss(answers, labels).mean())
+            logits, labels = torch.as_tensor(output.predictions).float(), torch.as_tensor(output.label_ids)
+            output.metrics[f"{prefix}_loss"] = float(self.plain_loss(logits, labels).mean())
         return output
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> torch.utils.data.DataLoader[Any]:

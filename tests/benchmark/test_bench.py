@@ -52,8 +52,8 @@ def test_one_run_has_every_way_to_run_it(exported, rows, reviews, tmp_path, caps
     monkeypatch.setattr("sentiment_hf.benchmark.bench.peak_megabytes", lambda system, texts: 100.0)
     command = ["compress", "bench", "--model", str(exported), "--data", str(tmp_path / "data.csv")]
     command += ["--smaller", str(tmp_path / "half"), "--output_dir", str(tmp_path / "out"), "--max_texts", "40"]
-    answers = SentimentClassifier.from_pretrained(exported, "torch").scorer.logits(rows["text"][:60]).argmax(axis=1)
-    accuracy = (answers == rows["label"][:60]).mean()
+    predictions = SentimentClassifier.from_pretrained(exported, "torch").scorer.logits(rows["text"][:60]).argmax(axis=1)
+    accuracy = (predictions == rows["label"][:60]).mean()
     opened = []
     real = onnxruntime.InferenceSession
     monkeypatch.setattr(
@@ -80,7 +80,7 @@ def test_one_run_has_every_way_to_run_it(exported, rows, reviews, tmp_path, caps
         "ONNX, INT8",
         "half, ONNX, INT8",
     ]
-    # The same weights give the same answers, whoever runs them; to all texts, also those that are not timed.
+    # The same weights give the same predictions, whoever runs them; to all texts, also those that are not timed.
     assert result["texts"] == 40
     assert [row["accuracy"] for row in rows[:5]] == pytest.approx([accuracy] * 5)
     for row in result["rows"]:
@@ -133,8 +133,8 @@ def test_texts_are_cut_to_the_token(model_folder, reviews):
 def test_every_system_reads_every_text_in_turns(monkeypatch):
     calls = []
     predictors = {name: lambda texts, name=name: calls.append((name, len(texts))) or [name] for name in ("a", "b")}
-    speed, answers = throughput(predictors, ["x"] * 7, rounds=2)
-    assert answers == {"a": ["a"], "b": ["b"]}
+    speed, predictions = throughput(predictors, ["x"] * 7, rounds=2)
+    assert predictions == {"a": ["a"], "b": ["b"]}
     assert calls == [("a", 7), ("b", 7)] * 3
     assert set(speed) == {"a", "b"}
     calls.clear()

@@ -48,7 +48,7 @@ def test_the_gate_refuses_and_writes_no_int8(model_folder, validation, monkeypat
     stale = model_folder / "onnx" / INT8_FILES[native_int8_arch()]
     export_model(model_folder, validation, Quantization("dynamic", max_drop=100))
     assert stale.exists()
-    # Labels that agree with the FP32 model everywhere, so that any change of an answer is a loss.
+    # Labels that agree with the FP32 model everywhere, so that any change of a label is a loss.
     classifier = SentimentClassifier.from_pretrained(model_folder)
     agreed = validation.assign(label=classifier.scorer.logits(validation["text"].tolist()).argmax(axis=1))
     monkeypatch.setattr("sentiment_hf.compression.export.quantize_dynamic", broken_quantizer)
@@ -59,7 +59,7 @@ def test_the_gate_refuses_and_writes_no_int8(model_folder, validation, monkeypat
 
 
 def broken_quantizer(fp32_file, output, arch):
-    """A real ONNX file that answers wrongly: the exported one with its classifier's weights negated."""
+    """A real ONNX file that predicts wrongly: the exported one with its classifier's weights negated."""
     import onnx
     from onnx import numpy_helper
 

@@ -1,4 +1,4 @@
-"""Neurons that fire far beyond all others: found, split off without changing an answer, and what INT8 gains by it."""
+"""Neurons that fire far beyond all others: found, split off without changing a logit, and what INT8 gains by it."""
 
 import shutil
 
@@ -31,7 +31,7 @@ def rows(reviews) -> pd.DataFrame:
 
 @pytest.fixture
 def massive(model_folder):
-    """A classifier one neuron of each layer of which answers with thirty times what the others do."""
+    """A classifier one neuron of each layer of which has thirty times the activation of the others."""
     model = AutoModelForSequenceClassification.from_pretrained(model_folder)
     with torch.no_grad():
         for layer, neuron in zip(model.bert.encoder.layer, NEURONS, strict=False):
@@ -56,7 +56,7 @@ def test_which_stand_out():
     assert len(outliers_of(np.concatenate([np.ones(4000), np.full(39, 9.0)]))) == 16
 
 
-def test_splitting_changes_no_answer(massive, rows, tmp_path):
+def test_splitting_changes_no_logits(massive, rows, tmp_path):
     fp32, scorer = exported_scorer(massive, rows)
     graph = onnx.load(str(fp32)).graph
     found = feed_forwards(graph)

@@ -37,7 +37,7 @@ def operators(file):
 
 
 @pytest.mark.parametrize("activation_ranges", ["minmax", "entropy", "percentile"])
-def test_static_int8_answers_as_fp32(model_folder, rows, activation_ranges):
+def test_static_int8_predicts_as_fp32(model_folder, rows, activation_ranges):
     settings = Quantization("static", max_drop=ALLOWED, activation_ranges=activation_ranges)
     exported = export_model(model_folder, rows, settings, activation_rows=rows)
     found = operators(exported.int8)
@@ -69,7 +69,7 @@ def test_the_graph_for_tensorrt_is_symmetric_and_runs_here(model_folder, rows):
         "MatMul" in name for name, weighted in weighted_nodes(exported.fp32).items() if weighted
     )
     assert all(producers[node.input[0]] == "DequantizeLinear" for node in products)
-    # What a GPU would answer, as far as a processor can tell: with its operators as they stand. Fused, products of two
+    # What a GPU would compute, as far as a processor can tell: with its operators as they stand. Fused, products of two
     # signed integers overflow on processors without VNNI.
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -277,12 +277,12 @@ def test_the_loss_is_the_weighted_sum_and_the_teacher_does_not_move(tokenizer, r
     loss.backward()
     mask = batch["attention_mask"].bool()
     labels = batch.pop("labels")
-    answer = student(**batch, output_hidden_states=True)
-    mine, theirs = answer.hidden_states, teacher(**batch, output_hidden_states=True).hidden_states
+    outputs = student(**batch, output_hidden_states=True)
+    mine, theirs = outputs.hidden_states, teacher(**batch, output_hidden_states=True).hidden_states
     pairs = [losses.hidden_mse(mine[1][mask], theirs[2][mask]), losses.hidden_mse(mine[2][mask], theirs[4][mask])]
     sentences = [losses.mean_pool(states[-1], mask) for states in (mine, theirs)]
     expected = 2.0 * sum(pairs) / 2 + 0.5 * losses.sentence_cosine(*sentences)
-    expected += 0.7 * losses.sentence_cosine(answer.pooler_output, (sentences[1] - lie[0]) / lie[1])
+    expected += 0.7 * losses.sentence_cosine(outputs.pooler_output, (sentences[1] - lie[0]) / lie[1])
     hidden = mine[-1][labels != -100]
     logits = heads.mlm_head(hidden) @ student.get_input_embeddings().weight.T
     expected += 0.3 * torch.nn.functional.cross_entropy(logits, labels[labels != -100])

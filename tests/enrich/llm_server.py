@@ -16,18 +16,18 @@ KEY = "sk-a-secret-of-the-test"
 
 
 def verdict_of(body: dict) -> str:
-    """What a well-behaved judge answers: by the words of the last text of the prompt, whatever it asks for."""
+    """What a well-behaved judge replies: by the words of the last text of the prompt, whatever it asks for."""
     text = TEXT.findall(body["messages"][-1]["content"])[-1]
     words = {"verdict": "正面" if GOOD.search(text) else "负面", "confidence": 0.9, "reason": "看用词\n就知道"}
     return json.dumps(words, ensure_ascii=False)
 
 
 class LlmServer:
-    """Answers `POST /v1/chat/completions`.
+    """Responds to `POST /v1/chat/completions`.
 
     Args:
-        answer: request body -> the content of the answer.
-        delay: seconds before every answer.
+        reply: request body -> the content of the reply.
+        delay: seconds before every response.
         wanted_key: refuse requests without it.
 
     Attributes:
@@ -35,12 +35,12 @@ class LlmServer:
         asked: text -> requests about it.
         bodies: of all requests.
         keys: `Authorization` headers.
-        usage: the tokens that every answer says it took.
+        usage: the tokens that every response says it took.
         most_at_once: requests under way at the same time, at most.
     """
 
-    def __init__(self, answer: Callable[[dict], str] = verdict_of, delay: float = 0.0, wanted_key: str | None = None):
-        self.answer, self.delay, self.wanted_key = answer, delay, wanted_key
+    def __init__(self, reply: Callable[[dict], str] = verdict_of, delay: float = 0.0, wanted_key: str | None = None):
+        self.reply, self.delay, self.wanted_key = reply, delay, wanted_key
         self.misdeeds: dict[str, list[str]] = {}
         self.asked: Counter[str] = Counter()
         self.bodies: list[dict] = []
@@ -88,7 +88,7 @@ class LlmServer:
         elif self.wanted_key and request.headers.get("Authorization") != f"Bearer {self.wanted_key}":
             self._send(request, 401, f"Incorrect key provided: {request.headers.get('Authorization')}")
         else:
-            self._behave(request, misdeed, self.answer(body))
+            self._behave(request, misdeed, self.reply(body))
 
     def _behave(self, request: BaseHTTPRequestHandler, misdeed: str, content: str) -> None:
         if misdeed.startswith("echo"):
@@ -109,9 +109,9 @@ class LlmServer:
             "empty": "",
         }.get(misdeed, content)
         choices = [{"message": {"role": "assistant", "content": said}}]
-        answer = json.dumps({"choices": choices, "usage": self.usage})
+        reply = json.dumps({"choices": choices, "usage": self.usage})
         headers = {"Content-Encoding": "gzip"} if misdeed == "no gzip" else {}
-        self._send(request, 200, answer[:30] if misdeed == "broken" else answer, headers)
+        self._send(request, 200, reply[:30] if misdeed == "broken" else reply, headers)
 
     def _send(self, request: BaseHTTPRequestHandler, status: int, text: str, headers: dict | None = None) -> None:
         try:

@@ -160,7 +160,7 @@ def test_homophones_sound_the_same():
 def test_the_filter_says_why():
     evaluation = OverlapIndex(["前台的服务员态度恶劣，问什么都不理人", "差"], 8)
     texts = TextFilter(evaluation, ["早餐非常好"], min_length=3, max_length=30)
-    answers = [
+    reasons = [
         texts.refuse(text)
         for text in (
             "好",
@@ -175,7 +175,7 @@ def test_the_filter_says_why():
         )
     ]
     length, language = "too short or too long", "another language"
-    assert answers == [
+    assert reasons == [
         length,
         length,
         language,
@@ -203,8 +203,8 @@ def write(body):
     if "否定词" in prompt:
         # The judge of the test goes by the words of praise, which stay: every other one of these is refused.
         return json.dumps({"text": f"并没有{source}"}, ensure_ascii=False)
-    answer = {"reasons": "先看用词，\n再看语气"} if "reasons" in properties else {}
-    return json.dumps(answer | {"text": f"说到底，{source}"}, ensure_ascii=False)
+    fields = {"reasons": "先看用词，\n再看语气"} if "reasons" in properties else {}
+    return json.dumps(fields | {"text": f"说到底，{source}"}, ensure_ascii=False)
 
 
 @pytest.fixture
@@ -217,8 +217,8 @@ def files(tmp_path, reviews):
 
 def test_the_command_with_a_language_model(files, tmp_path, model_folder, reviews, capsys):
     out = tmp_path / "out"
-    answers = SentimentClassifier.from_pretrained(model_folder)(reviews["text"][:30], top_k=2)
-    margins = [answer.top[0][1] - answer.top[1][1] for answer in answers]
+    predictions = SentimentClassifier.from_pretrained(model_folder)(reviews["text"][:30], top_k=2)
+    margins = [one.top[0][1] - one.top[1][1] for one in predictions]
     limit = sorted(margins)[15]
     with LlmServer(write) as server:
         words = [*files, "--llm", "tiny", "--base_url", server.base_url, "--output_dir", str(out)]

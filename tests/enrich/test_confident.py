@@ -83,8 +83,8 @@ def test_flipped_labels_come_first(rows):
 def test_decision_values_are_calibrated_before_they_are_called_probabilities(rows):
     """Right in nine of ten rows and hardly sure of any: nine in ten is how sure they are taken to be."""
     given = rows["label"].to_numpy(dtype=int)
-    answers = np.where(np.arange(len(rows)) % 10 == 0, 1 - given, given)
-    (cell,) = cells_of(rows, REVIEWS, np.eye(2)[answers] * 0.2)
+    predictions = np.where(np.arange(len(rows)) % 10 == 0, 1 - given, given)
+    (cell,) = cells_of(rows, REVIEWS, np.eye(2)[predictions] * 0.2)
     assert cell.probabilities.max(axis=1) == pytest.approx(np.full(len(rows), 0.9), abs=0.005)
 
 
@@ -152,7 +152,7 @@ def test_the_protocol_measures_what_review_regains(rows):
         cleaning_protocol(train, test, REVIEWS, baseline_learner(REVIEWS), noise=0)
 
 
-def test_another_model_than_the_one_that_ranks_can_be_scored_and_answers_are_kept(rows, tmp_path):
+def test_another_model_than_the_one_that_ranks_can_be_scored_and_logits_are_kept(rows, tmp_path):
     train, test = rows.iloc[:300].reset_index(drop=True), rows.iloc[300:]
     baseline, calls = baseline_learner(REVIEWS), []
 
@@ -161,7 +161,7 @@ def test_another_model_than_the_one_that_ranks_can_be_scored_and_answers_are_kep
         return baseline(learned_from, judged)
 
     def study(settings):
-        ranks = remembered(counted, tmp_path / "answers", settings)
+        ranks = remembered(counted, tmp_path / "logits", settings)
         return cleaning_protocol(train, test, REVIEWS, ranks, reviewed=(0.3,), folds=4, scored=baseline)
 
     first = study(["--seed=42"])
@@ -284,11 +284,11 @@ def test_the_study_as_a_script_goes_on_where_it_was(tiny_arguments, train_file, 
     assert done.returncode == 0, done.stderr
     table = (folder / "table.md").read_text(encoding="utf-8")
     assert "| 30% reviewed |" in table
-    answers = {file: file.stat().st_mtime_ns for file in folder.glob("answers/*.npy")}
-    assert len(answers) == 2
+    kept = {file: file.stat().st_mtime_ns for file in folder.glob("logits/*.npy")}
+    assert len(kept) == 2
     assert not list(folder.glob(".staging*"))
     (folder / "seed-42.json").unlink()
     done = subprocess.run([sys.executable, *study, "--fast_scores"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert (folder / "table.md").read_text(encoding="utf-8") == table
-    assert {file: file.stat().st_mtime_ns for file in folder.glob("answers/*.npy")} == answers
+    assert {file: file.stat().st_mtime_ns for file in folder.glob("logits/*.npy")} == kept

@@ -12,7 +12,7 @@ import pytest
 
 from sentiment_hf.cli.common import check_config, with_config
 from sentiment_hf.cli.main import CONFIG_VERBS, build_parser, main
-from sentiment_hf.enrich.cache import AnswerCache
+from sentiment_hf.enrich.cache import ReplyCache
 from sentiment_hf.enrich.endpoint import Endpoint
 from sentiment_hf.enrich.judge import (
     CONTENT_FREE,
@@ -48,7 +48,7 @@ def server():
 
 def judge_at(server, path, **settings):
     endpoint = Endpoint(server.base_url, "tiny", "NO_SUCH_KEY")
-    return Judge(LanguageModel(endpoint, AnswerCache(path, "tiny")), WORDS, **settings)
+    return Judge(LanguageModel(endpoint, ReplyCache(path, "tiny")), WORDS, **settings)
 
 
 def test_the_text_of_the_data_stays_between_its_marks(server, tmp_path):
@@ -73,7 +73,7 @@ def test_the_text_of_the_data_stays_between_its_marks(server, tmp_path):
 
 def test_calibration_takes_the_prior_out(llm_folder, tmp_path):
     local = LocalModel.from_pretrained(str(llm_folder))
-    with AnswerCache(tmp_path / "answers", local.name) as cache:
+    with ReplyCache(tmp_path / "replies", local.name) as cache:
         judge = Judge(
             LanguageModel(local, cache), WORDS, examples=[("早餐非常好", "positive"), ("电池非常差", "negative")]
         )
@@ -242,7 +242,7 @@ def test_the_command(model_folder, rows_file, tmp_path, server, capsys):
         (["--label_words", "{negative: 差}"], "label_words for negative, positive"),
         (["--concurrency", "0"], "concurrency of at least 1"),
         (["--llm", ""], "a language model"),
-        (["--llm", "other", "--cache", str(tmp_path / "out" / "answers.jsonl")], "answers of other"),
+        (["--llm", "other", "--cache", str(tmp_path / "out" / "replies.jsonl")], "replies of other"),
     ):
         assert main([*words, *change, "--output_dir", str(tmp_path / "refused")]) == 2
         assert message in capsys.readouterr().err
@@ -257,7 +257,7 @@ def test_options_from_a_file(model_folder, rows_file, tmp_path, server, capsys):
     assert main([*words, "--limit", "4", "--output_dir", str(tmp_path / "out")]) == 0
     report = json.loads((tmp_path / "out" / "judge.json").read_text(encoding="utf-8"))
     assert report["asked"] == 4, "the command line wins"
-    # Those that the classifier doubts most, where half of its answers are right.
+    # Those that the classifier doubts most, where half of its labels are right.
     assert pd.read_csv(tmp_path / "out" / "verdicts.csv")["p_label"].max() < 0.5
     assert report["threshold"] == 0
     assert report["usage"]["cost"] > 0

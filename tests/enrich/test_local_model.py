@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from sentiment_hf.enrich.cache import AnswerCache
+from sentiment_hf.enrich.cache import ReplyCache
 from sentiment_hf.enrich.llm import LanguageModel
 from sentiment_hf.enrich.local_model import LocalModel
 from sentiment_hf.enrich.questions import Question
@@ -37,10 +37,10 @@ def test_a_local_model_scores_words_as_its_logits_say(llm_folder):
 def test_a_local_model_writes_the_same_again(llm_folder):
     local = LocalModel.from_pretrained(str(llm_folder))
     asked = [Question("早餐", max_tokens=8, temperature=heat, seed=seed) for heat, seed in ((0, 0), (1.0, 1), (1.0, 2))]
-    answers = [local.ask(question, never) for question in asked]
-    assert answers == [local.ask(question, never) for question in asked]
-    assert answers[1].text != answers[2].text
-    assert all(0 < answer.completion_tokens <= 8 for answer in answers)
+    replies = [local.ask(question, never) for question in asked]
+    assert replies == [local.ask(question, never) for question in asked]
+    assert replies[1].text != replies[2].text
+    assert all(0 < reply.completion_tokens <= 8 for reply in replies)
 
 
 def test_local_models_that_cannot_be_loaded(tmp_path, llm_folder, model_folder):
@@ -64,7 +64,7 @@ def test_local_models_that_cannot_be_loaded(tmp_path, llm_folder, model_folder):
 def test_a_local_model_in_four_bits(llm_folder):
     pytest.importorskip("bitsandbytes", reason="needs the 4bit extra")
     whole, packed = LocalModel.from_pretrained(str(llm_folder)), LocalModel.from_pretrained(str(llm_folder), True)
-    assert packed.name == f"{whole.name} in 4 bits", "its answers are its own"
+    assert packed.name == f"{whole.name} in 4 bits", "its replies are its own"
     weight = packed.model.model.layers[0].mlp.up_proj.weight
     assert weight.dtype == torch.uint8
     assert weight.numel() == whole.model.model.layers[0].mlp.up_proj.weight.numel() / 2
@@ -97,7 +97,7 @@ def test_weights_of_one_size_have_names_of_their_own(llm_folder, tmp_path):
     assert all(name.startswith("final (") for name in names)
 
 
-def test_what_is_longer_than_the_model_is_not_answered(llm_folder):
+def test_what_is_longer_than_the_model_gets_no_reply(llm_folder):
     local = LocalModel.from_pretrained(str(llm_folder))
     local.model.config.max_position_embeddings = 20
     for asked in (Question("房" * 50, words=("好",)), Question("房" * 50), Question("房", max_tokens=50)):
@@ -125,7 +125,7 @@ def test_what_prompts_have_in_common_is_read_once(llm_folder, monkeypatch):
             fresh = LocalModel(other, local.tokenizer, local.name)
             assert score == pytest.approx(fresh.ask(Question(prompt, words=words), never).scores, abs=1e-4)
     whole = len(local.tokenizer(asked[1])["input_ids"])
-    # The third question on was answered from what was read before.
+    # From the third question on replies came from what was read before.
     assert min(read[3:6]) < whole / 3
 
 
@@ -186,7 +186,7 @@ def test_questions_to_a_local_model_are_asked_in_batches(llm_folder, tmp_path, m
     monkeypatch.setattr(local, "ask_batch", lambda batch: sizes.append(len(batch)) or together(batch))
     asked = [Question("房间" * (1 + number % 5), max_tokens=4, temperature=1.0, seed=number) for number in range(10)]
     scored = [Question(f"早餐{number}", words=("好", "差")) for number in range(3)]
-    with AnswerCache(tmp_path / "answers.jsonl", local.name) as cache:
+    with ReplyCache(tmp_path / "replies.jsonl", local.name) as cache:
         llm = LanguageModel(local, cache, concurrency=4)
         replies = llm.ask_all([*asked, *scored], "Asking")
         assert sorted(sizes) == [2, 4, 4]
@@ -212,5 +212,5 @@ def test_a_text_that_goes_in_circles_ends(llm_folder, monkeypatch):
     reply = local.ask(Question("早餐", max_tokens=200, lines=1), never)
     assert reply.text == "真的非常好，" * 4
     said.clear()
-    # An answer that is read in another way is as long as was asked for.
+    # A reply that is read in another way is as long as was asked for.
     assert local.ask(Question("早餐", max_tokens=200), never).completion_tokens == 200

@@ -7,7 +7,7 @@ python -m pytest -m language_model tests/enrich/test_real_model.py
 import pandas as pd
 import pytest
 
-from sentiment_hf.enrich.cache import AnswerCache
+from sentiment_hf.enrich.cache import ReplyCache
 from sentiment_hf.enrich.judge import Judge, label_words
 from sentiment_hf.enrich.llm import LanguageModel
 from sentiment_hf.enrich.local_model import LocalModel
@@ -33,7 +33,7 @@ def test_a_real_model_tells_plain_praise_from_plain_blame(local, tmp_path):
     rows = pd.read_json(CHALLENGE, lines=True)
     rows = rows[rows["kind"] == "plain"]
     rows, prior = rows.head(40), rows["text"].tail(16).tolist()
-    with AnswerCache(tmp_path / "answers.jsonl", local.name) as cache:
+    with ReplyCache(tmp_path / "replies.jsonl", local.name) as cache:
         judge = Judge(LanguageModel(local, cache), label_words(("negative", "positive"), None))
         judge.examples, judge.prior_texts = EXAMPLES, prior
         verdicts = judge.verdicts(rows["text"].tolist())

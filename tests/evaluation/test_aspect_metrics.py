@@ -15,7 +15,7 @@ from sentiment_hf.tasks.aspects import stars_of
 TASK = AspectTask(aspect_columns(["taste", "noise"]), "ordinal")
 
 
-def answers(cells, stars):
+def logits_for(cells, stars):
     """One-hot logits for the values given, and an ordinal rating that passes each threshold or not."""
     cells = np.asarray(cells)
     logits = np.eye(4)[cells] * 4.0
@@ -25,7 +25,7 @@ def answers(cells, stars):
 
 def test_scores_by_hand():
     truth = np.array([[0, 3, 5], [2, 3, 4], [2, 1, 1], [1, MISSING, MISSING]])
-    given = answers([[0, 3], [2, 1], [0, 1], [3, 0]], [5, 5, 2, 1])
+    given = logits_for([[0, 3], [2, 1], [0, 1], [3, 0]], [5, 5, 2, 1])
     scores = aspect_scores(given, truth, TASK)
     assert scores["accuracy"] == pytest.approx(4 / 7)
     taste = f1_score([0, 2, 2, 1], [0, 2, 0, 3], average="macro")
@@ -49,7 +49,7 @@ def test_scores_by_hand():
 
 
 def test_the_error_of_a_rating_is_that_of_the_expected_stars():
-    """And not of the whole stars that are answered: 1 and 3, 2 and 4 for these."""
+    """And not of the whole stars that are predicted: 1 and 3, 2 and 4 for these."""
     ordinal = np.concatenate([np.zeros((2, 8)), [[0.0, 0.0, -20.0, -20.0], [20.0, 20.0, 1.0986, -20.0]]], axis=1)
     regression = np.concatenate([np.zeros((2, 8)), [[2.4], [3.6]]], axis=1)
     truth = np.array([[0, 0, 3], [0, 0, 3]])
@@ -59,16 +59,16 @@ def test_the_error_of_a_rating_is_that_of_the_expected_stars():
     assert found["rating_accuracy"] == 0
 
 
-def test_the_baseline_answers_the_stars_that_are_nearest(reviews):
+def test_the_baseline_predicts_the_stars_that_are_nearest(reviews):
     """As an ordinal head's logits or as a number, which ridge regression says."""
     labels = [(0, 3, 1 + len(text) % 5) for text in reviews["text"][:200]]
-    answered = []
+    predicted = []
     for rating in ("ordinal", "regression"):
         task = AspectTask(TASK.columns, rating)
-        answers = baseline_logits(fit_baseline(reviews["text"][:200], labels, task), list(reviews["text"][200:]), task)
-        answered.append(stars_of(task.unpack(answers)[1])[0].tolist())
-    assert answered[0] == answered[1]
-    assert len(set(answered[0])) > 2
+        logits = baseline_logits(fit_baseline(reviews["text"][:200], labels, task), list(reviews["text"][200:]), task)
+        predicted.append(stars_of(task.unpack(logits)[1])[0].tolist())
+    assert predicted[0] == predicted[1]
+    assert len(set(predicted[0])) > 2
 
 
 def test_an_aspect_nobody_mentions_is_left_out_and_named(caplog):
@@ -76,7 +76,7 @@ def test_an_aspect_nobody_mentions_is_left_out_and_named(caplog):
     task = AspectTask(TASK.columns)
     with caplog.at_level(logging.WARNING):
         # One of the two cells that say nothing is taken for praise: as a class of its own that would be a third.
-        scores = aspect_scores(answers([[0, 3], [2, 2]], [1, 1])[:, :8], truth, task)
+        scores = aspect_scores(logits_for([[0, 3], [2, 2]], [1, 1])[:, :8], truth, task)
     assert scores["per_aspect"]["noise"]["macro_f1"] is None
     assert scores["per_aspect"]["noise"]["mentioned_macro_f1"] is None
     assert scores["mentioned_macro_f1"] == 1.0

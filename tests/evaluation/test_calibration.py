@@ -42,7 +42,7 @@ def test_error_by_hand():
     assert expected_calibration_error(np.eye(2)[labels], labels) == 0
 
 
-def test_the_temperature_is_found_and_changes_no_answer():
+def test_the_temperature_is_found_and_changes_no_label():
     logits, labels = too_sure()
     temperature = fit_temperature(logits, labels)
     assert temperature == pytest.approx(3.0, rel=0.08)
@@ -169,35 +169,37 @@ def test_a_wanted_precision_becomes_a_threshold_that_the_predictor_keeps(model_f
     words = ["evaluate", "--calibrate", "--model", str(model_folder), "--data", str(rows_file / "validation.csv")]
     classifier = SentimentClassifier.from_pretrained(model_folder)
     validation = pd.read_csv(rows_file / "validation.csv")
-    answers = classifier(validation["text"].tolist())
-    plain = np.mean([answer.label == label for answer, label in zip(answers, validation["label"], strict=True)])
+    predictions = classifier(validation["text"].tolist())
+    plain = np.mean(
+        [prediction.label == label for prediction, label in zip(predictions, validation["label"], strict=True)]
+    )
     wanted = plain + (1 - plain) / 8
     assert main([*words, "--test", str(rows_file / "test.csv"), "--precision", f"{wanted:.3f}"]) == 0
     report = json.loads((model_folder / "calibration.json").read_text(encoding="utf-8"))
     config = json.loads((model_folder / "config.json").read_text(encoding="utf-8"))
     assert report["threshold"] > 0.5
-    assert 0 < report["answered"] < 1
-    assert set(report["test"]) >= {"answered", "precision"}
+    assert 0 < report["coverage"] < 1
+    assert set(report["test"]) >= {"coverage", "precision"}
     strict = SentimentClassifier.from_pretrained(model_folder)
     assert strict.calibration.threshold == report["threshold"] == config["sentiment_hf"]["calibration"]["threshold"]
-    answered = [
-        (answer, label)
-        for answer, label in zip(strict(validation["text"].tolist()), validation["label"], strict=True)
-        if answer.label
+    kept = [
+        (prediction, label)
+        for prediction, label in zip(strict(validation["text"].tolist()), validation["label"], strict=True)
+        if prediction.label
     ]
-    assert len(answered) / len(validation) == pytest.approx(report["answered"])
-    assert np.mean([answer.label == label for answer, label in answered]) >= round(wanted, 3) - 1e-9
+    assert len(kept) / len(validation) == pytest.approx(report["coverage"])
+    assert np.mean([prediction.label == label for prediction, label in kept]) >= round(wanted, 3) - 1e-9
     assert f"threshold {report['threshold']:.4f}" in capsys.readouterr().out
 
 
 def test_below_the_threshold_there_is_no_label(model_folder):
     classifier = SentimentClassifier.from_pretrained(model_folder)
     classifier.calibration = Calibration(50.0, 0.9)
-    answer = classifier("房间很好")
-    assert answer.label is None
-    assert answer.reason == "below threshold"
-    assert answer.to_dict()["label"] is None
-    assert len(answer.top) == 2
+    prediction = classifier("房间很好")
+    assert prediction.label is None
+    assert prediction.reason == "below threshold"
+    assert prediction.to_dict()["label"] is None
+    assert len(prediction.top) == 2
 
 
 def test_bad_input(model_folder, rows_file, capsys):

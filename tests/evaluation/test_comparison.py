@@ -29,12 +29,12 @@ def test_compare_by_hand():
         "only_a_right": 4,
         "only_b_right": 18,
     }
-    for system, answers in (("a", first), ("b", second)):
-        score = classification_scores(np.eye(2)[answers], truth, ["n", "p"])["macro_f1"]
+    for system, predictions in (("a", first), ("b", second)):
+        score = classification_scores(np.eye(2)[predictions], truth, ["n", "p"])["macro_f1"]
         assert found["macro_f1"][system] == pytest.approx(score)
     assert 0 < found["macro_f1"]["low"] < found["macro_f1"]["difference"] < found["macro_f1"]["high"]
     assert found["macro_f1"]["p_value"] < 0.01
-    # A class that is answered and never true counts as it does in metrics.json.
+    # A class that is predicted and never true counts as it does in metrics.json.
     never = np.where(np.arange(100) % 5 == 0, 2, truth)
     three = compare(truth, truth, never, 3)["macro_f1"]
     assert (three["a"], three["b"]) == pytest.approx((1.0, 2 / 3 * 8 / 9))
@@ -52,7 +52,7 @@ def test_changed_rows_say_what_became_of_them():
     assert found["truth"].tolist() == ["y", "x", "z"]
     assert found["text"].tolist() == ["c", "b", "d"]
     assert found["change"].tolist() == ["mended", "broken", "both wrong"]
-    assert found["answer_a"].tolist() == ["x"] * 3
+    assert found["prediction_a"].tolist() == ["x"] * 3
 
 
 @pytest.fixture
@@ -80,17 +80,19 @@ def test_the_command(model_folder, other_folder, tmp_path, reviews, capsys):
     assert "McNemar" in capsys.readouterr().out
     report = json.loads((tmp_path / "out" / "compare.json").read_text(encoding="utf-8"))
     texts = reviews["text"].head(90).tolist()
-    answers = [[a.label for a in SentimentClassifier.from_pretrained(m)(texts)] for m in (model_folder, other_folder)]
+    predictions = [
+        [a.label for a in SentimentClassifier.from_pretrained(m)(texts)] for m in (model_folder, other_folder)
+    ]
     truth = reviews["label"].head(90).tolist()
-    for system, labels in zip("ab", answers, strict=True):
+    for system, labels in zip("ab", predictions, strict=True):
         right = [label == true for label, true in zip(labels, truth, strict=True)]
         assert report["accuracy"][system] == pytest.approx(np.mean(right))
     changed = pd.read_csv(tmp_path / "out" / "changed.csv")
-    assert len(changed) == report["changed"] == sum(a != b for a, b in zip(*answers, strict=True)) > 0
+    assert len(changed) == report["changed"] == sum(a != b for a, b in zip(*predictions, strict=True)) > 0
     assert (changed["change"] == "mended").sum() == report["accuracy"]["only_b_right"] == report["mended"]
     # A model against itself has nothing to show.
-    assert main([*words[:2], str(model_folder), *words[3:], "--backend_b", "torch"]) == 0
-    assert "0 of 90 answers differ" in capsys.readouterr().out
+    assert main([*words[:2], str(model_folder), *words[3:], "--compare_backend", "torch"]) == 0
+    assert "0 of 90 predictions differ" in capsys.readouterr().out
 
 
 def test_models_of_other_labels_are_refused(model_folder, tmp_path, make_model, tokenizer, train_file, capsys):

@@ -21,7 +21,7 @@ LABELS = ("a", "b", "c")
 @pytest.fixture
 def frame():
     # Ten texts of each true label: all of a right, b taken for c four times and for a once, c right but once.
-    answers = [0] * 10 + [1] * 5 + [2] * 4 + [0] + [2] * 9 + [1]
+    predictions = [0] * 10 + [1] * 5 + [2] * 4 + [0] + [2] * 9 + [1]
     rows = pd.DataFrame(
         {
             "text": [f"第{n}条" + ("不好" if n % 2 else "") * (n + 1) for n in range(30)],
@@ -29,7 +29,7 @@ def frame():
         }
     )
     probabilities = np.full((30, 3), 0.1)
-    probabilities[np.arange(30), answers] = 0.8
+    probabilities[np.arange(30), predictions] = 0.8
     probabilities[19] = [0.98, 0.01, 0.01]
     return predictions_frame(rows.assign(source=["x", "y"] * 15), probabilities, LABELS)
 
@@ -39,7 +39,7 @@ def test_confusions_by_hand(frame):
     matrix = confusion(frame, LABELS)
     assert matrix.to_numpy().tolist() == [[10, 0, 0], [1, 5, 4], [0, 1, 9]]
     pairs = top_confusions(frame, count=2, examples=2)
-    assert [(pair["truth"], pair["answer"], pair["rows"]) for pair in pairs] == [("b", "c", 4), ("b", "a", 1)]
+    assert [(pair["truth"], pair["prediction"], pair["rows"]) for pair in pairs] == [("b", "c", 4), ("b", "a", 1)]
     assert pairs[0]["share_of_truth"] == 0.4
     assert len(pairs[0]["examples"]) == 2
     assert pairs == top_confusions(frame, count=2, examples=2)
@@ -93,7 +93,7 @@ def test_the_command(model_folder, tmp_path, reviews, capsys):
     assert main([*words, "--category", "kind", "--output_dir", str(out)]) == 0
     page = (out / "errors.md").read_text(encoding="utf-8")
     assert "| column kind | 书 | 60 |" in page
-    assert "share of the answer" in page
+    assert "share of the prediction" in page
     assert "<b>" not in page
     figures = json.loads((out / "errors.json").read_text(encoding="utf-8"))
     wrong = sum(pair["rows"] for pair in figures["confusions"])

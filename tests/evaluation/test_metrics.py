@@ -52,12 +52,12 @@ def test_a_class_that_never_occurs_is_left_out_of_the_mean():
     scores = classification_scores(np.array([[1.0, 0, 0], [0, 1.0, 0]]), [0, 1], NAMES)
     assert scores["macro_f1"] == 1
     assert scores["per_class"]["c"]["f1"] is None
-    # One that is answered and never true is a mistake, and counts.
-    answered = classification_scores(np.eye(3), [0, 1, 1], NAMES)
-    assert answered["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
-    assert answered["weighted_f1"] == pytest.approx((1 + 2 * 2 / 3) / 3)
-    assert (answered["precision"], answered["recall"]) == pytest.approx((2 / 3, 1.5 / 3))
-    assert answered["per_class"]["c"]["f1"] == 0
+    # One that is predicted and never true is a mistake, and counts.
+    predicted = classification_scores(np.eye(3), [0, 1, 1], NAMES)
+    assert predicted["macro_f1"] == pytest.approx((1 + 2 / 3 + 0) / 3)
+    assert predicted["weighted_f1"] == pytest.approx((1 + 2 * 2 / 3) / 3)
+    assert (predicted["precision"], predicted["recall"]) == pytest.approx((2 / 3, 1.5 / 3))
+    assert predicted["per_class"]["c"]["f1"] == 0
     assert classification_scores(np.array([[1.0, 0]]), [0], ("a", "b"))["roc_auc"] is None
 
 

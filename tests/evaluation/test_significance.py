@@ -13,16 +13,16 @@ from sentiment_hf.tasks.metrics import classification_scores
 
 
 @pytest.fixture
-def answers():
-    """Truth of 300 rows in three classes, and answers that are right in 60, 62 and 90 of a hundred."""
+def predictions():
+    """Truth of 300 rows in three classes, and predictions that are right in 60, 62 and 90 of a hundred."""
     generator = np.random.default_rng(0)
     truth = generator.integers(3, size=300)
     rows = [np.where(generator.random(300) < share, truth, (truth + 1) % 3) for share in (0.6, 0.62, 0.9)]
     return truth, np.array(rows)
 
 
-def test_the_bootstrap_is_around_the_score_of_the_metrics(answers):
-    truth, rows = answers
+def test_the_bootstrap_is_around_the_score_of_the_metrics(predictions):
+    truth, rows = predictions
     resampled = bootstrap_macro_f1(truth, rows, classes=3, resamples=2500)
     assert resampled.shape == (2500, 3)
     for place, row in enumerate(rows):

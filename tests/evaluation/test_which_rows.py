@@ -56,7 +56,7 @@ class Finished(NamedTuple):
     def record(self) -> dict[str, Any]:
         return dict(json.loads((self.folder / "run.json").read_text(encoding="utf-8")))
 
-    def answers(self, system: str, split: str) -> np.ndarray:
+    def logits(self, system: str, split: str) -> np.ndarray:
         texts = self.rows[split]["text"].tolist()
         if system == "baseline":
             train = self.rows["train"]
@@ -65,7 +65,7 @@ class Finished(NamedTuple):
         return SentimentClassifier.from_pretrained(self.folder, backend).scorer.logits(texts)
 
     def scores(self, system: str, split: str) -> dict[str, Any]:
-        return TASK.scores(self.answers(system, split), self.rows[split]["label"])
+        return TASK.scores(self.logits(system, split), self.rows[split]["label"])
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_predictions_stand_in_the_order_of_the_saved_rows(finished):
     saved = pd.read_json(finished.folder / "splits/test.jsonl", lines=True)
     assert saved["text"].tolist() == finished.rows["test"]["text"].tolist()
     assert kept.labels.tolist() == finished.rows["test"]["label"].tolist()
-    np.testing.assert_allclose(kept.logits, finished.answers("fp32", "test"), atol=1e-5)
+    np.testing.assert_allclose(kept.logits, finished.logits("fp32", "test"), atol=1e-5)
 
 
 def gate_is_of_validation(finished: Finished, gate: dict[str, Any]) -> None:
@@ -189,14 +189,14 @@ def test_calibrate_fits_on_validation_and_reports_test(finished, tmp_path):
     report = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))
     temperature = report["temperature"]
     for part, split in (("fitted_on", "validation"), ("test", "test")):
-        logits, labels = finished.answers("fp32", split), finished.rows[split]["label"].to_numpy()
+        logits, labels = finished.logits("fp32", split), finished.rows[split]["label"].to_numpy()
         expected = calibration_report(logits, labels, temperature)
         assert report[part]["rows"] == len(labels)
         for when in ("before", "after"):
             assert report[part][when]["log_loss"] == pytest.approx(expected[when]["log_loss"], abs=1e-4)
-    on_validation = softmax(finished.answers("fp32", "validation") / temperature)
-    threshold, answered = threshold_for(on_validation, finished.rows["validation"]["label"].to_numpy(), 0.8)
-    assert (report["threshold"], report["answered"]) == pytest.approx((threshold, answered), abs=1e-4)
-    on_test = softmax(finished.answers("fp32", "test") / temperature).max(axis=1)
-    assert report["test"]["answered"] == pytest.approx((on_test >= report["threshold"]).mean(), abs=0.03)
-    assert report["test"]["precision"] < 0.5 < report["test"]["answered"]
+    on_validation = softmax(finished.logits("fp32", "validation") / temperature)
+    threshold, coverage = threshold_for(on_validation, finished.rows["validation"]["label"].to_numpy(), 0.8)
+    assert (report["threshold"], report["coverage"]) == pytest.approx((threshold, coverage), abs=1e-4)
+    on_test = softmax(finished.logits("fp32", "test") / temperature).max(axis=1)
+    assert report["test"]["coverage"] == pytest.approx((on_test >= report["threshold"]).mean(), abs=0.03)
+    assert report["test"]["precision"] < 0.5 < report["test"]["coverage"]

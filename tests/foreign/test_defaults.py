@@ -254,7 +254,7 @@ TRAINED = Training(
         ({"conflicting": 30}, "30 rows have a text that also stands there with another label"),
         ({"class_counts": {"good": 317, "bad": 3}}, "bad has 3 in training"),
         ({}, "Label more rows: the model learned from 320."),
-        ({}, "sentiment-hf clean --fast --train_file mine.csv"),
+        ({}, "sentiment-hf data clean --fast --train_file mine.csv"),
         ({}, "--split_seed 43: on 40 rows"),
     ],
 )

@@ -52,7 +52,8 @@ def test_blank_rows_are_no_part_of_any_figure(model_folder, data, tmp_path):
     rows = pd.read_csv(data)
     classifier = SentimentClassifier.from_pretrained(model_folder)
     right = [
-        answer.label == label for answer, label in zip(classifier(rows["text"].tolist()), rows["label"], strict=True)
+        prediction.label == label
+        for prediction, label in zip(classifier(rows["text"].tolist()), rows["label"], strict=True)
     ]
     counted = rows["label"].value_counts().to_dict()
     blank = pd.DataFrame({"text": ["", " ", "\u3000"] * 3, "label": "negative", "kind": "blank"})

@@ -46,9 +46,9 @@ def stock(folder, texts=TEXTS):
     return [{row["label"]: row["score"] for row in classify([text], top_k=None)[0]} for text in texts]
 
 
-def same(answers, expected, tolerance=1e-5):
-    for answer, wanted in zip(answers, expected, strict=True):
-        assert dict(answer.top) == pytest.approx(wanted, abs=tolerance)
+def same(predictions, expected, tolerance=1e-5):
+    for prediction, wanted in zip(predictions, expected, strict=True):
+        assert dict(prediction.top) == pytest.approx(wanted, abs=tolerance)
 
 
 # --- vocabularies -----------------------------------------------------------------------------------------------------
@@ -70,7 +70,7 @@ def test_vocab_txt_alone_is_a_bert_tokenizer(tmp_path, tokenizer, kind):
     loaded = load_tokenizer(str(tmp_path))
     assert loaded.is_fast
     assert loaded(TEXTS)["input_ids"] == tokenizer(TEXTS)["input_ids"]
-    assert {answer.label for answer in SentimentClassifier.from_pretrained(tmp_path)(TEXTS)} <= {"bad", "good"}
+    assert {prediction.label for prediction in SentimentClassifier.from_pretrained(tmp_path)(TEXTS)} <= {"bad", "good"}
 
 
 def test_a_vocabulary_of_nothing_is_refused(tmp_path):
@@ -147,8 +147,8 @@ from sentiment_hf.serving.predictor import SentimentClassifier
 found = {}
 for name, backend in json.loads(sys.argv[1]):
     classifier = SentimentClassifier.from_pretrained(name, backend)
-    answer = dict(classifier("房间非常好。").top)
-    found[f"{name} {backend}"] = [classifier.backend, "/".join(classifier.file.parts[-2:]), answer["good"]]
+    scores = dict(classifier("房间非常好。").top)
+    found[f"{name} {backend}"] = [classifier.backend, "/".join(classifier.file.parts[-2:]), scores["good"]]
 print(json.dumps(found))
 """
 
@@ -268,7 +268,7 @@ def test_a_type_without_export_is_refused_before_training(tmp_path, tokenizer, t
     assert main(["compress", "export", "--model", str(folder)]) == 2
     assert "found ernie in" in capsys.readouterr().err
     assert not (folder / "onnx").exists()
-    # It answers all the same.
+    # It predicts all the same.
     same(SentimentClassifier.from_pretrained(folder)(TEXTS), stock(folder))
 
 
@@ -310,7 +310,7 @@ def adapter(tmp_path, tokenizer):
     return tmp_path / "adapter"
 
 
-def test_an_adapter_answers_as_its_merged_model(adapter, caplog):
+def test_an_adapter_predicts_as_its_merged_model(adapter, caplog):
     assert sorted(file.name for file in adapter.iterdir() if file.suffix != ".md") == [
         "adapter_config.json",
         "adapter_model.safetensors",

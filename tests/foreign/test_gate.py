@@ -48,7 +48,7 @@ def rows(model_folder, reviews) -> pd.DataFrame:
 
 
 def broken(how: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Path]:
-    """A quantizer whose file answers wrongly: the weights of the classifier are changed."""
+    """A quantizer whose file predicts wrongly: the weights of the classifier are changed."""
 
     def quantize(fp32_file: Path, output: Path, arch: str) -> Path:
         model = onnx.load(str(fp32_file))

@@ -156,7 +156,7 @@ def test_verbs_that_only_read_read_the_same_ids(trained, tmp_path):
     args = argparse.Namespace(data=str(files["train"]), **options)
     assert verdicts.classified_rows(classifier, task, args)["label"].tolist() == expected
     assert bench.labelled_rows(args, classifier)["name"].tolist() == expected
-    assert calibrate._answers(classifier, task, str(files["train"]), "validation", args)[1].tolist() == ids
+    assert calibrate._logits_and_labels(classifier, task, str(files["train"]), "validation", args)[1].tolist() == ids
     said = reading(name)
     pruned = ["--model", str(run), "--ffn=0.5", "--importance_file", str(files["train"]), *said]
     assert main(["compress", "prune", *pruned, "--output_dir", str(tmp_path / "pruned")]) == 0

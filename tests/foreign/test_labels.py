@@ -304,12 +304,12 @@ def test_predictions_of_any_kind_are_names(tmp_path, model_folder):
     )
     pd.DataFrame({"text": ["房间很好", "房间很差"]}).to_csv(tmp_path / "texts.csv", index=False)
     for kind, column in (("csv", "predicted_label"), ("jsonl", None), ("parquet", "predicted_label")):
-        output = tmp_path / f"answers.{kind}"
+        output = tmp_path / f"predictions.{kind}"
         words = ["--model", str(model_folder), "--file", str(tmp_path / "texts.csv"), "--output", str(output)]
         assert main(["predict", *words]) == 0
-        answers = SentimentClassifier.from_pretrained(model_folder)(["房间很好", "房间很差"])
+        predictions = SentimentClassifier.from_pretrained(model_folder)(["房间很好", "房间很差"])
         read = load_labelled(output, task, ReadOptions(label_column=column))
-        assert [task.labels[index] for index in read["label"]] == [answer.label for answer in answers]
+        assert [task.labels[index] for index in read["label"]] == [prediction.label for prediction in predictions]
 
 
 def test_models_of_the_first_edition_know_the_words_and_their_own_labels():

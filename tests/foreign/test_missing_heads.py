@@ -1,4 +1,4 @@
-"""Encoders and models of other tasks give no answers: they are what training starts from."""
+"""Encoders and models of other tasks give no predictions: they are what training starts from."""
 
 import shutil
 
@@ -83,7 +83,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_kind_of_them_answers(headless, kind):
+def test_no_kind_of_them_predicts(headless, kind):
     with pytest.raises(InputError, match="sentiment-hf train --model .* starts from"):
         SentimentClassifier.from_pretrained(headless / kind)
 

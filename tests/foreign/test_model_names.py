@@ -1,4 +1,4 @@
-"""A name with no model behind it: answered at once, with the model that may be meant."""
+"""A name with no model behind it: refused at once, with the model that may be meant."""
 
 import os
 import shutil
@@ -94,7 +94,7 @@ def ask(names, endpoint, home, tmp_path):
 
 def test_a_hub_out_of_reach_is_asked_once_and_not_waited_for(home, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        # It takes connections and never answers.
+        # It takes connections and never responds.
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         asked = ask(["nobody/nothing", "runs/review"], endpoint, home, tmp_path)
     for seconds, kind, _ in asked:

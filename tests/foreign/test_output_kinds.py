@@ -65,14 +65,18 @@ def pipelines_scores(folder, texts):
     return [{row["label"]: row["score"] for row in rows} for rows in classify(texts, top_k=None)]
 
 
-def ours(answer):
+def ours(prediction):
     """The same figures out of our JSON."""
-    answer = answer.to_dict()
-    if "probabilities" in answer:
-        return answer["probabilities"]
-    if "scores" in answer:
-        return answer["scores"]
-    return answer["score"] if "score" in answer else {row["label"]: row["probability"] for row in answer["top"]}
+    prediction = prediction.to_dict()
+    if "probabilities" in prediction:
+        return prediction["probabilities"]
+    if "scores" in prediction:
+        return prediction["scores"]
+    return (
+        prediction["score"]
+        if "score" in prediction
+        else {row["label"]: row["probability"] for row in prediction["top"]}
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -135,8 +139,8 @@ def test_predict_says_it_in_every_form(folders, tmp_path, capsys):
             labels = [row["labels"] for row in rows[:3]]
             found = [row["probabilities"] for row in rows[:3]]
             assert rows[3]["reason"] in ("missing text", "empty text")
-        for answer, wanted in zip(found, expected, strict=True):
-            assert answer == pytest.approx(wanted, abs=1e-5)
+        for prediction, wanted in zip(found, expected, strict=True):
+            assert prediction == pytest.approx(wanted, abs=1e-5)
         assert labels == [
             sorted((label for label in row if row[label] > 0.5), key=lambda label, row=row: -row[label])
             for row in expected
@@ -166,12 +170,12 @@ def test_serve_says_it_in_json(folders, kind):
         body = json.dumps({"texts": TEXTS}).encode()
         request = urllib.request.Request(f"http://127.0.0.1:{port}/predict", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request) as response:
-            answers = json.load(response)["answers"]
+            predictions = json.load(response)["predictions"]
     finally:
         server.should_exit = True
         thread.join()
-    for answer, wanted in zip(answers, pipelines_scores(folders / kind, TEXTS), strict=True):
-        found = answer["probabilities"] if kind == "several" else {"LABEL_0": answer["score"]}
+    for prediction, wanted in zip(predictions, pipelines_scores(folders / kind, TEXTS), strict=True):
+        found = prediction["probabilities"] if kind == "several" else {"LABEL_0": prediction["score"]}
         assert found == pytest.approx(wanted, abs=1e-5)
 
 

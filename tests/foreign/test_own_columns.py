@@ -1,4 +1,4 @@
-"""What a table has of its own stays in the file of answers, whatever it is called and whatever kind the file is."""
+"""What a table has of its own stays in the file of predictions, whatever it is called and whatever kind the file is."""
 
 import json
 
@@ -9,7 +9,7 @@ import pytest
 from sentiment_hf.cli.main import main
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.data.workbooks import write_workbook
-from sentiment_hf.serving.answer_files import free_names
+from sentiment_hf.serving.prediction_files import free_names
 
 TABLE = pd.DataFrame(
     {
@@ -82,7 +82,7 @@ def test_only_a_csv_that_people_open_has_the_mark(model_folder, tmp_path, capsys
     assert "\ufeff" not in capsys.readouterr().out
 
 
-def test_parquet_keeps_its_types_beside_the_answers(model_folder, tmp_path):
+def test_parquet_keeps_its_types_beside_the_predictions(model_folder, tmp_path):
     pd.DataFrame({"text": ["好"], "probability": [3]}).to_parquet(tmp_path / "in.parquet")
     assert predict(model_folder, tmp_path / "in.parquet", "--output", tmp_path / "out.parquet") == 0
     schema = pq.read_schema(tmp_path / "out.parquet")
@@ -135,7 +135,7 @@ def test_predict_reads_a_text_a_line_where_it_is_told_so(model_folder, tmp_path,
 @pytest.mark.parametrize("kind", ["xlsx", "csv", "jsonl"])
 def test_the_page_takes_them_too_and_gives_back_the_kind_that_came(model_folder, tmp_path, kind):
     from sentiment_hf.serving.page.models import PageModel
-    from sentiment_hf.serving.page.tables import read_texts, with_answers, write_table
+    from sentiment_hf.serving.page.tables import read_texts, with_predictions, write_table
     from sentiment_hf.serving.predictor import SentimentClassifier
 
     path, frame = tmp_path / f"in.{kind}", TABLE[["id", "text", "reason"]]
@@ -147,7 +147,7 @@ def test_the_page_takes_them_too_and_gives_back_the_kind_that_came(model_folder,
         frame.to_json(path, orient="records", lines=True)
     table, column = read_texts(path)
     model = PageModel("tiny", SentimentClassifier.from_pretrained(model_folder))
-    written = write_table(with_answers(model, table, column, lambda *_: None), path, tmp_path)
+    written = write_table(with_predictions(model, table, column, lambda *_: None), path, tmp_path)
     assert written.suffix == (".xlsx" if kind == "xlsx" else ".csv")
     found = read_table(written)
     assert list(found) == ["id", "text", "reason", "predicted_label", "probability", "reason_2"]

@@ -1,4 +1,4 @@
-"""`calibrate` divides the temperature into every file of a model: each loader, ours or stock, gives the same
+"""`evaluate --calibrate` divides the temperature into every file of a model: each loader, ours or stock, gives the same
 probabilities, however often it is calibrated."""
 
 import json
@@ -125,9 +125,9 @@ def test_logsumexp_of_windows_does_not_scale_and_stays_at_prediction(make_folder
     assert said["folded"] == 1
     assert "logsumexp" in said["not_folded"]
     assert (folder / "model.safetensors").read_bytes() == weights
-    answers = SentimentClassifier.from_pretrained(folder)(LONG)
+    predictions = SentimentClassifier.from_pretrained(folder)(LONG)
     wanted = softmax(before / said["temperature"]).max(axis=1)
-    assert [answer.probability for answer in answers] == pytest.approx(wanted.tolist(), abs=1e-5)
+    assert [prediction.probability for prediction in predictions] == pytest.approx(wanted.tolist(), abs=1e-5)
 
 
 def test_a_stock_pipeline_gives_the_calibrated_probabilities(make_folder, rows):
@@ -136,11 +136,11 @@ def test_a_stock_pipeline_gives_the_calibrated_probabilities(make_folder, rows):
     folder = make_folder()
     raw = logits(folder)
     assert calibrate(folder, rows / "validation.csv") == 0
-    answers = pipeline("text-classification", model=str(folder), truncation=True)(TEXTS)
+    predictions = pipeline("text-classification", model=str(folder), truncation=True)(TEXTS)
     wanted = softmax(raw / recorded(folder)["folded"]).max(axis=1)
-    assert [answer["score"] for answer in answers] == pytest.approx(wanted.tolist(), abs=1e-5)
+    assert [prediction["score"] for prediction in predictions] == pytest.approx(wanted.tolist(), abs=1e-5)
     ours = SentimentClassifier.from_pretrained(folder)(TEXTS)
-    assert [answer.label for answer in ours] == [answer["label"] for answer in answers]
+    assert [prediction.label for prediction in ours] == [prediction["label"] for prediction in predictions]
 
 
 def test_calibrating_again_composes_and_an_old_config_still_loads(make_folder, rows, capsys):

@@ -216,7 +216,7 @@ def test_javascript_reads_the_patterns_alike(switches, bert, saved, real_texts, 
     assert json.loads(done.stdout) == [normalizer.normalize_str(text) for text in texts]
 
 
-def test_a_stock_pipeline_answers_raw_reviews_as_the_package_does(bert, make_model, real_texts, tmp_path):
+def test_a_stock_pipeline_classifies_raw_reviews_as_the_package_does(bert, make_model, real_texts, tmp_path):
     """Before, NFKC alone changed most of them to a tokenizer that was made for cleaned text."""
     import torch
     from transformers import BertForSequenceClassification
@@ -233,9 +233,9 @@ def test_a_stock_pipeline_answers_raw_reviews_as_the_package_does(bert, make_mod
     texts = [text for text in real_texts[:300] or POSTS if text.strip()]
     ours = SentimentClassifier.from_pretrained(tmp_path / "model")(texts)
     stock = pipeline("text-classification", model=str(tmp_path / "model"), truncation=True)(texts)
-    assert [answer["label"] for answer in stock] == [answer.label for answer in ours]
-    scores = [answer.probability for answer in ours]
-    assert [answer["score"] for answer in stock] == pytest.approx(scores, abs=1e-4)
+    assert [prediction["label"] for prediction in stock] == [prediction.label for prediction in ours]
+    scores = [prediction.probability for prediction in ours]
+    assert [prediction["score"] for prediction in stock] == pytest.approx(scores, abs=1e-4)
     # The tokenizer without its cleaning, as it was saved before.
     own = load_tokenizer(str(tmp_path / "model"))
     encoded = encode(own, texts, TextSettings(max_length=64))["input_ids"]

@@ -60,7 +60,7 @@ def test_a_part_that_takes_too_long_is_stopped_with_all_that_it_started(measure,
     assert measure.in_own_process("speed", [], tmp_path) == "stopped after 2 s"
 
 
-def test_processes_of_several_threads_answer_with_their_own_code(measure, monkeypatch, tmp_path):
+def test_processes_of_several_threads_end_with_their_own_code(measure, monkeypatch, tmp_path):
     """Also where one ends while another is started, and where one dies with nothing said."""
     monkeypatch.syspath_prepend(MEASURE.parent)
     monkeypatch.syspath_prepend(tmp_path)

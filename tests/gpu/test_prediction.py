@@ -29,7 +29,7 @@ def trained(request, tiny_arguments, tmp_path, device):
     return tmp_path / "run"
 
 
-def test_the_answers_of_a_gpu_are_those_of_a_cpu(trained, reviews, device):
+def test_the_predictions_of_a_gpu_are_those_of_a_cpu(trained, reviews, device):
     texts = [*reviews["text"].tolist()[:60], "房间很好，" * 30]
     here = SentimentClassifier.from_pretrained(trained, provider=device)
     assert here.providers == (device,)
@@ -91,4 +91,4 @@ def test_onnx_runs_on_cuda_where_its_package_is(device):
     classifier = SentimentClassifier.from_pretrained(backend="int8", provider="cuda")
     assert classifier.providers[0] == "CUDAExecutionProvider"
     texts = ["房间干净，服务也很热情", "房间很吵，再也不来了"]
-    assert [answer.label for answer in classifier(texts)] == ["positive", "negative"]
+    assert [prediction.label for prediction in classifier(texts)] == ["positive", "negative"]

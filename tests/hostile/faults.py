@@ -1,6 +1,6 @@
 """Runs `sentiment-hf` under faults, each time in a process of its own, and tells what became of it.
 
-Jobs come as lines of JSON on standard input, answers go to standard output in the same way. Every job is forked from
+Jobs come as lines of JSON on standard input, replies go to standard output in the same way. Every job is forked from
 this process, which has imported everything, has done nothing with it and has no other threads. Keys of a job:
 
 - `words`: of the command line
@@ -9,7 +9,7 @@ this process, which has imported everything, has done nothing with it and has no
   own, so that they are the same on every machine.
 - `file_limit`: bytes that a file may have; the system refuses more, as a full disk does
 
-An answer has `status` (negative: the signal), `changes` (how many there were), `last` (of them) and `said` (the lines
+A reply has `status` (negative: the signal), `changes` (how many there were), `last` (of them) and `said` (the lines
 of standard error).
 """
 
@@ -114,11 +114,11 @@ def do(job):
 
 
 def main():
-    answers, sys.stdout = sys.stdout, sys.stderr
+    replies, sys.stdout = sys.stdout, sys.stderr
     load()
     for line in sys.stdin:
-        answers.write(json.dumps(do(json.loads(line))) + "\n")
-        answers.flush()
+        replies.write(json.dumps(do(json.loads(line))) + "\n")
+        replies.flush()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A `config.json` that somebody wrote by hand: the model loads and answers, or one sentence says why not."""
+"""A `config.json` that somebody wrote by hand: the model loads and predicts, or one sentence says why not."""
 
 import json
 import shutil
@@ -26,16 +26,16 @@ def saved(tmp_path_factory, make_model, tokenizer):
     return folder
 
 
-def answers_or_sentence(folder, config):
-    """What is said of a model with this config, or None where it answers."""
+def sentence_or_none(folder, config):
+    """What is said of a model with this config, or None where it predicts."""
     content = config if isinstance(config, bytes) else json.dumps(config, ensure_ascii=False).encode()
     (folder / "config.json").write_bytes(content)
     try:
-        answers = SentimentClassifier.from_pretrained(folder, "torch")(TEXTS)
+        predictions = SentimentClassifier.from_pretrained(folder, "torch")(TEXTS)
     except InputError as error:
         said = str(error)
     else:
-        assert len(answers) == len(TEXTS)
+        assert len(predictions) == len(TEXTS)
         return None
     assert "\n" not in said
     return said
@@ -62,7 +62,7 @@ def test_any_value_under_any_key(saved, data):
         place[key] = data.draw(st.sampled_from(VALUES))
     else:
         del place[key]
-    answers_or_sentence(saved, config)
+    sentence_or_none(saved, config)
 
 
 @settings(max_examples=12)
@@ -73,7 +73,7 @@ def test_any_value_under_any_key(saved, data):
 @example(content=b'{"model_type": "bert", "model_type": "nothing"}')
 def test_any_bytes(saved, content):
     original(saved)
-    assert answers_or_sentence(saved, content) is not None
+    assert sentence_or_none(saved, content) is not None
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_any_bytes(saved, content):
     ],
 )
 def test_what_is_said(saved, change, said):
-    found = answers_or_sentence(saved, original(saved) | change)
+    found = sentence_or_none(saved, original(saved) | change)
     if said is None:
         return
     assert found is not None

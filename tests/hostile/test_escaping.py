@@ -124,12 +124,12 @@ def classifier(tokenizer, make_model):
 def test_the_page_shows_texts_and_labels(classifier, text):
     pytest.importorskip("gradio", reason="needs the demo extra")
     from sentiment_hf.serving.page.models import PageModel
-    from sentiment_hf.serving.page.tabs import ARTICLE_LIMIT, answer_article, answer_sentence, checked
+    from sentiment_hf.serving.page.tabs import ARTICLE_LIMIT, checked, predict_article, predict_sentence
     from sentiment_hf.serving.page.wording import ENGLISH
 
     model = PageModel("m", classifier)
-    for answer in (answer_sentence, answer_article):
-        found = Tags(checked(answer, model, ARTICLE_LIMIT, ENGLISH)(text))
+    for predict in (predict_sentence, predict_article):
+        found = Tags(checked(predict, model, ARTICLE_LIMIT, ENGLISH)(text))
         assert found.tags <= {"div", "span", "p", "mark", "h4", "ol", "li"}
         assert found.attributes <= {"class", "style", "title", "role"}
         found.text.encode("utf-8")
@@ -149,7 +149,7 @@ def http(classifier):
 
 @given(given_texts=st.lists(texts, min_size=1, max_size=4))
 @example(given_texts=[EVERYTHING, "", "\x00"])
-def test_http_answers_each_text_or_says_which_is_none(http, given_texts):
+def test_http_classifies_each_text_or_says_which_is_none(http, given_texts):
     body = json.dumps({"texts": given_texts})
     given_texts = json.loads(body)["texts"]
     response = http.post("/predict", content=body, headers={"content-type": "application/json"})
@@ -157,7 +157,7 @@ def test_http_answers_each_text_or_says_which_is_none(http, given_texts):
         assert response.status_code == 422
         return
     assert response.status_code == 200
-    assert [answer["text"] for answer in response.json()["answers"]] == given_texts
+    assert [prediction["text"] for prediction in response.json()["predictions"]] == given_texts
 
 
 JSON = st.recursive(

@@ -331,7 +331,7 @@ def writers(run_folder, rows_file, training, output):
             f"--corpus={rows_file}",
             f"--output_dir={output}",
         ],
-        "predict": ["predict", f"--model={run_folder}", f"--file={rows_file}", f"--output={output}/answers.csv"],
+        "predict": ["predict", f"--model={run_folder}", f"--file={rows_file}", f"--output={output}/predictions.csv"],
         "audit": ["audit", f"--train_file={rows_file}", f"--write_clean={output}"],
         "findings": ["sweep", "report", str(run_folder), f"--output={output}/findings.md"],
         "errors": ["evaluate", "--errors", f"--model={run_folder}", f"--data={rows_file}", f"--output_dir={output}"],

@@ -35,29 +35,29 @@ def classifier(request, tokenizer, make_model):
 
 @given(given=LISTS)
 @example(given=[EVERYTHING, None, float("nan"), "", "\x00", "\ud800", "\u200b\u202e"])
-def test_as_many_answers_as_texts(classifier, given):
-    answers = classifier(given)
-    assert len(answers) == len(given)
-    for text, answer in zip(given, answers, strict=True):
-        assert answer.text == text or not isinstance(text, str)
-        if answer.label is None:
-            assert answer.reason in ("missing text", "empty text", "no text left after cleaning")
+def test_as_many_predictions_as_texts(classifier, given):
+    predictions = classifier(given)
+    assert len(predictions) == len(given)
+    for text, prediction in zip(given, predictions, strict=True):
+        assert prediction.text == text or not isinstance(text, str)
+        if prediction.label is None:
+            assert prediction.reason in ("missing text", "empty text", "no text left after cleaning")
         else:
-            assert answer.label in classifier.task.labels
-            assert 0 < answer.probability <= 1
-        str(answer), answer.to_dict(), answer.row()
+            assert prediction.label in classifier.task.labels
+            assert 0 < prediction.probability <= 1
+        str(prediction), prediction.to_dict(), prediction.row()
 
 
 @given(given=st.lists(texts.filter(str.strip), min_size=1, max_size=3))
-def test_a_text_has_the_same_answer_alone_and_among_others(classifier, given):
+def test_a_text_has_the_same_prediction_alone_and_among_others(classifier, given):
     if classifier.backend == "int8":
         pytest.skip("INT8 takes its ranges from the whole batch; docs/results/reliability.md has the difference")
     together = classifier([*given, EVERYTHING])
-    for text, answer in zip(given, together, strict=False):
+    for text, prediction in zip(given, together, strict=False):
         alone = classifier(text)
-        assert alone.reason == answer.reason
+        assert alone.reason == prediction.reason
         if alone.label is not None:
-            assert dict(alone.top) == pytest.approx(dict(answer.top), abs=1e-5)
+            assert dict(alone.top) == pytest.approx(dict(prediction.top), abs=1e-5)
 
 
 def check_offsets(text, offsets):
@@ -124,8 +124,8 @@ def test_a_megabyte_of_one_thing(tokenizer, make_model, unit):
     scorer = TextScorer(tokenizer, WINDOWS, torch_forward(make_model()))
     classifier = SentimentClassifier(BUILT_IN_TASKS["reviews"], scorer, "torch", ("cpu",))
     text = unit * (1_000_000 // len(unit))
-    answers = classifier([text, "房间很吵"], top_chunks=2)
-    assert [answer.text for answer in answers] == [text, "房间很吵"]
-    assert answers[0].label is not None
-    for chunk in answers[0].chunks:
+    predictions = classifier([text, "房间很吵"], top_chunks=2)
+    assert [prediction.text for prediction in predictions] == [text, "房间很吵"]
+    assert predictions[0].label is not None
+    for chunk in predictions[0].chunks:
         assert 0 <= chunk.start < chunk.end <= len(text)

@@ -1,4 +1,4 @@
-"""The Hub's answers, as functions of what it holds and of what was asked."""
+"""The Hub's responses, as functions of what it holds and of what was asked."""
 
 from __future__ import annotations
 
@@ -110,12 +110,12 @@ def paths_info(asked: Asked, kind: str, name: str, revision: str) -> Any:
 def refs(asked: Asked, kind: str, name: str) -> Any:
     found = asked.repository(kind, name)
     branches = [{"name": "main", "ref": "refs/heads/main", "targetCommit": found.refs["main"]}]
-    answer: dict[str, Any] = {"branches": branches, "converts": [], "tags": []}
+    response: dict[str, Any] = {"branches": branches, "converts": [], "tags": []}
     if "include_prs" in asked.query:
         numbers = found.pull_requests
         names = [f"refs/pr/{number}" for number in numbers]
-        answer["pullRequests"] = [{"name": ref, "ref": ref, "targetCommit": found.refs[ref]} for ref in names]
-    return answer
+        response["pullRequests"] = [{"name": ref, "ref": ref, "targetCommit": found.refs[ref]} for ref in names]
+    return response
 
 
 def discussions(asked: Asked, kind: str, name: str) -> Any:
@@ -129,14 +129,14 @@ def discussions(asked: Asked, kind: str, name: str) -> Any:
 def preupload(asked: Asked, kind: str, name: str, revision: str) -> Any:
     found = asked.writable(kind, name)
     files = found.commits[found.resolve(revision)]
-    answers = []
+    entries = []
     for item in asked.json["files"]:
         large = asked.hub.is_large(item["path"], item["size"], base64.b64decode(item["sample"]))
         there = files.get(item["path"])
         oid = None if there is None else there.sha256 if there.is_large else there.git_oid
         mode = "lfs" if large else "regular"
-        answers.append({"path": item["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
-    return {"files": answers}
+        entries.append({"path": item["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
+    return {"files": entries}
 
 
 def commit(asked: Asked, kind: str, name: str, revision: str) -> Any:
@@ -162,10 +162,10 @@ def commit(asked: Asked, kind: str, name: str, revision: str) -> Any:
     if "create_pr" in asked.query:
         ref = f"refs/pr/{len(found.pull_requests) + 1}"
     sha = found.commit(ref, files)
-    answer = {"success": True, "commitOid": sha, "commitUrl": f"{asked.endpoint}/{name}/commit/{sha}"}
+    response = {"success": True, "commitOid": sha, "commitUrl": f"{asked.endpoint}/{name}/commit/{sha}"}
     if "create_pr" in asked.query:
-        answer["pullRequestUrl"] = f"{asked.endpoint}/{name}/discussions/{ref.rpartition('/')[2]}"
-    return answer
+        response["pullRequestUrl"] = f"{asked.endpoint}/{name}/discussions/{ref.rpartition('/')[2]}"
+    return response
 
 
 def lfs_batch(asked: Asked, prefix: str, name: str) -> Any:
@@ -176,7 +176,7 @@ def lfs_batch(asked: Asked, prefix: str, name: str) -> Any:
     objects, transfer = [], "basic"
     for item in asked.json["objects"]:
         oid, size = item["oid"], item["size"]
-        answer: dict[str, Any] = {"oid": oid, "size": size, "authenticated": True}
+        response: dict[str, Any] = {"oid": oid, "size": size, "authenticated": True}
         if oid not in asked.hub.large_files:
             href = f"{asked.endpoint}/_lfs/{oid}"
             upload: dict[str, Any] = {"href": href}
@@ -185,6 +185,6 @@ def lfs_batch(asked: Asked, prefix: str, name: str) -> Any:
                 numbers = range(1, -(-size // asked.hub.part_size) + 1)
                 upload["header"] = {"chunk_size": str(asked.hub.part_size)}
                 upload["header"] |= {str(number): f"{href}/{number}" for number in numbers}
-            answer["actions"] = {"upload": upload, "verify": {"href": f"{href}/verify"}}
-        objects.append(answer)
+            response["actions"] = {"upload": upload, "verify": {"href": f"{href}/verify"}}
+        objects.append(response)
     return {"transfer": transfer, "objects": objects}

@@ -1,4 +1,4 @@
-"""HTTP in front of the Hub's answers: routes, tokens, large files with ranges, and faults on request."""
+"""HTTP in front of the Hub's responses: routes, tokens, large files with ranges, and faults on request."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
                 if fault.status == 200:
                     return self._send(200, HTML, {"Content-Type": "text/html"})
                 raise Refused(fault.status, f"Fault {fault.status}, as asked for")
-            self._answer(url.path, dict(parse_qsl(url.query)), body, fault)
+            self._respond(url.path, dict(parse_qsl(url.query)), body, fault)
         except Refused as refused:
             headers = {"X-Error-Message": refused.message}
             if refused.code:
@@ -73,7 +73,7 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = handle_any
 
-    def _answer(self, path: str, query: dict[str, str], body: bytes, fault: Fault | None) -> None:
+    def _respond(self, path: str, query: dict[str, str], body: bytes, fault: Fault | None) -> None:
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if token and token not in self.hub.accounts and not path.startswith("/_lfs/"):
             raise Refused(401, "Invalid credentials in Authorization header")
@@ -86,8 +86,8 @@ class Handler(BaseHTTPRequestHandler):
         for method, route, function in ROUTES:
             if method == self.command and (match := re.fullmatch(route, path)):
                 with self.hub.lock:
-                    answer = function(asked, **{name: unquote(value) for name, value in match.groupdict().items()})
-                status, value = answer if isinstance(answer, tuple) else (200, answer)
+                    response = function(asked, **{name: unquote(value) for name, value in match.groupdict().items()})
+                status, value = response if isinstance(response, tuple) else (200, response)
                 return self._send(status, json.dumps(value).encode())
         raise Refused(404, f"No such route: {self.command} {path}")
 

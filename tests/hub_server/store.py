@@ -14,7 +14,7 @@ GIT_ATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.onnx fil
 
 
 class Refused(Exception):
-    """A request that is answered with an error, as the Hub words it in its headers."""
+    """A request that gets an error, as the Hub words it in its headers."""
 
     def __init__(self, status: int, message: str, code: str | None = None) -> None:
         super().__init__(message)
@@ -94,7 +94,7 @@ class Fault:
 
     Attributes:
         pattern: regular expression, for example `PUT /_lfs/` or `POST .*/commit/`.
-        status: answer with this error; 200 answers with a page of HTML.
+        status: respond with this error; 200 responds with a page of HTML.
         cut_at: read (of an upload) or send (of a download) so large a share of the body, then cut the connection.
         times: how often; -1 always.
     """

@@ -63,10 +63,10 @@ def test_every_data_file_came_along():
 
 
 def test_it_predicts_with_torch(trained, data, tmp_path):
-    answers = SentimentClassifier.from_pretrained(trained)(["房间很吵", ""])
-    assert answers[0].label in ("negative", "positive")
-    assert answers[1].reason == "empty text"
-    output = tmp_path / "answers.csv"
+    predictions = SentimentClassifier.from_pretrained(trained)(["房间很吵", ""])
+    assert predictions[0].label in ("negative", "positive")
+    assert predictions[1].reason == "empty text"
+    output = tmp_path / "predictions.csv"
     subprocess.run([COMMAND, "predict", "--model", trained, "--file", data, "--output", output], check=True)
     assert len(pd.read_csv(output)) == 120
 

@@ -165,8 +165,8 @@ def test_the_whole_way(words, tmp_path, kind, capsys):
     assert chunk_level["rows"] > run.metrics["rows"]["test"]
     assert np.sum(chunk_level["confusion_matrix"]) == chunk_level["rows"]
     texts = run.data.splits["validation"]["text"].tolist()
-    torch_answers = SentimentClassifier.from_pretrained(folder)(texts, top_chunks=2)
-    assert all(len(answer.chunks) in (1, 2) for answer in torch_answers)
+    torch_predictions = SentimentClassifier.from_pretrained(folder)(texts, top_chunks=2)
+    assert all(len(prediction.chunks) in (1, 2) for prediction in torch_predictions)
     pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which transformers 5 does not have")
     assert main(["compress", "export", "--model", str(folder), "--quantize", "dynamic", "--max_drop", "100"]) == 0
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""OpenVINO reads the files of an export and answers as onnxruntime does."""
+"""OpenVINO reads the files of an export and predicts as onnxruntime does."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -23,7 +23,7 @@ def rows(reviews) -> pd.DataFrame:
     return pd.DataFrame({"text": reviews["text"], "label": (reviews["label"] == "positive").astype(int)})
 
 
-def test_both_files_are_answered_as_by_onnxruntime(model_folder, rows):
+def test_both_files_predict_as_under_onnxruntime(model_folder, rows):
     export_model(model_folder, rows, Quantization("static", max_drop=100), activation_rows=rows)
     for backend, same, tolerance in (("openvino", "onnx", 0.02), ("openvino_int8", "static", 0.15)):
         ours = SentimentClassifier.from_pretrained(model_folder, backend)
@@ -35,13 +35,13 @@ def test_both_files_are_answered_as_by_onnxruntime(model_folder, rows):
         assert ours("房间很好").label == other("房间很好").label
 
 
-def test_callers_at_the_same_time_get_their_own_answers(model_folder, rows):
+def test_callers_at_the_same_time_get_their_own_predictions(model_folder, rows):
     export_model(model_folder, rows)
     classifier = SentimentClassifier.from_pretrained(model_folder, "openvino")
     texts = rows["text"].tolist()
     alone = [classifier(text).probability for text in texts[:60]]
     with ThreadPoolExecutor(8) as pool:
-        together = [answer.probability for answer in pool.map(classifier, texts[:60])]
+        together = [prediction.probability for prediction in pool.map(classifier, texts[:60])]
     assert together == pytest.approx(alone, abs=1e-6)
 
 

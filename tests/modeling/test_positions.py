@@ -68,5 +68,5 @@ def test_a_backbone_for_long_sequences_fits_in_the_same_recipe(tiny_arguments, t
     words = [word for word in tiny_arguments if not word.startswith(("--model", "--config_over", "--max_length"))]
     words = [word for word in words if not word.startswith("--num_hidden")]
     run = train(parse_run_arguments([*words, f"--model={tmp_path / 'long'}", "--max_steps=2", "--max_length=256"]))
-    answers = SentimentClassifier.from_pretrained(run.folder)(["房间很干净，早餐也不错" * 30, "很差"])
-    assert all(answer.label for answer in answers)
+    predictions = SentimentClassifier.from_pretrained(run.folder)(["房间很干净，早餐也不错" * 30, "很差"])
+    assert all(prediction.label for prediction in predictions)

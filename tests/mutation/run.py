@@ -116,7 +116,7 @@ class Worker:
         )
 
     def pytest(self, tests: Sequence[str], *options: str, timeout: int = TIMEOUT) -> dict[str, Any]:
-        """Run tests; `code` of the answer is pytest's status, None where the time was over."""
+        """Run tests; `code` of the reply is pytest's status, None where the time was over."""
         given = ["-q", "-p", "no:cacheprovider", *options]
         self.process.stdin.write(json.dumps({"tests": [*tests], "options": given, "timeout": timeout}) + "\n")
         self.process.stdin.flush()

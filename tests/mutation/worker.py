@@ -1,6 +1,6 @@
 """A process that has imported what takes seconds and runs tests in forks of itself: `python worker.py HOME`.
 
-It reads one job a line, `{"tests": [node ids], "options": [of pytest], "timeout": seconds}`, and answers in one line
+It reads one job a line, `{"tests": [node ids], "options": [of pytest], "timeout": seconds}`, and replies in one line
 with `code`, pytest's exit status (None where the time was over), and `output`. Nothing of the package is imported here:
 each fork sees its files as they are then.
 """

@@ -1,6 +1,6 @@
 """A process that talks to the Hub on behalf of the tests: the client reads its settings once, when it is imported.
 
-For each line `{"words": [...], "token": ...}` it runs `sentiment-hf` and answers `{"status", "out", "err"}`.
+For each line `{"words": [...], "token": ...}` it runs `sentiment-hf` and writes `{"status", "out", "err"}`.
 """
 
 import contextlib

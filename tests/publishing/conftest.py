@@ -27,7 +27,7 @@ ACCOUNTS = {
 
 
 @dataclass
-class Answer:
+class CommandResult:
     """How a command ended."""
 
     status: int
@@ -72,7 +72,7 @@ def hub_environment(running_hub: tuple[Hub, str], tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="session")
-def client(hub_environment: dict[str, str]) -> Iterator[Callable[..., Answer]]:
+def client(hub_environment: dict[str, str]) -> Iterator[Callable[..., CommandResult]]:
     """`sentiment-hf` with some words, in a process that reaches the server."""
     command = [sys.executable, str(Path(__file__).with_name("client.py"))]
     with subprocess.Popen(
@@ -81,10 +81,10 @@ def client(hub_environment: dict[str, str]) -> Iterator[Callable[..., Answer]]:
         assert process.stdin is not None
         assert process.stdout is not None
 
-        def run(*words: Any, token: str = "hf_write") -> Answer:
+        def run(*words: Any, token: str = "hf_write") -> CommandResult:
             process.stdin.write(json.dumps({"words": [str(word) for word in words], "token": token}) + "\n")
             process.stdin.flush()
-            return Answer(**json.loads(process.stdout.readline()))
+            return CommandResult(**json.loads(process.stdout.readline()))
 
         yield run
         process.stdin.close()
@@ -105,7 +105,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, reviews: pd.DataFrame) -> 
         f"--cache_dir={folder / 'cache'}",
         "--task=reviews",
         "--model=scratch",
-        # Large weights make answers that differ from text to text.
+        # Large weights make predictions that differ from text to text.
         f"--config_overrides={{{shape}, max_position_embeddings: 64, initializer_range: 0.3}}",
         "--num_hidden_layers=2",
         "--max_length=32",

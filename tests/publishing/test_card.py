@@ -131,9 +131,9 @@ AFTER = {"before": {"expected_calibration_error": 0.08}, "after": {"expected_cal
 CALIBRATION = {
     "temperature": 1.75,
     "threshold": 0.8,
-    "answered": 0.75,
+    "coverage": 0.75,
     "fitted_on": {"rows": 100} | AFTER,
-    "test": {"rows": 100, "answered": 0.7, "precision": 0.96} | AFTER,
+    "test": {"rows": 100, "coverage": 0.7, "precision": 0.96} | AFTER,
 }
 ERRORS = {
     "slices": [

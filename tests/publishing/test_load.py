@@ -28,17 +28,17 @@ model, texts, cases = json.loads(sys.argv[1])
 found = {}
 for name, backend, revision in cases:
     classifier = SentimentClassifier.from_pretrained(model, backend=backend, revision=revision)
-    answers = [dict(answer.top) for answer in classifier(texts)]
+    predictions = [dict(prediction.top) for prediction in classifier(texts)]
     snapshots = Path(os.environ["HF_HOME"]).glob("hub/models--*/snapshots/*")
     files = [str(file.relative_to(folder)) for folder in snapshots for file in folder.rglob("*") if file.is_file()]
-    found[name] = {"ran": classifier.backend, "answers": answers, "cached": sorted(files)}
+    found[name] = {"ran": classifier.backend, "predictions": predictions, "cached": sorted(files)}
 """
 # Goes on in the same process, with what it needs already imported.
 STOCK = """
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 classifier = pipeline("text-classification", model=model, truncation=True, top_k=None)
-found["pipeline"] = [{item["label"]: item["score"] for item in answer} for answer in classifier(texts)]
+found["pipeline"] = [{item["label"]: item["score"] for item in row} for row in classifier(texts)]
 tokenizer = AutoTokenizer.from_pretrained(model)
 classifiers = {"AutoModel": AutoModelForSequenceClassification.from_pretrained(model)}
 if "onnx" in found:
@@ -78,15 +78,15 @@ def run_python(hub_environment, tmp_path):
     return run
 
 
-def local_answers(run: Path, backend: str) -> list[dict[str, float]]:
-    return [dict(answer.top) for answer in SentimentClassifier.from_pretrained(run, backend=backend)(TEXTS)]
+def local_predictions(run: Path, backend: str) -> list[dict[str, float]]:
+    return [dict(prediction.top) for prediction in SentimentClassifier.from_pretrained(run, backend=backend)(TEXTS)]
 
 
-def assert_same(answers: Sequence[dict[str, float]], expected: Sequence[dict[str, float]]) -> None:
-    assert len(answers) == len(expected)
-    for answer, wanted in zip(answers, expected, strict=True):
-        assert answer.keys() == wanted.keys()
-        np.testing.assert_allclose([answer[label] for label in wanted], list(wanted.values()), atol=1e-5)
+def assert_same(predictions: Sequence[dict[str, float]], expected: Sequence[dict[str, float]]) -> None:
+    assert len(predictions) == len(expected)
+    for prediction, wanted in zip(predictions, expected, strict=True):
+        assert prediction.keys() == wanted.keys()
+        np.testing.assert_allclose([prediction[label] for label in wanted], list(wanted.values()), atol=1e-5)
 
 
 def weights(cached: Sequence[str]) -> set[str]:
@@ -104,23 +104,23 @@ def test_the_round_trip(hub, client, run_folder, run_python, has_onnx):
     for backend, file in own.items():
         expected.add(file)
         assert weights(found[backend]["cached"]) == expected
-        assert_same(found[backend]["answers"], local_answers(run_folder, backend))
+        assert_same(found[backend]["predictions"], local_predictions(run_folder, backend))
     assert found["auto"]["ran"] == "torch"
     assert not [path for path in found["torch"]["cached"] if path.endswith((".py", ".md", ".yaml", "metrics.json"))]
     stock = {"pipeline", "AutoModel", "Optimum"} if has_onnx else {"pipeline", "AutoModel"}
     assert stock == found.keys() - own.keys() - {"snippets"}
     assert found["snippets"] == [3] * (3 if has_onnx else 2)
     for name in stock:
-        assert_same(found[name], local_answers(run_folder, "torch"))
+        assert_same(found[name], local_predictions(run_folder, "torch"))
     # The same once more without any access to the Hub, from the cache.
     offline = run_python(LOAD, "alice/reviews", TEXTS, cases, HF_HUB_OFFLINE="1")
     for name in own:
-        assert offline[name]["answers"] == found[name]["answers"]
+        assert offline[name]["predictions"] == found[name]["predictions"]
 
 
 def test_a_revision_is_that_revision(hub, client, run_folder, run_python):
     assert client("push", run_folder, "alice/reviews").status == 0
-    before = local_answers(run_folder, "torch")
+    before = local_predictions(run_folder, "torch")
     first = hub.repositories["model", "alice/reviews"].refs["main"]
     config = json.loads((run_folder / "config.json").read_text(encoding="utf-8"))
     config["sentiment_hf"]["calibration"] = {"temperature": 5.0, "threshold": None}
@@ -130,11 +130,11 @@ def test_a_revision_is_that_revision(hub, client, run_folder, run_python):
     state["classifier.weight"] = -state["classifier.weight"]
     save_file(state, run_folder / "model.safetensors", metadata={"format": "pt"})
     assert client("push", run_folder, "alice/reviews").status == 0
-    after = local_answers(run_folder, "torch")
+    after = local_predictions(run_folder, "torch")
     assert abs(before[0]["positive"] - after[0]["positive"]) > 1e-3
     found = run_python(LOAD, "alice/reviews", TEXTS, [("first", "torch", first), ("newest", "torch", None)])
-    assert_same(found["first"]["answers"], before)
-    assert_same(found["newest"]["answers"], after)
+    assert_same(found["first"]["predictions"], before)
+    assert_same(found["newest"]["predictions"], after)
 
 
 def test_auto_without_a_checkpoint_takes_what_is_there(hub, client, run_folder, run_python, has_onnx):

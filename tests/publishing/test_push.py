@@ -109,8 +109,8 @@ def test_a_pull_request_is_opened_once(hub, client, run_folder):
     main = main_files(hub)
     assert b"license: apache-2.0" in main["README.md"]
     for _ in range(2):
-        answer = client("push", run_folder, "alice/reviews", "--license", "mit", "--create-pr", token="hf_bob")
-        assert "/alice/reviews/discussions/1" in answer.out, answer.err
+        result = client("push", run_folder, "alice/reviews", "--license", "mit", "--create-pr", token="hf_bob")
+        assert "/alice/reviews/discussions/1" in result.out, result.err
     assert hub.repositories["model", "alice/reviews"].pull_requests == [1]
     assert main_files(hub) == main
     proposed = hub.repositories["model", "alice/reviews"].file("refs/pr/1", "README.md")
@@ -126,8 +126,8 @@ def test_private_is_private_from_the_start(hub, client, run_folder):
 
 
 def test_the_space_is_pinned_to_the_revision(hub, client, run_folder):
-    answer = client("push", run_folder, "alice/reviews", "--space")
-    assert answer.status == 0, answer.err
+    result = client("push", run_folder, "alice/reviews", "--space")
+    assert result.status == 0, result.err
     space = main_files(hub, kind="space")
     revision = hub.repositories["model", "alice/reviews"].refs["main"]
     assert json.loads(space["space.json"]) == {"model": "alice/reviews", "revision": revision}
@@ -175,16 +175,16 @@ def pickled_weights(run: Path) -> None:
         ),
         ("alice/reviews", "hf_unknown", None, "a token that the Hub knows, found status 401 for the token that is set"),
         ("alice/reviews", "hf_write", no_metrics, "found no metrics.json. Train first"),
-        ("alice/reviews", "hf_write", no_records, "found no run.json. Make it with `sentiment-hf run`"),
+        ("alice/reviews", "hf_write", no_records, "found no run.json. Make it with `sentiment-hf train`"),
         ("alice/reviews", "hf_write", pickled_weights, "weights in safetensors"),
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_made(hub, client, run_folder, name, token, spoil, message):
     if spoil:
         spoil(run_folder)
-    answer = client("push", run_folder, name, token=token)
-    assert message in answer.error
-    assert not token or token not in answer.err
+    result = client("push", run_folder, name, token=token)
+    assert message in result.error
+    assert not token or token not in result.err
     assert not hub.repositories
 
 
@@ -246,8 +246,8 @@ def test_runs_to_compare_with_are_of_the_same_task(hub, client, run_folder, tmp_
 def test_faults_are_one_sentence_and_the_next_push_completes(hub, client, run_folder, pattern, status, message):
     # The newer client tries some of these again by itself.
     hub.faults.append(Fault(pattern, status=status, times=-1))
-    answer = client("push", run_folder, "alice/reviews")
-    assert message in answer.error
+    result = client("push", run_folder, "alice/reviews")
+    assert message in result.error
     hub.faults.clear()
     hub.requests.clear()
     assert client("push", run_folder, "alice/reviews").status == 0
@@ -290,7 +290,7 @@ def recipe_words(train_file, tmp_path):
 
 def test_a_recipe_pushes_the_finished_run(hub, client, recipe_words, has_onnx):
     if not has_onnx:
-        pytest.skip("`run` exports, which needs Optimum")
+        pytest.skip("`train` exports, which needs Optimum")
     done = client("train", *recipe_words, "--hub_model_id=alice/reviews", "--hub_private_repo=true")
     assert done.status == 0, done.err
     assert "files pushed to http://127.0.0.1" in done.out

@@ -1,4 +1,4 @@
-"""How much the answer to a text depends on the texts that are read with it.
+"""How much the prediction for a text depends on the texts that are read with it.
 
     python tests/reliability/batch_dependence.py TABLE [--model PATH_OR_ID] [--backend int8] [--text_column NAME]
 

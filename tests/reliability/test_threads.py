@@ -44,9 +44,13 @@ def test_sixteen_threads_get_what_one_gets(exported, reviews):
             thread.join(300)
         for place in range(THREADS):
             assert len(found[place]) == 3, backend
-            for answers in found[place]:
-                assert [answer.label for answer in answers] == [answer.label for answer in expected[place]]
-                probabilities = [[answer.probability for answer in side] for side in (answers, expected[place])]
+            for predictions in found[place]:
+                assert [prediction.label for prediction in predictions] == [
+                    prediction.label for prediction in expected[place]
+                ]
+                probabilities = [
+                    [prediction.probability for prediction in side] for side in (predictions, expected[place])
+                ]
                 np.testing.assert_allclose(*probabilities, atol=1e-6, err_msg=backend)
 
 

@@ -2,9 +2,9 @@
 
     python tests/serving/load_serve.py --model starter-reviews --backend int8 --users 50 --seconds 60
 
-starts a server for each batch size on this machine, and prints throughput, latency and what an answer costs the server
+starts a server for each batch size on this machine, and prints throughput, latency and what a response costs the server
 and the users in processor time as a table. Each user keeps one
-connection and asks for one short review at a time; an answer counts when it repeats its own text with a label.
+connection and asks for one short review at a time; a response counts when it repeats its own text with a label.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)/docs")
 
 @dataclass
 class Outcome:
-    """What the users saw: seconds of each right answer, and what else came."""
+    """What the users saw: seconds of each right response, and what else came."""
 
     seconds: list[float] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Outcome:
 
 
 class User(asyncio.Protocol):
-    """Asks, waits for the answer, asks again, on one connection.
+    """Asks, waits for the response, asks again, on one connection.
 
     Bytes go in and out without a client library: the users share the processors with the server, and what they cost
     would be taken for its own.
@@ -73,9 +73,13 @@ class User(asyncio.Protocol):
             return
         self._received = b""
         taken = time.perf_counter() - self._start
-        status, answer = int(head.split(None, 2)[1]), json.loads(body)
-        if status != 200 or answer["answers"][0]["text"] != self._text or answer["answers"][0]["label"] is None:
-            self._outcome.errors.append(f"status {status}: {answer}")
+        status, response = int(head.split(None, 2)[1]), json.loads(body)
+        if (
+            status != 200
+            or response["predictions"][0]["text"] != self._text
+            or response["predictions"][0]["label"] is None
+        ):
+            self._outcome.errors.append(f"status {status}: {response}")
         else:
             self._outcome.seconds.append(taken)
         if time.monotonic() < self._until:
@@ -130,7 +134,7 @@ def main() -> int:
     parser.add_argument("--max_wait_ms", type=float, default=2.0)
     args = parser.parse_args()
     lines = [
-        "| texts in a batch | answers | errors | answers/s | p50 ms | p99 ms | server ms | users ms |",
+        "| texts in a batch | responses | errors | responses/s | p50 ms | p99 ms | server ms | users ms |",
         "|---|" + "---|" * 7,
     ]
     lost = 0
@@ -150,12 +154,12 @@ def main() -> int:
         lost += len(outcome.errors)
         sys.stderr.writelines(f"{error}\n" for error in outcome.errors[:5])
         middle, late = np.percentile(outcome.milliseconds, [50, 99])
-        answers = len(outcome.seconds)
+        responses = len(outcome.seconds)
         figures = " | ".join(
-            [f"{answers / elapsed:.0f}", f"{middle:.1f}", f"{late:.1f}"]
-            + [f"{1000 * spent / answers:.2f}" for spent in (busy, users)]
+            [f"{responses / elapsed:.0f}", f"{middle:.1f}", f"{late:.1f}"]
+            + [f"{1000 * spent / responses:.2f}" for spent in (busy, users)]
         )
-        lines.append(f"| {size} | {answers:,} | {len(outcome.errors)} | {figures} |")
+        lines.append(f"| {size} | {responses:,} | {len(outcome.errors)} | {figures} |")
     sys.stdout.write("\n".join(lines) + "\n")
     return int(lost > 0)
 

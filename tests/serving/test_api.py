@@ -64,8 +64,8 @@ def request(port, method, path, body=None, headers=JSON):
         body = json.dumps(body)
     try:
         connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode(), answer.headers
+        response = connection.getresponse()
+        return response.status, response.read().decode(), response.headers
     finally:
         connection.close()
 
@@ -76,7 +76,7 @@ def predict(port, body):
 
 
 class Held:
-    """A classifier that answers when it may."""
+    """A classifier that predicts when it may."""
 
     def __init__(self, classifier):
         self._classifier, self.may_go, self.entered = classifier, threading.Event(), threading.Event()
@@ -92,18 +92,18 @@ class Held:
         return self._classifier(texts, top_k)
 
 
-def test_answers_are_the_classifiers_own(classifier):
+def test_predictions_are_the_classifiers_own(classifier):
     texts = ["房间很吵，再也不来了", "", "早餐非常好", "<script>alert(1)</script>"]
     with served(classifier) as port:
         status, found = predict(port, {"texts": texts, "top_k": 1})
         assert status == 200
-        one = predict(port, {"texts": texts[0]})[1]["answers"]
-    for answer, own in zip(found["answers"], classifier(texts, top_k=1), strict=True):
+        one = predict(port, {"texts": texts[0]})[1]["predictions"]
+    for prediction, own in zip(found["predictions"], classifier(texts, top_k=1), strict=True):
         expected = own.to_dict()
-        assert answer["probability"] == pytest.approx(expected.pop("probability"), abs=1e-5)
-        assert [entry["label"] for entry in answer["top"]] == [entry["label"] for entry in expected.pop("top")]
-        assert {name: answer[name] for name in expected} == expected
-    assert [len(answer["top"]) for answer in one] == [2]
+        assert prediction["probability"] == pytest.approx(expected.pop("probability"), abs=1e-5)
+        assert [entry["label"] for entry in prediction["top"]] == [entry["label"] for entry in expected.pop("top")]
+        assert {name: prediction[name] for name in expected} == expected
+    assert [len(prediction["top"]) for prediction in one] == [2]
 
 
 BAD_BODIES = [
@@ -123,7 +123,7 @@ BAD_BODIES = [
 ]
 
 
-def test_bad_bodies_are_explained_and_the_next_request_is_answered(classifier):
+def test_bad_bodies_are_explained_and_the_next_request_is_served(classifier):
     with served(classifier, max_texts=4, max_body_bytes=2000) as port:
         for body, expected, message in BAD_BODIES:
             status, text, _ = request(port, "POST", "/predict", body)
@@ -187,11 +187,11 @@ def test_a_service_that_has_stopped_says_so(classifier):
 
 def test_fifty_clients_at_once_share_batches_and_lose_nothing(classifier):
     texts = [f"第{n}间房间很吵，早餐非常好" * (1 + n % 3) for n in range(50)]
-    answers = [None] * 50
+    responses = [None] * 50
     with served(classifier) as port:
 
         def ask(n):
-            answers[n] = predict(port, {"texts": texts[n]})
+            responses[n] = predict(port, {"texts": texts[n]})
 
         threads = [threading.Thread(target=ask, args=(n,)) for n in range(50)]
         for thread in threads:
@@ -199,9 +199,9 @@ def test_fifty_clients_at_once_share_batches_and_lose_nothing(classifier):
         for thread in threads:
             thread.join(120)
         metrics = request(port, "GET", "/metrics")[1]
-    for (status, found), expected in zip(answers, classifier(texts), strict=True):
+    for (status, found), expected in zip(responses, classifier(texts), strict=True):
         assert status == 200
-        assert (found["answers"][0]["text"], found["answers"][0]["label"]) == (expected.text, expected.label)
+        assert (found["predictions"][0]["text"], found["predictions"][0]["label"]) == (expected.text, expected.label)
     batches = float(metrics.split("sentiment_hf_batch_texts_count ")[1].split()[0])
     assert batches < 50
 
@@ -237,18 +237,18 @@ def test_texts_of_a_client_that_hangs_up_are_not_read(classifier):
     assert held.read == ["甲", "很好"]
 
 
-def test_a_stop_under_load_answers_every_accepted_request(model_folder):
+def test_a_stop_under_load_serves_every_accepted_request(model_folder):
     process, port = start_server(["--model", str(model_folder), "--max_batch", "2"])
-    answered, refused = [], []
+    statuses, refused = [], []
 
     def ask():
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
         while True:
             try:
                 connection.request("POST", "/predict", json.dumps({"texts": ["房间很吵"] * 4}), JSON)
-                answer = connection.getresponse()
-                assert len(json.loads(answer.read())["answers"]) == 4
-                answered.append(answer.status)
+                response = connection.getresponse()
+                assert len(json.loads(response.read())["predictions"]) == 4
+                statuses.append(response.status)
             except (OSError, http.client.HTTPException) as error:
                 refused.append(error)
                 return
@@ -256,16 +256,16 @@ def test_a_stop_under_load_answers_every_accepted_request(model_folder):
     users = [threading.Thread(target=ask, daemon=True) for _ in range(12)]
     for user in users:
         user.start()
-    wait_until(lambda: len(answered) >= 20)
+    wait_until(lambda: len(statuses) >= 20)
     process.send_signal(signal.SIGTERM)
     log = process.communicate(timeout=120)[1]
     for user in users:
         user.join(120)
     assert process.returncode == 0
-    assert set(answered) == {200}
+    assert set(statuses) == {200}
     assert len(refused) == 12
-    # Each request that the server began to read was answered, and the answer arrived.
-    assert f"stopped: {len(answered)} requests accepted, {len(answered)} answered" in log
+    # Each request that the server began to read was served, and the response arrived.
+    assert f"stopped: {len(statuses)} requests accepted, {len(statuses)} completed" in log
 
 
 def test_what_stays_is_not_collected_over_and_over():

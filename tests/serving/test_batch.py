@@ -1,4 +1,4 @@
-"""A table and its answers as a file: every row once and in its place, in every kind, whole or not there."""
+"""A table and its predictions as a file: every row once and in its place, in every kind, whole or not there."""
 
 import csv
 import gzip
@@ -16,7 +16,7 @@ import pytest
 
 from sentiment_hf.cli.main import main
 
-# Runs a command that answers one block of rows, says so by a file, and then waits to be killed.
+# Runs a command that predicts one block of rows, says so by a file, and then waits to be killed.
 STOPS_AFTER_A_BLOCK = """if True:
     import pathlib, sys, time
     import sentiment_hf.serving.batch as batch
@@ -51,7 +51,7 @@ def write(table, path):
 
 
 def read(path):
-    """Answers as (text, label, ids) whatever the kind."""
+    """Predictions as (text, label, ids) whatever the kind."""
     kind = path.name.removesuffix(".gz").rsplit(".", 1)[1]
     if kind == "parquet":
         rows = pq.read_table(path).to_pylist()
@@ -73,14 +73,14 @@ def test_every_row_keeps_its_place_and_its_columns(model_folder, table, tmp_path
     from sentiment_hf.serving.predictor import SentimentClassifier
 
     source = write(table, tmp_path / f"in{suffix}")
-    answers = SentimentClassifier.from_pretrained(model_folder)(table["text"])
+    predictions = SentimentClassifier.from_pretrained(model_folder)(table["text"])
     texts = table["text"].tolist()
     for kind in ("csv", "tsv.gz", "jsonl", "jsonl.gz", "parquet"):
         output = tmp_path / f"out.{kind}"
         assert predict(model_folder, source, output) == 0
         found = read(output)
         assert [text for text, _, _ in found] == texts
-        assert [label for _, label, _ in found] == [answer.label for answer in answers]
+        assert [label for _, label, _ in found] == [prediction.label for prediction in predictions]
         if not kind.startswith("jsonl"):
             assert [identity for _, _, identity in found] == table["id"].tolist()
     assert not list(tmp_path.glob("*.partial"))
@@ -94,7 +94,7 @@ def test_parquet_keeps_the_types_of_parquet(model_folder, tmp_path):
     assert found.select(["id", "text", "tags"]).equals(table)
     assert found.schema.field("probability").type == pa.float64()
     assert found["reason"].to_pylist() == [None, "missing text"]
-    # Answered once more, the answers stand beside the old ones.
+    # Predicted once more, the predictions stand beside the old ones.
     assert predict(model_folder, tmp_path / "out.parquet", tmp_path / "again.parquet") == 0
     again = pq.read_table(tmp_path / "again.parquet")
     assert again.select(found.column_names).equals(found)
@@ -115,7 +115,7 @@ def test_cells_that_a_spreadsheet_would_calculate_are_guarded(model_folder, tmp_
 
 
 def killed_after_a_block(*words, sign):
-    """Start a command, and kill it when it has answered a block."""
+    """Start a command, and kill it when it has predicted a block."""
     command = [sys.executable, "-c", STOPS_AFTER_A_BLOCK, *map(str, [sign, *words])]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

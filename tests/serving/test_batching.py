@@ -9,7 +9,7 @@ from sentiment_hf.tasks import Prediction
 
 
 class Reader:
-    """Answers with the text itself, slowly where told, and remembers its batches."""
+    """Predicts the text itself, slowly where told, and remembers its batches."""
 
     def __init__(self):
         self.batches = []
@@ -39,18 +39,18 @@ def held(reader, **limits):
     return batcher, first
 
 
-def test_what_waits_is_read_together_and_answers_find_their_callers(reader):
+def test_what_waits_is_read_together_and_predictions_find_their_callers(reader):
     batcher, first = held(reader, max_batch=4)
     callers = [batcher.submit([f"{n}a", f"{n}b"], n + 1) for n in range(3)]
     reader.may_go.set()
-    assert [[answer.result(60).label for answer in caller] for caller in callers] == [
+    assert [[future.result(60).label for future in caller] for caller in callers] == [
         ["0a", "0b"],
         ["1a", "1b"],
         ["2a", "2b"],
     ]
     assert reader.batches == [["first"], ["0a", "0b", "1a", "1b"], ["2a", "2b"]]
     # Each gets as long a list as it asked for, whatever its neighbours wanted.
-    assert [[len(answer.result().top) for answer in caller] for caller in callers] == [[1, 1], [2, 2], [3, 3]]
+    assert [[len(future.result().top) for future in caller] for caller in callers] == [[1, 1], [2, 2], [3, 3]]
     assert len(first[0].result(60).top) == 1
     batcher.close()
 
@@ -92,7 +92,7 @@ def test_a_full_queue_takes_nothing_of_a_request(reader):
 
 def test_a_request_that_the_queue_never_takes_is_taken_while_nothing_waits(reader):
     batcher = Batcher(reader, BatchLimits(max_wait_ms=0, max_queue=2))
-    assert [answer.result(60).label for answer in batcher.submit(list("abcd"), 1)] == list("abcd")
+    assert [future.result(60).label for future in batcher.submit(list("abcd"), 1)] == list("abcd")
     batcher.close()
 
 
@@ -113,12 +113,12 @@ def test_a_text_that_breaks_the_classifier_breaks_no_other(reader, caplog):
     assert (good.result(60).label, also_good.result(60).label) == ("good", "also good")
     with pytest.raises(RuntimeError, match="poison"):
         bad.result(60)
-    assert "could not be answered" in caplog.text
+    assert "could not be classified" in caplog.text
     assert batcher.submit(["next"], 1)[0].result(60).label == "next"
     batcher.close()
 
 
-def test_closing_answers_what_was_accepted_and_takes_no_more(reader):
+def test_closing_finishes_what_was_accepted_and_takes_no_more(reader):
     batcher, first = held(reader, max_batch=2)
     futures = first + batcher.submit([str(n) for n in range(5)], 1)
     closing = threading.Thread(target=batcher.close)

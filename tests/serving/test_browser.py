@@ -111,16 +111,16 @@ def test_empty_and_far_too_long_texts_are_explained(visit):
             expect(panel.locator(".shf-notice")).to_contain_text(message)
 
 
-def test_examples_answer_at_a_click_in_every_tab_and_in_english(visit):
+def test_examples_are_classified_at_a_click_in_every_tab_and_in_english(visit):
     with visit("/en", color_scheme="dark") as page:
-        for tab, name, answer in (
+        for tab, name, selector in (
             ("A sentence", "sentence-en", ".shf-label"),
             ("An article", "article-en", ".shf-chunks li"),
             ("A restaurant review", "review-en", ".shf-aspects"),
         ):
             panel = open_tab(page, tab, name)
             panel.locator(".gallery-item").first.click()
-            panel.locator(answer).first.wait_for()
+            panel.locator(selector).first.wait_for()
         expect(panel.locator(".shf-card").first).to_contain_text("of 18 aspects are mentioned")
 
 
@@ -157,7 +157,7 @@ def test_nothing_is_wider_than_a_phone(visit):
             page.wait_for_function("document.documentElement.scrollWidth <= 390")
 
 
-def test_a_file_goes_up_and_comes_down_answered(visit, tmp_path):
+def test_a_file_goes_up_and_comes_down_with_predictions(visit, tmp_path):
     # No other test, here or beside this one, has a file of this name.
     path = tmp_path / f"评论-{uuid4().hex}.csv"
     rows = pd.DataFrame({"编号": ["1", "2", "3", "4"], "评论": ["房间很吵", SCRIPT, "=1+1", ""]})
@@ -173,19 +173,19 @@ def test_a_file_goes_up_and_comes_down_answered(visit, tmp_path):
         assert page.title() == "中文文本分类"
         with page.expect_download() as download:
             panel.get_by_text("下载结果").click()
-        download.value.save_as(tmp_path / "answers.csv")
-    answers = pd.read_csv(tmp_path / "answers.csv", keep_default_na=False)
-    assert answers["评论"].tolist() == ["房间很吵", SCRIPT, "'=1+1", ""]
-    assert answers["reason"].tolist() == ["", "", "", "empty text"]
-    assert set(answers["predicted_label"]) <= {"positive", "negative", ""}
-    # What a visitor uploads stays nowhere but where gradio removes it; our own copy goes right after the answer.
+        download.value.save_as(tmp_path / "predictions.csv")
+    predictions = pd.read_csv(tmp_path / "predictions.csv", keep_default_na=False)
+    assert predictions["评论"].tolist() == ["房间很吵", SCRIPT, "'=1+1", ""]
+    assert predictions["reason"].tolist() == ["", "", "", "empty text"]
+    assert set(predictions["predicted_label"]) <= {"positive", "negative", ""}
+    # What a visitor uploads stays nowhere but where gradio removes it; our own copy goes right after the response.
     deadline = time.monotonic() + 60
-    while list(Path(tempfile.gettempdir()).glob(f"*/{path.stem}-answers.csv")):
+    while list(Path(tempfile.gettempdir()).glob(f"*/{path.stem}-predictions.csv")):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
-def test_files_that_cannot_be_answered(visit, tmp_path):
+def test_files_that_cannot_be_classified(visit, tmp_path):
     with visit() as page:
         panel = open_tab(page, "文件", "file-zh")
         press(panel)

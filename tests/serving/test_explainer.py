@@ -63,7 +63,7 @@ def test_occlusion_is_the_fall_of_the_log_odds(model_folder, tokenizer):
     _, (chunk,), _ = read_chunks(tokenizer, TEXT, explainer.scorer.settings)
     rows = np.repeat(chunk.fields["input_ids"], 2, axis=0)
     rows[1, 3] = tokenizer.mask_token_id
-    whole, without = odds(explainer.answers({"input_ids": rows, "attention_mask": np.ones_like(rows)}), index)
+    whole, without = odds(explainer.logits({"input_ids": rows, "attention_mask": np.ones_like(rows)}), index)
     assert found.tokens[2].score == pytest.approx(whole - without, abs=1e-5)
     assert found.log_odds == pytest.approx(whole, abs=1e-5)
     # The other of two labels has the same reasons with the other sign.
@@ -75,9 +75,9 @@ def test_log_odds_are_against_all_other_labels():
     logits = np.array([[2.0, 1.0, 1.5], [0.0, 3.0, 2.0]])
     p = softmax(logits)[:, 1]
     target = Target("b", 1, 2, 3)
-    answers = np.concatenate([np.full((2, 2), 9.0), logits], axis=1)
-    np.testing.assert_allclose(target.log_odds(answers), np.log(p / (1 - p)))
-    np.testing.assert_allclose(target.probability(answers, 2.0), softmax(logits / 2)[:, 1])
+    outputs = np.concatenate([np.full((2, 2), 9.0), logits], axis=1)
+    np.testing.assert_allclose(target.log_odds(outputs), np.log(p / (1 - p)))
+    np.testing.assert_allclose(target.probability(outputs, 2.0), softmax(logits / 2)[:, 1])
 
 
 @pytest.mark.parametrize("task", ["reviews", "emotion"])
@@ -90,7 +90,7 @@ def test_gradients_are_the_slope_along_the_embeddings(save, task):
     before, values = table.detach().clone(), []
     for factor in (0.99, 1.01):
         table.copy_(before * factor)
-        values.append(odds(explainer.answers(chunk.fields), index)[0])
+        values.append(odds(explainer.logits(chunk.fields), index)[0])
     table.copy_(before)
     total = sum(span.score for span in found.tokens) + found.special
     assert total == pytest.approx((values[1] - values[0]) / 0.02, rel=0.02)
@@ -106,7 +106,7 @@ def test_integrated_gradients_sum_to_the_difference(make_model, model_folder, to
     _, (chunk,), _ = read_chunks(tokenizer, TEXT, explainer.scorer.settings)
     masked = {name: values.copy() for name, values in chunk.fields.items()}
     masked["input_ids"][0, chunk.content] = tokenizer.mask_token_id
-    difference = found.log_odds - odds(explainer.answers(masked), index)[0]
+    difference = found.log_odds - odds(explainer.logits(masked), index)[0]
     assert sum(span.score for span in found.tokens) == pytest.approx(difference, rel=0.05, abs=0.005)
     assert found.special == pytest.approx(0, abs=1e-6), "special tokens stay as they are"
     assert found.completeness_error <= 0.05
@@ -171,7 +171,7 @@ def test_aspects_are_explained_one_by_one(save, method):
     assert found[0].text == TEXT
     mentioned = SentimentClassifier.from_pretrained(save(task, pooling="attention"))(TEXT).aspects
     assert [(one.aspect, one.label) for one in explainer.explain(TEXT)] == [
-        (aspect, answer["label"]) for aspect, answer in mentioned.items()
+        (aspect, prediction["label"]) for aspect, prediction in mentioned.items()
     ]
     with pytest.raises(InputError, match="an aspect among taste, noise, price, found 'dirt'"):
         explainer.explain(TEXT, aspect="dirt")
@@ -185,12 +185,12 @@ def test_an_article_is_explained_inside_the_windows_that_speak_most(save, hierar
     folder = save(BUILT_IN_TASKS["reviews"], settings=settings, hierarchical=hierarchical)
     explainer = Explainer.from_pretrained(folder)
     article = TEXT + "快递低于预期，" * 3 + TEXT
-    answer = SentimentClassifier.from_pretrained(folder)(article, top_chunks=2)
+    prediction = SentimentClassifier.from_pretrained(folder)(article, top_chunks=2)
     for method in ("occlusion", "grad_x_input", "attention"):
         found = explainer.explain(article, method, top_chunks=2)
-        assert [one.label for one in found] == [answer.label] * 2
-        assert [one.chunk_idx for one in found] == [chunk.chunk_idx for chunk in answer.chunks]
-        assert found[0].num_chunks == answer.num_chunks
+        assert [one.label for one in found] == [prediction.label] * 2
+        assert [one.chunk_idx for one in found] == [chunk.chunk_idx for chunk in prediction.chunks]
+        assert found[0].num_chunks == prediction.num_chunks
         assert all(one.start <= span.start < span.end <= one.end for one in found for span in one.tokens)
 
 

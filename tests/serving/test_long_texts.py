@@ -41,23 +41,23 @@ def document(sentences, seed=0):
 
 
 @pytest.mark.parametrize("aggregation", ["mean", "max", "logsumexp"])
-def test_an_answer_is_the_aggregate_of_its_chunks_and_shows_them(folder, aggregation):
+def test_a_prediction_is_the_aggregate_of_its_chunks_and_shows_them(folder, aggregation):
     classifier = SentimentClassifier.from_pretrained(folder(aggregation))
     texts = [document(40), "房间很好", "", document(7, seed=1)]
-    answers = classifier(texts, top_chunks=3)
-    assert [answer.label is None for answer in answers] == [False, False, True, False]
-    assert answers[1].num_chunks == 1
+    predictions = classifier(texts, top_chunks=3)
+    assert [prediction.label is None for prediction in predictions] == [False, False, True, False]
+    assert predictions[1].num_chunks == 1
     whole = encode(classifier.scorer.tokenizer, texts[:1], TextSettings(max_length=10_000))["input_ids"][0]
-    assert answers[0].num_chunks == len(chunk_bounds(len(whole) - 2, 24 - 2, stride=5))
-    assert len(answers[0].chunks) == 3
-    label = classifier.task.label2id[answers[0].label]
+    assert predictions[0].num_chunks == len(chunk_bounds(len(whole) - 2, 24 - 2, stride=5))
+    assert len(predictions[0].chunks) == 3
+    label = classifier.task.label2id[predictions[0].label]
     # Each chunk read alone gives the logit that it is shown with, and stands where it says.
     cleaned = classifier.scorer.documents(texts[:1]).parts[0][0].texts[0]
-    for chunk in answers[0].chunks:
+    for chunk in predictions[0].chunks:
         assert cleaned[chunk.start : chunk.end] == chunk.text
         alone = classifier.scorer.logits([chunk.text])[0, label]
         assert alone == pytest.approx(chunk.logit, abs=1e-4)
-    scores = [chunk.logit for chunk in answers[0].chunks]
+    scores = [chunk.logit for chunk in predictions[0].chunks]
     assert scores == sorted(scores, reverse=True)
     logits, documents = classifier.scorer.documents(texts[:1]).chunk_logits
     assert set(documents.tolist()) == {0}
@@ -65,19 +65,19 @@ def test_an_answer_is_the_aggregate_of_its_chunks_and_shows_them(folder, aggrega
     if aggregation == "max":
         assert classifier.scorer.logits(texts[:1])[0, label] == pytest.approx(scores[0])
     # Company changes nothing, nor does it change how sure an answer is that its chunks are shown.
-    assert classifier(texts[0]).probability == pytest.approx(answers[0].probability, abs=1e-6)
+    assert classifier(texts[0]).probability == pytest.approx(predictions[0].probability, abs=1e-6)
     logits = classifier.scorer.logits(texts[:1])[0] / 2.5
-    assert answers[0].probability == pytest.approx(float(softmax(logits)[label]), abs=1e-6)
+    assert predictions[0].probability == pytest.approx(float(softmax(logits)[label]), abs=1e-6)
 
 
 def test_passages_stand_where_the_text_as_given_says(folder):
     """Links, tags and full-width letters are gone before the model reads; places are those of the text as given."""
     classifier = SentimentClassifier.from_pretrained(folder())
     given = "头条：http://example.com/a <b>ＡＢＣ</b>" + document(30)
-    answer = classifier(given, top_chunks=40)
-    assert len(answer.chunks) == answer.num_chunks == answer.num_chunks_read
+    prediction = classifier(given, top_chunks=40)
+    assert len(prediction.chunks) == prediction.num_chunks == prediction.num_chunks_read
     cleaning = classifier.scorer.settings.cleaning
-    for chunk in answer.chunks:
+    for chunk in prediction.chunks:
         assert chunk.offsets_in == "given"
         assert clean(given[chunk.start : chunk.end], cleaning).strip() == chunk.text.strip()
     # Too long to compare letter by letter, and changed: the places are those of the cleaned text, and it says so.
@@ -88,11 +88,11 @@ def test_passages_stand_where_the_text_as_given_says(folder):
 
 def test_windows_that_are_left_out_are_told(folder):
     path = folder(max_chunks=3, chunk_choice="spread")
-    answer = SentimentClassifier.from_pretrained(path)(document(40), top_chunks=5)
-    assert (len(answer.chunks), answer.num_chunks_read) == (3, 3)
-    assert answer.num_chunks > 3
-    assert answer.to_dict()["num_chunks_read"] == 3
-    assert f"Read: 3 of {answer.num_chunks} chunks" in str(answer)
+    prediction = SentimentClassifier.from_pretrained(path)(document(40), top_chunks=5)
+    assert (len(prediction.chunks), prediction.num_chunks_read) == (3, 3)
+    assert prediction.num_chunks > 3
+    assert prediction.to_dict()["num_chunks_read"] == 3
+    assert f"Read: 3 of {prediction.num_chunks} chunks" in str(prediction)
 
 
 def test_many_long_documents_are_read_few_at_a_time(folder, monkeypatch):
@@ -100,7 +100,7 @@ def test_many_long_documents_are_read_few_at_a_time(folder, monkeypatch):
     classifier = SentimentClassifier.from_pretrained(folder())
     scorer = classifier.scorer
     texts = [document(1 + seed % 7, seed) for seed in range(30)]
-    shown = [sorted(chunk.text for chunk in answer.chunks) for answer in classifier(texts, top_chunks=2)]
+    shown = [sorted(chunk.text for chunk in prediction.chunks) for prediction in classifier(texts, top_chunks=2)]
     blocks = list(prediction.document_blocks(texts))
     assert [text for block in blocks for text in block] == texts
     assert len(blocks) > 3
@@ -109,7 +109,9 @@ def test_many_long_documents_are_read_few_at_a_time(folder, monkeypatch):
     assert all(part[0].fields == {} for part in documents.parts), "tokens are not kept"
     monkeypatch.setattr(prediction, "CHARACTERS_AT_ONCE", 10**6)
     np.testing.assert_allclose(documents.logits, scorer.documents(texts).logits, atol=1e-5)
-    assert shown == [sorted(chunk.text for chunk in answer.chunks) for answer in classifier(texts, top_chunks=2)]
+    assert shown == [
+        sorted(chunk.text for chunk in prediction.chunks) for prediction in classifier(texts, top_chunks=2)
+    ]
 
 
 def test_every_backend_aggregates_alike(folder, reviews):
@@ -122,14 +124,14 @@ def test_every_backend_aggregates_alike(folder, reviews):
     path = folder("logsumexp")
     texts = [document(20, seed) for seed in range(6)]
     export_model(path, pd.DataFrame({"text": texts, "label": [0, 1] * 3}), Quantization("dynamic", max_drop=100))
-    answers = {
+    logits = {
         name: SentimentClassifier.from_pretrained(path, name).scorer.logits(texts) for name in ("torch", "onnx", "int8")
     }
-    np.testing.assert_allclose(answers["onnx"], answers["torch"], atol=1e-4)
-    assert np.abs(answers["int8"] - answers["torch"]).max() < 0.5
+    np.testing.assert_allclose(logits["onnx"], logits["torch"], atol=1e-4)
+    assert np.abs(logits["int8"] - logits["torch"]).max() < 0.5
 
 
-def test_a_million_characters_are_answered_in_bounded_memory(folder):
+def test_a_million_characters_are_classified_in_bounded_memory(folder):
     classifier = SentimentClassifier.from_pretrained(folder())
     sizes = []
 
@@ -140,13 +142,13 @@ def test_a_million_characters_are_answered_in_bounded_memory(folder):
     classifier.scorer.forward = forward
     text = document(120_000)
     assert len(text) > 1_000_000
-    answer = classifier(text, top_chunks=2)
+    prediction = classifier(text, top_chunks=2)
     # Chunks of 22 tokens, each 16 further on.
-    assert answer.num_chunks > 1_000_000 / 17
-    assert answer.chunks[0].end <= len(text)
+    assert prediction.num_chunks > 1_000_000 / 17
+    assert prediction.chunks[0].end <= len(text)
     # What must not grow are the model's activations.
     assert max(sizes) == (BATCH_SIZES["torch"], 24)
-    assert sum(rows for rows, _ in sizes) == answer.num_chunks
+    assert sum(rows for rows, _ in sizes) == prediction.num_chunks
 
 
 def test_the_command_reads_an_article(folder, tmp_path, capsys):
@@ -175,7 +177,7 @@ def test_a_model_without_settings_reads_all_of_a_long_text_and_says_so(tmp_path,
     assert classifier(document(40), top_chunks=1).num_chunks > 1
 
 
-def test_the_pipeline_answers_as_the_classifier_does(folder):
+def test_the_pipeline_predicts_as_the_classifier_does(folder):
     from transformers import pipeline
 
     import sentiment_hf.serving.pipeline  # noqa: F401 registers the task
@@ -191,10 +193,10 @@ def test_the_pipeline_answers_as_the_classifier_does(folder):
     assert len(classify(texts[0], top_chunks=1)["chunks"]) == 1
     # Given when it is made, a setting stays; several texts may come in any form, their chunks in batches of any size.
     one = pipeline("long-text-classification", model=str(path), top_chunks=1, batch_size=3)
-    assert [len(answer["chunks"]) for answer in one(texts)] == [1, 1]
+    assert [len(prediction["chunks"]) for prediction in one(texts)] == [1, 1]
     assert len(one(texts[0], top_chunks=2)["chunks"]) == 2
-    for answers in (one(texts, batch_size=2), list(one(text for text in texts)), one(tuple(texts), top_k=1)):
-        assert [answer["label"] for answer in answers] == [wanted.label for wanted in expected]
+    for predictions in (one(texts, batch_size=2), list(one(text for text in texts)), one(tuple(texts), top_k=1)):
+        assert [prediction["label"] for prediction in predictions] == [wanted.label for wanted in expected]
     with pytest.raises(TypeError, match="top_chunk"):
         classify(texts, top_chunk=1)
 

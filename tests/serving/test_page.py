@@ -1,4 +1,4 @@
-"""What the page answers, and the page as a program asks it."""
+"""What the page shows, and the page as a program asks it."""
 
 import dataclasses
 import os
@@ -25,14 +25,14 @@ from sentiment_hf.evaluation.calibration import Calibration
 from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.page.fair_lock import FairLock
 from sentiment_hf.serving.page.models import PageModel, PageModels
-from sentiment_hf.serving.page.tables import read_texts, with_answers
+from sentiment_hf.serving.page.tables import read_texts, with_predictions
 from sentiment_hf.serving.page.tabs import (
     ARTICLE_LIMIT,
     SENTENCE_LIMIT,
-    answer_article,
-    answer_review,
-    answer_sentence,
     checked,
+    predict_article,
+    predict_review,
+    predict_sentence,
 )
 from sentiment_hf.serving.page.wording import CHINESE, ENGLISH
 from sentiment_hf.serving.predictor import SentimentClassifier
@@ -73,24 +73,24 @@ def test_a_space_that_names_its_model_wrongly(tmp_path, text, message):
 
 def test_a_sentence_has_its_label_its_bars_and_every_one_of_its_characters(page_models):
     model = page_models.sentence
-    answer = model.labels([TEXT], 3)[0]
-    html = answer_sentence(model, TEXT, ENGLISH)
-    assert f'<div class="shf-label">{answer.label}' in html
+    prediction = model.labels([TEXT], 3)[0]
+    html = predict_sentence(model, TEXT, ENGLISH)
+    assert f'<div class="shf-label">{prediction.label}' in html
     assert html.count('class="shf-fill"') == 2
-    assert f"{answer.probability:.1%}" in html
+    assert f"{prediction.probability:.1%}" in html
     coloured = html.split('class="shf-text">')[1].split("</p>")[0]
     assert visible(coloured) == TEXT
     # The strongest word has the strongest colour.
-    strongest = max(model.explain(TEXT, answer.label).spans, key=lambda span: abs(span.score))
+    strongest = max(model.explain(TEXT, prediction.label).spans, key=lambda span: abs(span.score))
     assert re.search(rf'--share:1\.00"[^>]*>{strongest.text}</mark>', coloured)
-    assert {"正面", "负面"} & set(re.findall("正面|负面", answer_sentence(model, TEXT, CHINESE)))
+    assert {"正面", "负面"} & set(re.findall("正面|负面", predict_sentence(model, TEXT, CHINESE)))
 
 
 def test_a_model_that_abstains_says_so(page_models):
     classifier = SentimentClassifier(
         **{**vars(page_models.sentence.classifier), "calibration": Calibration(1.0, 0.9999)}
     )
-    html = answer_sentence(PageModel("m", classifier), TEXT, ENGLISH)
+    html = predict_sentence(PageModel("m", classifier), TEXT, ENGLISH)
     assert "The model abstains" in html
     assert "99.99" in html or "100.0%" in html
     assert "shf-label" not in html
@@ -99,41 +99,41 @@ def test_a_model_that_abstains_says_so(page_models):
 
 def test_an_article_shows_every_chunk_and_ranks_them(page_models):
     text = (TEXT + "。电池不耐用，\n\n前台服务让人失望！") * 8
-    answer = page_models.article.labels([text], 3, chunks=True)[0]
-    html = answer_article(page_models.article, text, ENGLISH)
-    assert answer.num_chunks > 6
+    prediction = page_models.article.labels([text], 3, chunks=True)[0]
+    html = predict_article(page_models.article, text, ENGLISH)
+    assert prediction.num_chunks > 6
     strip = html.split('class="shf-strip">')[1].split("<ol")[0]
-    assert strip.count("--share") == answer.num_chunks
+    assert strip.count("--share") == prediction.num_chunks
     shown = [visible(part) for part in re.findall(r'<p class="shf-text">(.*?)</p>', html, re.S)]
-    assert shown == [chunk.text.strip() for chunk in answer.chunks[:5]]
-    assert f"chunk {answer.chunks[0].chunk_idx + 1} of {answer.num_chunks}" in html
+    assert shown == [chunk.text.strip() for chunk in prediction.chunks[:5]]
+    assert f"chunk {prediction.chunks[0].chunk_idx + 1} of {prediction.num_chunks}" in html
 
 
 def test_a_review_shows_all_eighteen_aspects(page_models):
-    answer = page_models.review.aspects([TEXT])[0]
-    html = answer_review(page_models.review, TEXT, ENGLISH)
+    prediction = page_models.review.aspects([TEXT])[0]
+    html = predict_review(page_models.review, TEXT, ENGLISH)
     for name in ENGLISH.aspects.values():
         assert re.search(rf'shf-name[^"]*">{name}</div>', html), name
     assert html.count('class="shf-axis"') == 18
-    assert len(re.findall('class="shf-(?:positive|negative|neutral)"', html)) == len(answer.aspects)
-    assert html.count("★") == answer.rating
+    assert len(re.findall('class="shf-(?:positive|negative|neutral)"', html)) == len(prediction.aspects)
+    assert html.count("★") == prediction.rating
 
 
-@pytest.mark.parametrize("answer", [answer_sentence, answer_article, answer_review])
-def test_markup_in_a_text_is_text(page_models, answer):
-    tab = answer.__name__.removeprefix("answer_")
-    html = answer(getattr(page_models, tab), SCRIPT, ENGLISH)
+@pytest.mark.parametrize("predict", [predict_sentence, predict_article, predict_review])
+def test_markup_in_a_text_is_text(page_models, predict):
+    tab = predict.__name__.removeprefix("predict_")
+    html = predict(getattr(page_models, tab), SCRIPT, ENGLISH)
     assert "<script" not in html
     assert "<img" not in html
 
 
 def test_bad_texts_are_sentences_in_the_language_of_the_page(page_models):
-    sentence = checked(answer_sentence, page_models.sentence, SENTENCE_LIMIT, CHINESE)
+    sentence = checked(predict_sentence, page_models.sentence, SENTENCE_LIMIT, CHINESE)
     assert CHINESE.empty in sentence("")
     assert CHINESE.empty in sentence(" \n")
     assert "100,000" in sentence("好" * 100_000)
     assert CHINESE.reasons["no text left after cleaning"] in sentence("https://example.com/a")
-    article = checked(answer_article, page_models.article, ARTICLE_LIMIT, ENGLISH)
+    article = checked(predict_article, page_models.article, ARTICLE_LIMIT, ENGLISH)
     assert "has 100,000 characters" in article("好" * 100_000)
 
 
@@ -147,20 +147,20 @@ def test_a_failure_is_logged_and_not_shown(page_models, caplog):
     assert "the secret" in caplog.text
 
 
-def test_a_file_of_gb18030_is_answered_row_by_row(page_models, tmp_path):
+def test_a_file_of_gb18030_is_classified_row_by_row(page_models, tmp_path):
     path = tmp_path / "酒店.csv"
     path.write_bytes(f"编号,评论\n1,{TEXT}\n2,\n3,电池不耐用\n".encode("gb18030"))
     table, column = read_texts(path)
     assert column == "评论"
     seen = []
-    answered = with_answers(page_models.sentence, table, column, lambda *done: seen.append(done))
+    predicted = with_predictions(page_models.sentence, table, column, lambda *done: seen.append(done))
     expected = page_models.sentence.labels([TEXT, "", "电池不耐用"], 1)
-    assert answered["predicted_label"].fillna("").tolist() == [answer.label or "" for answer in expected]
-    assert answered["reason"].fillna("").tolist() == ["", "empty text", ""]
+    assert predicted["predicted_label"].fillna("").tolist() == [prediction.label or "" for prediction in expected]
+    assert predicted["reason"].fillna("").tolist() == ["", "empty text", ""]
     assert seen == [(0, 3)]
-    written = pd.read_csv(write_csv(answered, tmp_path / "out.csv"), encoding="utf-8-sig")
+    written = pd.read_csv(write_csv(predicted, tmp_path / "out.csv"), encoding="utf-8-sig")
     assert written["评论"].tolist()[::2] == [TEXT, "电池不耐用"]
-    aspects = with_answers(page_models.review, table, column, lambda *_: None)
+    aspects = with_predictions(page_models.review, table, column, lambda *_: None)
     assert "predicted_dish_taste" in aspects.columns
 
 
@@ -181,15 +181,15 @@ def test_bad_files_are_one_sentence_without_a_folder(tmp_path, content, column, 
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_fifty_visitors_at_once_each_get_their_own_answer(page_address, page_models):
+def test_fifty_visitors_at_once_each_get_their_own_prediction(page_address, page_models):
     from gradio_client import Client
 
     texts = [f"第{n}间{TEXT}" for n in range(50)]
-    # A job holds three of the client's threads and its answers are read in one more: with fewer, all wait for one.
+    # A job holds three of the client's threads and its results are read in one more: with fewer, all wait for one.
     client = Client(page_address, verbose=False, max_workers=4 * len(texts), httpx_kwargs={"timeout": 300})
     jobs = [client.submit(text, api_name="/sentence_en") for text in texts]
     for text, job in zip(texts, jobs, strict=True):
-        assert job.result(timeout=300) == answer_sentence(page_models.sentence, text, ENGLISH)
+        assert job.result(timeout=300) == predict_sentence(page_models.sentence, text, ENGLISH)
 
 
 def test_the_space_runs_with_the_models_that_it_names(page_folders, tmp_path):
@@ -254,17 +254,17 @@ def test_the_space_asks_for_the_gradio_that_is_tested():
 def test_a_file_lets_sentences_in_between(page_models):
     table = pd.DataFrame({"text": [f"{TEXT}{n}" for n in range(200)]})
     model = page_models.sentence
-    started, answered, blocks = threading.Event(), threading.Event(), []
+    started, released, blocks = threading.Event(), threading.Event(), []
 
     def progress(done, _):
         started.set()
-        blocks.append((done, answered.wait(300) if done else False))
+        blocks.append((done, released.wait(300) if done else False))
 
-    thread = threading.Thread(target=with_answers, args=(model, table, "text", progress))
+    thread = threading.Thread(target=with_predictions, args=(model, table, "text", progress))
     thread.start()
     assert started.wait(300)
     model.labels([TEXT], 1)
-    answered.set()
+    released.set()
     thread.join(300)
     assert blocks == [(0, False), (64, True), (128, True), (192, True)]
 

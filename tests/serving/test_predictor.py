@@ -15,11 +15,11 @@ def test_one_and_many(model_folder):
     many = classifier(PLAIN)
     assert one.label == many[0].label in ("negative", "positive")
     assert one.probability == pytest.approx(many[0].probability, abs=1e-6)
-    assert [answer.text for answer in many] == PLAIN
+    assert [prediction.text for prediction in many] == PLAIN
     assert one.top[0] == (one.label, one.probability)
     assert sum(probability for _, probability in one.top) == pytest.approx(1)
     assert classifier([]) == []
-    assert [len(answer.top) for answer in classifier(PLAIN, top_k=1)] == [1] * 5
+    assert [len(prediction.top) for prediction in classifier(PLAIN, top_k=1)] == [1] * 5
 
 
 def test_order_and_batches_do_not_matter(model_folder, reviews):
@@ -30,12 +30,12 @@ def test_order_and_batches_do_not_matter(model_folder, reviews):
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_blank_texts_get_a_reason_and_the_others_an_answer(model_folder):
-    answers = SentimentClassifier.from_pretrained(model_folder)(
+def test_blank_texts_get_a_reason_and_the_others_a_label(model_folder):
+    predictions = SentimentClassifier.from_pretrained(model_folder)(
         ["很好", None, float("nan"), "", " \n", "http://t.cn/x", 5]
     )
-    assert [answer.label is None for answer in answers] == [False, True, True, True, True, True, False]
-    reasons = [answer.reason for answer in answers]
+    assert [prediction.label is None for prediction in predictions] == [False, True, True, True, True, True, False]
+    reasons = [prediction.reason for prediction in predictions]
     assert reasons == [
         None,
         "missing text",
@@ -45,7 +45,7 @@ def test_blank_texts_get_a_reason_and_the_others_an_answer(model_folder):
         "no text left after cleaning",
         None,
     ]
-    assert answers[1].to_dict() == {
+    assert predictions[1].to_dict() == {
         "text": None,
         "label": None,
         "probability": None,
@@ -77,7 +77,7 @@ def test_the_checkpoint_is_stock(model_folder):
     assert type(AutoModelForSequenceClassification.from_pretrained(model_folder)).__module__.startswith("transformers.")
     stock = pipeline("text-classification", model=str(model_folder))(PLAIN)
     ours = SentimentClassifier.from_pretrained(model_folder)(PLAIN)
-    assert [answer["label"] for answer in stock] == [answer.label for answer in ours]
+    assert [prediction["label"] for prediction in stock] == [prediction.label for prediction in ours]
     np.testing.assert_allclose([a["score"] for a in stock], [a.probability for a in ours], atol=1e-5)
 
 
@@ -99,7 +99,7 @@ def test_providers_are_what_runs(model_folder):
     [
         ({"backend": "tensorflow"}, r"torch \| onnx \| int8"),
         ({"provider": "tensorrt"}, "tensorrt runs ONNX files"),
-        ({"backend": "onnx"}, "sentiment-hf export"),
+        ({"backend": "onnx"}, "sentiment-hf compress export"),
         ({"backend": "int8"}, "--quantize dynamic"),
     ],
 )

@@ -34,7 +34,7 @@ VALIDATION = {(128, "plain"): 0.71, (128, "focal"): 0.73, (256, "plain"): 0.75, 
 
 
 def write_run(folder, recipe, seed, share, rows=ROWS, predictions=True):
-    """A run's folder as training leaves it, its answers right in `share` of the rows."""
+    """A run's folder as training leaves it, its predictions right in `share` of the rows."""
     length, loss = recipe.get("max_length", 0), recipe.get("loss", "")
     generator = np.random.default_rng([seed, length, len(loss), ord(loss[:1] or "-")])
     # One in four is positive, so that accuracy says something else than macro-F1.
@@ -42,8 +42,8 @@ def write_run(folder, recipe, seed, share, rows=ROWS, predictions=True):
     # Half of what is wrong is wrong in every run, as it is with real rows.
     hard = np.random.default_rng(0).permutation(rows) < rows * (1 - share) / 2
     wrong = hard | (generator.random(rows) < (1 - share) / 2)
-    answers = np.where(wrong, 1 - labels, labels)
-    logits = np.eye(2)[answers] * generator.uniform(0.5, 3, rows)[:, None]
+    predicted = np.where(wrong, 1 - labels, labels)
+    logits = np.eye(2)[predicted] * generator.uniform(0.5, 3, rows)[:, None]
     scores = TASK.scores(logits, labels)
     on_validation = VALIDATION.get((length, loss), 0.6) + seed / 10_000
     validation = {"accuracy": on_validation + 0.1, "macro_f1": on_validation, "pr_auc": on_validation / 2}
@@ -327,7 +327,7 @@ def test_seconds_of_a_resumed_run_are_not_those_of_training(sweep, tmp_path):
     assert "| max_length=256 loss=plain | 12 |" in page
 
 
-def test_runs_that_kept_no_answers_are_shown_and_not_tested(tmp_path):
+def test_runs_that_kept_no_predictions_are_shown_and_not_tested(tmp_path):
     for length in (128, 256):
         write_run(tmp_path / "runs" / str(length), {"max_length": length}, 42, 0.8, predictions=length == 128)
     settings, _ = read(tmp_path / "runs")

@@ -9,8 +9,8 @@ from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.arguments import choose_precision, parse_run_arguments
 
 ROOT = Path(__file__).parents[2]
-# A recipe with a teacher is one of distillation, one with a base a sweep, one with a language model of `judge` or
-# `augment`, and those of accelerate name the hardware: all with keys of their own.
+# A recipe with a teacher is one of distillation, one with a base a sweep, one with a language model of `data judge` or
+# `data augment`, and those of accelerate name the hardware: all with keys of their own.
 RECIPES = sorted(
     path.relative_to(ROOT)
     for path in ROOT.glob("recipes/*/*.yaml")

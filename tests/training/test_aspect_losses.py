@@ -41,17 +41,17 @@ def test_stars_by_hand():
 
 
 def test_missing_cells_have_no_loss_and_the_mean_is_over_all_aspects():
-    answers = torch.zeros(3, 12)
+    outputs = torch.zeros(3, 12)
     labels = torch.tensor([[0, 3, 4], [2, MISSING, MISSING], [MISSING, MISSING, 1]])
-    losses = EVEN(answers, labels)
+    losses = EVEN(outputs, labels)
     assert losses.tolist() == pytest.approx([LN4 + LN2, LN4 / 2, LN2])
-    answers.requires_grad_(True)
-    EVEN(answers, labels)[1].backward()
-    assert answers.grad[1, 4:].abs().sum() == 0
+    outputs.requires_grad_(True)
+    EVEN(outputs, labels)[1].backward()
+    assert outputs.grad[1, 4:].abs().sum() == 0
     weighted = AspectLoss(
         TASK, (ClassificationLoss(torch.tensor([3.0, 1, 1, 1])), ClassificationLoss()), task_weights({"rating": 0.5})
     )
-    assert weighted(answers, labels)[0].item() == pytest.approx((3 * LN4 + LN4) / 2 + 0.5 * LN2)
+    assert weighted(outputs, labels)[0].item() == pytest.approx((3 * LN4 + LN4) / 2 + 0.5 * LN2)
 
 
 def test_rdrop_runs_over_both_heads():
@@ -78,15 +78,15 @@ def test_a_trainer_weighs_each_aspect_for_itself(tokenizer, tmp_path):
         log_prior=priors,
     )
     torch.manual_seed(0)
-    answers, labels = torch.randn(3, 12), torch.tensor([[0, 3, 4], [2, 1, 2], [1, MISSING, 5]])
-    expected = 0.5 * rating_losses(answers[:, 8:], labels[:, 2])
+    outputs, labels = torch.randn(3, 12), torch.tensor([[0, 3, 4], [2, 1, 2], [1, MISSING, 5]])
+    expected = 0.5 * rating_losses(outputs[:, 8:], labels[:, 2])
     for place in (0, 1):
         known = labels[:, place] != MISSING
         values = labels[known, place]
-        logits = answers[known, 4 * place : 4 * place + 4] + 1.5 * priors[place]
+        logits = outputs[known, 4 * place : 4 * place + 4] + 1.5 * priors[place]
         losses = F.cross_entropy(logits, values, reduction="none", label_smoothing=0.1) * weights[place][values]
         expected[known] += losses / 2
-    torch.testing.assert_close(trainer.row_loss(answers, labels), expected)
+    torch.testing.assert_close(trainer.row_loss(outputs, labels), expected)
 
 
 LABELS = [(0, 3, 5), (2, 3, 5), (2, 1, 1), (2, MISSING, MISSING)]

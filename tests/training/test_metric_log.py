@@ -45,7 +45,7 @@ def test_every_figure_is_written_once_also_by_a_resumed_run(finished, tiny_argum
     assert [record["step"] for record in again] == [record["step"] for record in run["history"]]
 
 
-def test_answers_on_the_held_out_rows_are_kept(finished):
+def test_predictions_on_the_held_out_rows_are_kept(finished):
     kept = read_predictions(finished.folder)
     test = finished.data.splits["test"]
     assert kept.labels.tolist() == test["label"].tolist()

@@ -70,9 +70,9 @@ def test_a_name_and_a_raw_dataset_are_enough(raw, model_folder, arguments, tmp_p
     assert classifier.task.labels == expected
     texts = [text + "　！！！！！" for text in raw["text"][:6]]
     # What plain transformers say is what this package says, cleaning included.
-    answers = pipeline("text-classification", str(tmp_path / "saved"))(texts)
-    for prediction, answer in zip(classifier(texts), answers, strict=True):
-        assert (prediction.label, prediction.probability) == (answer["label"], pytest.approx(answer["score"], abs=1e-5))
+    expected = pipeline("text-classification", str(tmp_path / "saved"))(texts)
+    for prediction, wanted in zip(classifier(texts), expected, strict=True):
+        assert (prediction.label, prediction.probability) == (wanted["label"], pytest.approx(wanted["score"], abs=1e-5))
     # What is trained on keeps its ids, in whichever order the labels would come.
     again = SentimentTrainer(tmp_path / "saved", arguments(), train_dataset=plain)
     assert again.task.labels == expected
@@ -203,12 +203,12 @@ def test_steps_of_map_are_what_the_trainer_does_itself(raw, model_folder, tokeni
             # A quarter of the fourteen between the special tokens is of the beginning.
             assert single["input_ids"] == [whole[0], *whole[1:5], *whole[-11:]]
     assert mapped.model.config.sentiment_hf["text"]["stride"] == 4
-    # Every row has its answer, with labels and without, in the order of the rows.
+    # Every row has its prediction, with labels and without, in the order of the rows.
     bare = datasets.Dataset.from_dict({"text": ["", *long["text"][:4], None]})
-    answers = mapped.predict(bare)
-    assert (answers.label_ids, answers.predictions.shape) == (None, (6, 2))
+    output = mapped.predict(bare)
+    assert (output.label_ids, output.predictions.shape) == (None, (6, 2))
     labelled = mapped.predict(long.select(range(4)))
-    np.testing.assert_allclose(labelled.predictions, answers.predictions[1:5], atol=1e-5)
+    np.testing.assert_allclose(labelled.predictions, output.predictions[1:5], atol=1e-5)
     assert labelled.metrics["test_accuracy"] == (labelled.predictions.argmax(-1) == labelled.label_ids).mean()
     assert np.shape(mapped.predict(long.select(range(4)).map(step, batched=True)).predictions) == (4, 2)
 

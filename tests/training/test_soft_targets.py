@@ -15,7 +15,7 @@ from sentiment_hf.studies.fingerprint import fingerprints
 from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.folder import save_model
-from sentiment_hf.training.hidden_states import TEACHER_LOGITS, answers_and_states, state_loss, teacher_layers
+from sentiment_hf.training.hidden_states import TEACHER_LOGITS, logits_and_states, state_loss, teacher_layers
 from sentiment_hf.training.run import train
 from sentiment_hf.training.setup import load_data, load_model, tokenize_splits
 from sentiment_hf.training.soft_targets import load_teachers, with_soft_targets
@@ -82,7 +82,7 @@ def test_weight_nought_is_plain_training_and_one_is_not(tiny_arguments, teacher,
 
 
 def test_several_teachers_are_asked_and_their_mean_counts(tiny_arguments, teacher, tmp_path):
-    """Teachers of other tokenizers and another order of labels: each answers in its own way, and is read rightly."""
+    """Teachers of other tokenizers and another order of labels: each predicts in its own way, and is read rightly."""
     words = [word for word in tiny_arguments if not word.startswith(("--output_dir", "--task"))]
     turned = "--labels={1: positive, 0: negative}"
     options = [f"--output_dir={tmp_path / 'second'}", "--task=turned", turned, "--baseline=false", "--seed=7"]
@@ -137,7 +137,7 @@ def test_states_come_nearer_to_the_teachers(tiny_arguments, teacher, tmp_path):
         for folder in (run.folder, teacher):
             classifier = SentimentClassifier.from_pretrained(folder)
             model = AutoModelForSequenceClassification.from_pretrained(folder)
-            scorer = classifier.scorer.with_forward(answers_and_states(model, [1, 2]))
+            scorer = classifier.scorer.with_forward(logits_and_states(model, [1, 2]))
             states.append(torch.from_numpy(scorer.logits(texts)[:, 2:]).unflatten(-1, (2, -1)))
         distance.append(state_loss(*states).mean().item())
     assert distance[1] < 0.6 * distance[0]

@@ -75,8 +75,8 @@ def check_run(run: Path, hub: Hub, name: str) -> None:
 def test_reviews(follow):
     folder, printed, hub = follow("reviews")
     assert len(rows(folder / "reviews.csv")) == 600
-    assert len(rows(folder / "answers.csv")) == 600
-    assert {row["predicted_label"] for row in rows(folder / "answers.csv")} <= {"negative", "positive"}
+    assert len(rows(folder / "predictions.csv")) == 600
+    assert {row["predicted_label"] for row in rows(folder / "predictions.csv")} <= {"negative", "positive"}
     assert (folder / "why.html").read_text(encoding="utf-8").lower().startswith("<!doctype html")
     assert (folder / "runs/reviews/errors/errors.md").is_file()
     check_run(folder / "runs/reviews", hub, "reviews")
@@ -97,8 +97,8 @@ def test_emotion(follow):
 def test_topics(follow):
     folder, printed, hub = follow("topics")
     check_run(folder / "runs/topics", hub, "topics")
-    answers = [json.loads(line) for line in (folder / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert len(answers) == 150
+    predictions = [json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(predictions) == 150
     label, num_chunks = printed[-1].split()[:2]
     assert label in ("体育", "财经", "科技")
     assert int(num_chunks) > 1
@@ -107,7 +107,7 @@ def test_topics(follow):
 def test_aspects(follow):
     folder, printed, hub = follow("aspects")
     check_run(folder / "runs/aspects", hub, "aspects")
-    assert len(rows(folder / "answers.csv")) == 240
+    assert len(rows(folder / "predictions.csv")) == 240
     assert any("label wait: positive" in text for text in printed)
     assert all(name in printed[-1] for name in ("taste", "wait", "price"))
 

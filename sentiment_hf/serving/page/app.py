@@ -20,7 +20,7 @@ from sentiment_hf.serving.page.wording import CHINESE, ENGLISH, Wording
 STYLE = Path(__file__).with_name("style.css")
 # Visitors that wait in the queue; the next is told that it is full.
 MAX_WAITING = 200
-# Seconds: how often old uploads and answers are looked for, and how old they are when they go.
+# Seconds: how often old uploads and results are looked for, and how old they are when they go.
 CLEAN_UP = (600, 3600)
 # What the system has: nothing is fetched, and Chinese is drawn in a font made for it.
 FONTS = ("system-ui", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif")

@@ -38,14 +38,14 @@ class PageModel:
     def labels(self, texts: Sequence[str], top_k: int, chunks: bool = False) -> list[Prediction]:
         """Answers of a model of one label, with all chunks where asked for."""
         with self._turns:
-            answers = self.classifier(texts, top_k, ALL_CHUNKS if chunks else 0)
-        return [answer for answer in answers if isinstance(answer, Prediction)]
+            predictions = self.classifier(texts, top_k, ALL_CHUNKS if chunks else 0)
+        return [prediction for prediction in predictions if isinstance(prediction, Prediction)]
 
     def aspects(self, texts: Sequence[str]) -> list[AspectPrediction]:
-        """Answers of a model of aspects."""
+        """Predictions of a model of aspects."""
         with self._turns:
-            answers = self.classifier(texts)
-        return [answer for answer in answers if isinstance(answer, AspectPrediction)]
+            predictions = self.classifier(texts)
+        return [prediction for prediction in predictions if isinstance(prediction, AspectPrediction)]
 
     def explain(self, text: str, label: str) -> Explanation:
         """Which words speak for a label; of a long text in the chunk that speaks most for it."""

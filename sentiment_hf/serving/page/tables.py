@@ -1,4 +1,4 @@
-"""A file of texts in, the same file with answers out, safe to open in a spreadsheet."""
+"""A file of texts in, the same file with predictions out, safe to open in a spreadsheet."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sentiment_hf.data.spreadsheets import write_csv
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.data.workbooks import write_workbook
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.serving.answer_files import free_names
 from sentiment_hf.serving.page.models import PageModel
+from sentiment_hf.serving.prediction_files import free_names
 
 # Endings of files that the page takes.
 WORKBOOKS = (".xlsx", ".xls")
@@ -41,10 +41,10 @@ def read_texts(path: Path, text_column: str = "") -> tuple[pd.DataFrame, str]:
     return table, column
 
 
-def with_answers(
+def with_predictions(
     model: PageModel, table: pd.DataFrame, column: str, progress: Callable[[int, int], Any]
 ) -> pd.DataFrame:
-    """Return the table with the model's answers in columns of their own.
+    """Return the table with the model's predictions in columns of their own.
 
     Args:
         model: its turn is taken block by block.
@@ -57,15 +57,15 @@ def with_answers(
     for start in range(0, len(texts), ROWS_PER_BLOCK):
         progress(start, len(texts))
         block = texts[start : start + ROWS_PER_BLOCK]
-        answers = model.aspects(block) if model.has_aspects else model.labels(block, top_k=1)
-        rows += [answer.row() for answer in answers]
+        predictions = model.aspects(block) if model.has_aspects else model.labels(block, top_k=1)
+        rows += [prediction.row() for prediction in predictions]
     names = free_names(model.classifier.task.prediction_columns(), table.columns)
     return table.assign(**{free: [row.get(name) for row in rows] for name, free in names.items()})
 
 
 def write_table(table: pd.DataFrame, path: Path, folder: Path) -> Path:
-    """Write answers as the kind of file that was uploaded: a workbook for a workbook, else csv."""
-    name = f"{path.stem}-answers"
+    """Write predictions as the kind of file that was uploaded: a workbook for a workbook, else csv."""
+    name = f"{path.stem}-predictions"
     if path.suffix.lower() in WORKBOOKS:
         return write_workbook(table, folder / f"{name}.xlsx")
     return write_csv(table, folder / f"{name}.csv")

@@ -12,9 +12,9 @@ import gradio as gr
 
 from sentiment_hf.data.spreadsheets import guarded
 from sentiment_hf.exceptions import InputError
-from sentiment_hf.serving.page.drawing import aspect_answer, coloured_words, label_answer, notice, top_chunks
+from sentiment_hf.serving.page.drawing import aspect_prediction, coloured_words, label_prediction, notice, top_chunks
 from sentiment_hf.serving.page.models import PageModel
-from sentiment_hf.serving.page.tables import ENDINGS, MAX_ROWS, read_texts, with_answers, write_table
+from sentiment_hf.serving.page.tables import ENDINGS, MAX_ROWS, read_texts, with_predictions, write_table
 from sentiment_hf.serving.page.wording import ANY_SENTENCES, ARTICLES, LONG_TEXTS, REVIEWS, SENTENCES, Wording
 
 logger = logging.getLogger(__name__)
@@ -33,32 +33,34 @@ TEXTS_AT_ONCE, FILES_AT_ONCE = 4, 1
 PROGRESS = gr.Progress()
 
 
-def answer_sentence(model: PageModel, text: str, wording: Wording) -> str:
+def predict_sentence(model: PageModel, text: str, wording: Wording) -> str:
     """Label, bars and coloured words of a sentence, as HTML."""
-    answer = model.labels([text], TOP_K)[0]
-    shown = label_answer(answer, model.classifier.calibration.threshold, wording)
-    if not answer.top:
+    prediction = model.labels([text], TOP_K)[0]
+    shown = label_prediction(prediction, model.classifier.calibration.threshold, wording)
+    if not prediction.top:
         return shown
     # Also where the model abstains: the words of the label that it nearly gave.
-    return shown + coloured_words(model.explain(text, answer.top[0][0]), wording)
+    return shown + coloured_words(model.explain(text, prediction.top[0][0]), wording)
 
 
-def answer_article(model: PageModel, text: str, wording: Wording) -> str:
+def predict_article(model: PageModel, text: str, wording: Wording) -> str:
     """Topic and ranked chunks of an article, as HTML."""
-    answer = model.labels([text], TOP_K, chunks=True)[0]
-    return label_answer(answer, model.classifier.calibration.threshold, wording) + top_chunks(answer, wording)
+    prediction = model.labels([text], TOP_K, chunks=True)[0]
+    return label_prediction(prediction, model.classifier.calibration.threshold, wording) + top_chunks(
+        prediction, wording
+    )
 
 
-def answer_review(model: PageModel, text: str, wording: Wording) -> str:
+def predict_review(model: PageModel, text: str, wording: Wording) -> str:
     """Aspects and stars of a review, as HTML."""
     aspects = [cell.name for cell in model.classifier.task.class_cells()]
-    return aspect_answer(model.aspects([text])[0], aspects, wording)
+    return aspect_prediction(model.aspects([text])[0], aspects, wording)
 
 
 def checked(
-    answer: Callable[[PageModel, str, Wording], str], model: PageModel, limit: int, wording: Wording
+    predict: Callable[[PageModel, str, Wording], str], model: PageModel, limit: int, wording: Wording
 ) -> Callable[[str], str]:
-    """Build a button's function, which returns an answer, or a sentence that says what is wrong with the text."""
+    """Build a button's function, which returns a prediction, or a sentence that says what is wrong with the text."""
 
     def respond(text: str) -> str:
         if not text or not text.strip():
@@ -66,11 +68,11 @@ def checked(
         if len(text) > limit:
             return notice(wording.too_long.format(found=len(text), limit=limit))
         try:
-            # Half a surrogate pair, which a client can send, is no character that an answer could repeat.
-            return answer(model, text.encode("utf-8", "replace").decode("utf-8"), wording)
+            # Half a surrogate pair, which a client can send, is no character that the page could repeat.
+            return predict(model, text.encode("utf-8", "replace").decode("utf-8"), wording)
         except Exception:
             # A visitor can do nothing with a stack trace, and it may tell more than it should.
-            logger.exception("no answer to a text of %d characters", len(text))
+            logger.exception("a text of %d characters could not be classified", len(text))
             return notice(wording.fails)
 
     return respond
@@ -83,7 +85,7 @@ def text_tab(
     lines: int,
     wording: Wording,
 ) -> None:
-    """Add a tab with a text on one side and the answer on the other.
+    """Add a tab with a text on one side and the prediction on the other.
 
     Args:
         name: the title's key in the wording, and the name of the function for clients.
@@ -97,7 +99,7 @@ def text_tab(
         with gr.Column(min_width=320):
             text = gr.Textbox(label=wording.text, placeholder=wording.text_hint, lines=lines, max_lines=2 * lines)
             button = gr.Button(wording.ask, variant="primary")
-            shown = gr.HTML(render=False, elem_classes="shf-answer")
+            shown = gr.HTML(render=False, elem_classes="shf-prediction")
             gr.Examples(
                 [[example] for example in examples],
                 [text],
@@ -130,20 +132,20 @@ def _shortened(text: str) -> str:
 
 def sentence_tab(model: PageModel, wording: Wording) -> None:
     examples = SENTENCES.get(model.classifier.task.name, ANY_SENTENCES)
-    text_tab("sentence", checked(answer_sentence, model, SENTENCE_LIMIT, wording), examples, 4, wording)
+    text_tab("sentence", checked(predict_sentence, model, SENTENCE_LIMIT, wording), examples, 4, wording)
 
 
 def article_tab(model: PageModel, wording: Wording) -> None:
     examples = LONG_TEXTS.get(model.classifier.task.name, ARTICLES)
-    text_tab("article", checked(answer_article, model, ARTICLE_LIMIT, wording), examples, 12, wording)
+    text_tab("article", checked(predict_article, model, ARTICLE_LIMIT, wording), examples, 12, wording)
 
 
 def review_tab(model: PageModel, wording: Wording) -> None:
-    text_tab("review", checked(answer_review, model, REVIEW_LIMIT, wording), REVIEWS, 6, wording)
+    text_tab("review", checked(predict_review, model, REVIEW_LIMIT, wording), REVIEWS, 6, wording)
 
 
 def file_tab(models: list[PageModel], wording: Wording) -> None:
-    """Add a tab that answers a whole table."""
+    """Add a tab that classifies a whole table."""
 
     def respond(
         path: str | None, place: int, text_column: str, progress: gr.Progress = PROGRESS
@@ -152,22 +154,22 @@ def file_tab(models: list[PageModel], wording: Wording) -> None:
         if path is None:
             yield notice(wording.file_first), hidden, hidden
             return
-        # gradio takes a copy of the answers, which it removes after a while; this one goes at once.
+        # gradio takes a copy of the result, which it removes after a while; this one goes at once.
         with TemporaryDirectory() as folder:
             try:
                 model = models[place]
                 table, column = read_texts(Path(path), text_column)
-                answered = with_answers(model, table, column, lambda *done: progress(done, desc=wording.reading))
-                written = write_table(answered, Path(path), Path(folder))
+                predicted = with_predictions(model, table, column, lambda *done: progress(done, desc=wording.reading))
+                written = write_table(predicted, Path(path), Path(folder))
             except InputError as error:
                 yield notice(wording.file_fails + str(error)), hidden, hidden
                 return
             except Exception:
-                logger.exception("no answer to a file")
+                logger.exception("a file could not be classified")
                 yield notice(wording.fails), hidden, hidden
                 return
             said = notice(f"{wording.done.format(rows=len(table))} {wording.table_note}", "note")
-            preview = guarded(answered.head(PREVIEW_ROWS)).astype(object).where(lambda cell: cell.notna(), "")
+            preview = guarded(predicted.head(PREVIEW_ROWS)).astype(object).where(lambda cell: cell.notna(), "")
             yield said, gr.update(value=preview, visible=True), gr.update(value=str(written), visible=True)
 
     with gr.Tab(wording.file, elem_id=f"file-{wording.language}"):

@@ -87,7 +87,7 @@ class Wording:
         return self.labels.get(name, name)
 
     def reason(self, reason: str | None) -> str:
-        """Why there is no answer."""
+        """Why there is no prediction."""
         return self.reasons.get(reason or "", reason or self.fails)
 
     def chunk(self, chunk_idx: int, num_chunks: int) -> str:
@@ -153,7 +153,7 @@ CHINESE = Wording(
 ENGLISH = Wording(
     language="en",
     title="Chinese text classification",
-    introduction="Type Chinese text and see what the model says and why. The answers are a model's and may be wrong.",
+    introduction="Type Chinese text and see what the model says and why. Its predictions may be wrong.",
     sentence="A sentence",
     article="An article",
     review="A restaurant review",
@@ -166,15 +166,15 @@ ENGLISH = Wording(
     upload="A csv, tsv, xlsx or jsonl file (at most {size} MB and {rows:,} rows)",
     text_column="Column with the text",
     text_column_hint="empty: the first with a usual name, such as text or review",
-    download="Download the answers",
-    preview="Answers (first {rows} rows)",
-    done="All {rows:,} rows are answered.",
+    download="Download the predictions",
+    preview="Predictions (first {rows} rows)",
+    done="All {rows:,} rows are classified.",
     file_first="Upload a file first.",
     file_fails="This file cannot be read: ",
     table_note="Cells that a spreadsheet would calculate get an apostrophe in front.",
     empty="Type a text first.",
     too_long="The text has {found:,} characters, and at most {limit:,} are taken here. Shorten it.",
-    fails="Something went wrong and there is no answer. It has been logged; try another text, or later.",
+    fails="Something went wrong and there is no prediction. It has been logged; try another text, or later.",
     abstains="The model abstains: its best label has {probability:.1%}, below the threshold of {threshold:.1%}.",
     why="Words for and against “{label}”",
     speaks_for="for it",

@@ -1,4 +1,4 @@
-"""Rows with their answers as files, written block by block: csv, tsv, jsonl, parquet and xlsx."""
+"""Rows with their predictions as files, written block by block: csv, tsv, jsonl, parquet and xlsx."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from sentiment_hf.tasks import AnyPrediction, Task
 
 logger = logging.getLogger(__name__)
 
-ANSWER_KINDS = ("csv", "tsv", "jsonl", "parquet", "xlsx", "csv.gz", "tsv.gz", "jsonl.gz")
+OUTPUT_KINDS = ("csv", "tsv", "jsonl", "parquet", "xlsx", "csv.gz", "tsv.gz", "jsonl.gz")
 # Rows of one group in a parquet file; readers fetch a group at a time, and hardly any pay for many small ones.
 ROWS_PER_GROUP = 8192
 _NUMBERS = {"probability": pa.float64(), "expected_rating": pa.float64(), "predicted_rating": pa.int64()}
 
 
-class AnswerFile(Protocol):
-    """Takes blocks of rows with their answers; used in a `with`, at whose end the file is whole, or, after an error,
-    ends with a whole row."""
+class PredictionFile(Protocol):
+    """Takes blocks of rows with their predictions; used in a `with`, at whose end the file is whole, or, after an
+    error, ends with a whole row."""
 
-    def write(self, block: pd.DataFrame, answers: list[AnyPrediction]) -> None: ...
+    def write(self, block: pd.DataFrame, predictions: list[AnyPrediction]) -> None: ...
 
     def __enter__(self) -> Self: ...
 
@@ -48,21 +48,21 @@ class AnswerFile(Protocol):
     ) -> None: ...
 
 
-def answer_kind(path: Path) -> str:
+def output_kind(path: Path) -> str:
     """Tell the kind of an output file by its ending.
 
     Raises:
         InputError: an ending that is not written.
     """
-    found = next((kind for kind in ANSWER_KINDS if path.name.lower().endswith(f".{kind}")), None)
+    found = next((kind for kind in OUTPUT_KINDS if path.name.lower().endswith(f".{kind}")), None)
     if found is None:
-        expected = f"--output ending in {', '.join('.' + kind for kind in ANSWER_KINDS)}"
+        expected = f"--output ending in {', '.join('.' + kind for kind in OUTPUT_KINDS)}"
         raise InputError(expected, str(path), "Choose one of these endings.")
     return found
 
 
 def free_names(names: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
-    """Choose a name for each column of answers that no column of the table has: `probability_2` where there is one.
+    """Choose a name for each column of predictions that no column of the table has: `probability_2` where there is one.
 
     >>> free_names(("predicted_label", "reason"), ("text", "reason"))
     {'predicted_label': 'predicted_label', 'reason': 'reason_2'}
@@ -77,10 +77,10 @@ def free_names(names: Iterable[str], taken: Iterable[str]) -> dict[str, str]:
 
 
 def say_renamed(kind: str, columns: Sequence[str], text_column: str, task: Task) -> None:
-    """Log which parts of answers get other names in a file, as the table has columns of their usual ones.
+    """Log which parts of predictions get other names in a file, as the table has columns of their usual ones.
 
     Args:
-        kind: of the file, one of `ANSWER_KINDS`.
+        kind: of the file, one of `OUTPUT_KINDS`.
         columns: of the table.
         text_column: of these.
         task: of the classifier.
@@ -91,7 +91,7 @@ def say_renamed(kind: str, columns: Sequence[str], text_column: str, task: Task)
         columns = [name for name in columns if name != text_column]
     renamed = [f"{name} is written as {free}" for name, free in free_names(usual, columns).items() if name != free]
     if renamed:
-        logger.warning("the table has columns with the names of answers, which stay: %s", ", ".join(renamed))
+        logger.warning("the table has columns with the names of predictions, which stay: %s", ", ".join(renamed))
 
 
 def check_fits_workbook(source: RowBlocks) -> None:
@@ -105,14 +105,14 @@ def check_fits_workbook(source: RowBlocks) -> None:
                 check_cell(cell_text(cell))
 
 
-def answer_file(
+def prediction_file(
     path: Path, kind: str, schema: pa.Schema, task: Task, text_column: str, for_people: bool = False
-) -> AnswerFile:
-    """Open a file for answers.
+) -> PredictionFile:
+    """Open a file for predictions.
 
     Args:
         path: replaced if it is there.
-        kind: one of `ANSWER_KINDS`. All have the columns of the input and those of the answers; jsonl has `text` in
+        kind: one of `OUTPUT_KINDS`. All have the columns of the input and those of the predictions; jsonl has `text` in
             place of the text column and what the prediction's `to_dict()` says. A column of the input is never
             overwritten: see `free_names`. In csv and tsv a cell that a spreadsheet program would calculate is guarded.
         schema: of the input.
@@ -147,10 +147,10 @@ class _TextFile:
         self._whole = 0
         self._is_first = True
 
-    def write(self, block: pd.DataFrame, answers: list[AnyPrediction]) -> None:
+    def write(self, block: pd.DataFrame, predictions: list[AnyPrediction]) -> None:
         # A byte order mark stands at the beginning of the file alone.
         encoding = self._encoding if self._is_first else "utf-8"
-        text = self._formatted(block, answers, self._is_first).encode(encoding, "replace")
+        text = self._formatted(block, predictions, self._is_first).encode(encoding, "replace")
         # A gzip file may consist of several; each block is one, so that the file can end after any.
         rest = memoryview(gzip.compress(text, mtime=0) if self._is_zipped else text)
         while rest:
@@ -181,8 +181,8 @@ class _ParquetFile:
         self._writer = pq.ParquetWriter(self._file, schema)
         self._waiting: list[pa.Table] = []
 
-    def write(self, block: pd.DataFrame, answers: list[AnyPrediction]) -> None:
-        rows = with_answers(block, answers, self._columns)
+    def write(self, block: pd.DataFrame, predictions: list[AnyPrediction]) -> None:
+        rows = with_predictions(block, predictions, self._columns)
         arrays = [arrow_column(rows[field.name], field.type) for field in self._schema]
         self._waiting.append(pa.Table.from_arrays(arrays, schema=self._schema))
         if sum(len(table) for table in self._waiting) >= ROWS_PER_GROUP:
@@ -200,7 +200,7 @@ class _ParquetFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # What was answered so far is readable only with the file's last bytes.
+        # What was predicted so far is readable only with the file's last bytes.
         with self._file:
             self._write_group()
             self._writer.close()
@@ -215,8 +215,8 @@ class _WorkbookFile:
         self._columns = columns
         self._writer = WorkbookWriter(path, [*schema.names, *columns.values()])
 
-    def write(self, block: pd.DataFrame, answers: list[AnyPrediction]) -> None:
-        self._writer.write(with_answers(block, answers, self._columns))
+    def write(self, block: pd.DataFrame, predictions: list[AnyPrediction]) -> None:
+        self._writer.write(with_predictions(block, predictions, self._columns))
 
     def __enter__(self) -> Self:
         return self
@@ -224,13 +224,13 @@ class _WorkbookFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # What was answered so far can be opened.
+        # What was predicted so far can be opened.
         self._writer.close()
 
 
-def with_answers(block: pd.DataFrame, answers: list[AnyPrediction], columns: Mapping[str, str]) -> pd.DataFrame:
-    """Rows with what was answered, in columns under the names of `free_names`."""
-    rows = [answer.row() for answer in answers]
+def with_predictions(block: pd.DataFrame, predictions: list[AnyPrediction], columns: Mapping[str, str]) -> pd.DataFrame:
+    """Rows with their predictions, in columns under the names of `free_names`."""
+    rows = [prediction.row() for prediction in predictions]
     # As objects: a column of ratings keeps its whole numbers where one is missing.
     values = {
         free: pd.Series([row.get(name) for row in rows], index=block.index, dtype=object)
@@ -240,27 +240,27 @@ def with_answers(block: pd.DataFrame, answers: list[AnyPrediction], columns: Map
 
 
 def _delimited(separator: str, columns: Mapping[str, str]) -> Callable[[pd.DataFrame, list[AnyPrediction], bool], str]:
-    def formatted(block: pd.DataFrame, answers: list[AnyPrediction], header: bool) -> str:
-        return csv_text(with_answers(block, answers, columns), separator, header)
+    def formatted(block: pd.DataFrame, predictions: list[AnyPrediction], header: bool) -> str:
+        return csv_text(with_predictions(block, predictions, columns), separator, header)
 
     return formatted
 
 
 class _JsonLines:
-    """A row as a line of JSON: the text, the other columns of the input, and the rest of the answer."""
+    """A row as a line of JSON: the text, the other columns of the input, and the rest of the prediction."""
 
     def __init__(self, columns: Sequence[str], text_column: str) -> None:
         self._kept = [name for name in columns if name != text_column]
 
-    def __call__(self, block: pd.DataFrame, answers: list[AnyPrediction], header: bool) -> str:
+    def __call__(self, block: pd.DataFrame, predictions: list[AnyPrediction], header: bool) -> str:
         cells = [block[name].tolist() for name in self._kept]
         lines = []
-        for place, answer in enumerate(answers):
-            said = answer.to_dict()
-            names = free_names(said, self._kept)
-            row = {names["text"]: said.pop("text")}
+        for place, prediction in enumerate(predictions):
+            fields = prediction.to_dict()
+            names = free_names(fields, self._kept)
+            row = {names["text"]: fields.pop("text")}
             row |= {name: _json_cell(column[place]) for name, column in zip(self._kept, cells, strict=True)}
-            row |= {names[name]: value for name, value in said.items()}
+            row |= {names[name]: value for name, value in fields.items()}
             if names.get("label") == "label":
                 # Whoever takes these labels for those of a file has to know that they are names.
                 row.setdefault(MARK_COLUMN, NAMES)
