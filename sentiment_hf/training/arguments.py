@@ -55,7 +55,7 @@ class RecipeTrainingArguments(TrainingOptions, TrainingArguments):
         # Our own data pipeline drops columns; the Trainer would drop doc_id as well.
         self.remove_unused_columns = False
         self.label_names = ["labels"]
-        # The Trainer would push each checkpoint, pickles and all; `sentiment-hf train` pushes once, when everything is there.
+        # The Trainer would push each checkpoint, pickles and all; `sentiment-hf train` pushes once, at the end.
         self.push_finished_run, self.push_to_hub = self.push_to_hub, False
         if self.accelerator_config is None:
             # Without pinned memory, and so without a GPU, there is nothing to overlap.
