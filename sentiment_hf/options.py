@@ -69,34 +69,38 @@ class DataArguments:
     text_column: str | None = option(None, "column with the text; none: the first with a usual name")
     label_column: str | None = option(None, "column with the label; none: the first with a usual name")
     encoding: str = option("auto", "auto, utf-8, gb18030, big5 or another of Python's codecs")
-    separator: str | None = option(None, "between the cells of a csv, tsv or txt, tab or _!_ for example; none: found")
-    column_names: str | None = option(None, "of a table whose first line is no header, [text, label]")
-    protocol: str = option(
-        "clean", "clean: training rows that repeat, contradict or leak are left out; published: as it is"
+    separator: str | None = option(
+        None, "cell separator of a csv, tsv or txt file, for example tab or _!_; none: detected"
     )
-    split_method: str = option("stratified", "stratified, or hash (looks at the text alone), where splits are made")
-    validation_share: float = option(0.1, "share of rows for a validation split that is made")
-    test_share: float = option(0.1, "share of rows for a test split that is made")
-    split_seed: int = option(42, "seed of splits that are made")
-    max_train_rows: int | None = option(None, "fine-tune on a seeded sample of so many training rows")
+    column_names: str | None = option(None, "names of the columns, [text, label], where a file has no header line")
+    protocol: str = option(
+        "clean", "clean: leave out training rows that repeat, contradict or leak; published: keep all rows"
+    )
+    split_method: str = option("stratified", "how missing splits are made: stratified, or hash (of the text alone)")
+    validation_share: float = option(0.1, "share of the rows for the validation split, where none is given")
+    test_share: float = option(0.1, "share of the rows for the test split, where neither split is given")
+    split_seed: int = option(42, "seed for making missing splits")
+    max_train_rows: int | None = option(None, "train on a random sample of at most this many rows")
     supplement: str | None = option(
-        None, "training rows of a second source, {source, where: {column: value}, label, limit, seed, explanations}"
+        None, "additional training rows, {source, where: {column: value}, label, limit, seed, explanations}"
     )
     cleaning: str | None = option(
         None,
         "switches {nfkc, html, urls, emails, mentions, whitespace, repeats, simplified, short_links: true/false, "
         "retweets: keep/cut/own_first, topics, emoji: keep/words/remove}",
     )
-    max_length: int = option(128, "tokens kept, special ones included")
+    max_length: int = option(128, "maximum number of tokens, special tokens included")
     truncation: str = option("right", "right, left, head_tail, or sliding: overlapping chunks of a long text")
-    head_share: float = option(0.5, "share of head_tail's tokens that comes from the beginning")
-    stride: int | None = option(None, "of sliding: tokens that neighbours share; none: a quarter of max_length")
-    max_chunks: int | None = option(None, "of sliding: chunks of a text that are kept at most; none: all")
-    chunk_choice: str = option("first", "of sliding: which are kept, first, spread or head_tail")
-    aggregation: str = option("mean", "of sliding: mean, max or logsumexp of the chunks' logits")
-    pad_to_multiple_of: int = option(8, "batches are padded to a multiple of so many tokens")
-    preprocessing_num_workers: int | None = option(None, "processes that tokenize")
-    cache_dir: str | None = option(None, "folder for tokenized data; none: that of datasets")
+    head_share: float = option(0.5, "with head_tail: share of the tokens taken from the beginning")
+    stride: int | None = option(
+        None, "with sliding: tokens shared by neighbouring chunks; none: a quarter of max_length"
+    )
+    max_chunks: int | None = option(None, "with sliding: maximum number of chunks of a text; none: no limit")
+    chunk_choice: str = option("first", "with sliding: which chunks are kept: first, spread or head_tail")
+    aggregation: str = option("mean", "with sliding: how the chunks' logits are combined: mean, max or logsumexp")
+    pad_to_multiple_of: int = option(8, "pad batches to a multiple of this many tokens")
+    preprocessing_num_workers: int | None = option(None, "number of processes for tokenization")
+    cache_dir: str | None = option(None, "folder for tokenized data; none: the cache of datasets")
 
     def __post_init__(self) -> None:
         self.cleaning = parse_value(self.cleaning, "cleaning", (dict,))
@@ -113,16 +117,16 @@ class DataArguments:
 
 @dataclass
 class DecontaminationArguments:
-    """Held-out text: what will be measured on, and so must not be learned from."""
+    """Decontamination: texts that the model is evaluated on and must not be trained on."""
 
     decontaminate_against: str | None = option(
-        None, "list of files or Hub ids whose texts, and near-duplicates, are left out"
+        None, "list of files or Hub ids; training texts that equal or nearly equal theirs are left out"
     )
     decontaminate_against_packages: str | None = option(
-        None, "list of packages whose held-out rows (quickstart's) are left out"
+        None, "list of packages; the same for their held-out rows, split as in the quickstart"
     )
-    decontaminate_seed: int = option(42, "the split_seed by which those packages are split")
-    shingle_length: int = option(13, "characters in common with a held-out text that make a near-duplicate")
+    decontaminate_seed: int = option(42, "split_seed of those packages")
+    shingle_length: int = option(13, "this many equal characters in a row make two texts near-duplicates")
 
     def __post_init__(self) -> None:
         for name in ("decontaminate_against", "decontaminate_against_packages"):
@@ -136,19 +140,17 @@ class ModelArguments:
 
     model: str | None = option(None, "Hub id, folder, or scratch (a BERT with random weights and its own vocabulary)")
     model_revision: str | None = option(None, "branch, tag or commit of the Hub id")
-    num_hidden_layers: int | None = option(None, "keep the first so many layers")
+    num_hidden_layers: int | None = option(None, "keep only this many layers, counted from the embeddings")
     extend_positions: int | None = option(
-        None, "stretch the table of positions to so many tokens; sliding windows are steadier"
+        None, "stretch the position embeddings to this many tokens; sliding windows are more stable"
     )
     config_overrides: str | None = option(None, "other fields of the model's config, {name: value}")
     pooling: str = option(
         "pooler", "what the head sees: pooler (a stock model), cls, mean or attention (encoders of BERT's kind)"
     )
-    hierarchical: str = option(
-        "none", "with sliding windows, what reads over the chunks: bilstm, transformer, attention"
-    )
-    freeze_encoder: bool = option(False, "of a hierarchical model: learn what reads over the chunks alone")
-    classifier_dropout: float | None = option(None, "dropout before the head; none: that of the hidden states")
+    hierarchical: str = option("none", "with sliding: network over the chunks: none, bilstm, transformer or attention")
+    freeze_encoder: bool = option(False, "with hierarchical: train only the network over the chunks")
+    classifier_dropout: float | None = option(None, "dropout before the head; none: the same as for hidden states")
     attn_implementation: str | None = option(None, "eager or sdpa; none: transformers' choice")
     peft: str | None = option(None, "LoRA in place of full fine-tuning, {r, alpha, dropout, target_modules: [names]}")
 
@@ -169,14 +171,18 @@ class ModelArguments:
 class ExportArguments:
     """Export: what `sentiment-hf run` makes after training, and `sentiment-hf export` of a finished model."""
 
-    quantize: str = option("none", "none, dynamic (INT8) or static (INT8 with ranges from training rows)")
+    quantize: str = option("none", "none, dynamic (INT8) or static (INT8 with activation ranges from training rows)")
     arch: str = option("auto", "what the INT8 file is for: avx512_vnni, avx2, arm64, tensorrt; auto: this machine")
     max_drop: float = option(
-        0.5, "points of the task's metric on validation that INT8 may lose, else it is not written"
+        0.5, "points of the metric that INT8 may lose on validation; if it loses more, no INT8 file is written"
     )
-    activation_ranges: str = option("minmax", "of static: how ranges are read off, minmax, entropy or percentile")
-    sensitivity: bool = option(False, "of static: keep in FP32 what costs most on validation, until the gate passes")
-    license: str | None = option(None, "of the weights, for the model card, as the Hub names it: mit, apache-2.0, …")
+    activation_ranges: str = option(
+        "minmax", "with static: how activation ranges are computed: minmax, entropy or percentile"
+    )
+    sensitivity: bool = option(False, "with static: keep the most sensitive operations in FP32 until the gate passes")
+    license: str | None = option(
+        None, "license of the weights for the model card, as named on the Hub: mit, apache-2.0, …"
+    )
 
     def __post_init__(self) -> None:
         check_choice("quantize", self.quantize, QUANTIZATIONS)

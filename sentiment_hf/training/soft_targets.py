@@ -37,8 +37,8 @@ def add_unlabelled(
 ) -> pd.DataFrame:
     """Training rows followed by unlabelled ones, whose label is `MISSING`.
 
-    Texts equal or near to one of validation or test are left out, and so are those that repeat a training row or each
-    other; the audit counts them.
+    Texts equal or near to one of the validation or test split are left out, and so are those that repeat a training row
+    or each other; the audit counts them.
 
     Args:
         data: with all its splits.

@@ -120,9 +120,9 @@ def _table(report: dict[str, Any]) -> Table:
         "unlabelled_rows": "rows without a label",
         "repeated_rows": "rows that repeat an earlier one",
         "conflicting_texts": "texts with two labels",
-        "in_train": "rows that stand in train",
+        "in_train": "rows that are also in train",
         "in_train_disagree": "… of these with another label",
-        "in_validation": "rows that stand in validation",
+        "in_validation": "rows that are also in validation",
     }
     for key, text in lines.items():
         table.add_row(text, *[f"{report[split][key]:,}" if key in report[split] else "" for split in splits])
