@@ -17,7 +17,7 @@ class Quantization:
     """How a model becomes INT8.
 
     Attributes:
-        method: `none`, `dynamic` (ranges of activations are taken as they come) or `static` (taken beforehand, from
+        method: `none`, `dynamic` (activation ranges are taken as they come) or `static` (taken beforehand, from
             calibration rows; what TensorRT wants).
         arch: processor that the file is for, a key of `INT8_FILES`, or `auto`; or `tensorrt`, static only.
         max_drop: points of the task's metric that INT8 may lose on validation.
