@@ -21,7 +21,7 @@ def with_chunks(
     Args:
         task: names the labels.
         predictions: one a document.
-        documents: the same documents, with what the model said of each chunk.
+        documents: the same documents, with the logits of each chunk.
         top_chunks: passages of a document at most.
     """
     chosen: list[list[ChunkScore]] = [[] for _ in predictions]
