@@ -25,7 +25,7 @@ COLUMNS = ["row", "cell", "given", "proposed", "p_given", "p_proposed", "score",
 
 @dataclass(frozen=True)
 class JudgedCell:
-    """A cell of every row, and what a model that did not learn from the row says of it.
+    """A cell of every row, and what a model that did not learn from the row predicts for it.
 
     Attributes:
         cell: which it is.
@@ -78,7 +78,7 @@ def find_suspects(
 
 
 def cells_of(frame: pd.DataFrame, task: Task, logits: np.ndarray) -> list[JudgedCell]:
-    """Put the labels of each row beside what a model says of them, with the temperature that fits them best."""
+    """Put the labels of each row beside what a model predicts, with the temperature that fits them best."""
     ids, judged = task.references(frame["label"]), []
     for place, cell in enumerate(task.cells):
         given, cell_logits = ids[:, place], cell.logits(logits)

@@ -151,7 +151,7 @@ def _log_odds(
 
 def _logits(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     if reads_documents(model):
-        # Of a hierarchical model, what it would say of documents that are one chunk each.
+        # Of a hierarchical model, the logits of documents that are one chunk each.
         logits: torch.Tensor = model.document(model.embed_chunks(**inputs).embedding.unsqueeze(1))
         return logits
     return concat_heads(model(**inputs))

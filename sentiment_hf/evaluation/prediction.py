@@ -69,8 +69,8 @@ class TextScorer:
         return replace(self, forward=forward, document_head=document_head, workers=workers)
 
     def heeding_padding(self, name: str) -> TextScorer:
-        """Return the scorer; where padding changes what a model from elsewhere says, as with convolutions (ConvBERT) or
-        without a mask (FNet), one that reads texts one by one and unpadded."""
+        """Return it; where padding changes the logits of a model from elsewhere, as with convolutions (ConvBERT)
+        or without a mask (FNet), one that reads texts one by one and unpadded."""
         encoded = self.tokenizer(["这家店的服务很好"], return_attention_mask=True)
         rows = {field: encoded[field] for field in encoded}
         size = len(rows["input_ids"][0])
@@ -119,7 +119,7 @@ class TextScorer:
                 starts = np.searchsorted(documents, np.arange(1, len(chunks.texts)))
                 logits = np.stack([self.document_head(vectors) for vectors in np.split(outputs, starts)])
                 if judge_chunks:
-                    # What a chunk says is what the model would say of a document that is this chunk alone.
+                    # A chunk's logits are those of a document that is this chunk alone.
                     outputs = np.stack([self.document_head(vector[None]) for vector in outputs])
             parts.append((chunks, outputs, logits))
         return ScoredDocuments(parts)
@@ -175,7 +175,7 @@ def _counted(part: np.ndarray, bar: tqdm[Any]) -> np.ndarray:
 
 @dataclass
 class ScoredDocuments:
-    """Documents with what the model said of each chunk.
+    """Documents with the logits of each chunk.
 
     Attributes:
         parts: chunks of some documents, the logits of these chunks `[chunks, width]`, and those of the documents

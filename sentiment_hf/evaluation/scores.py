@@ -24,7 +24,7 @@ def chunk_scores(documents: ScoredDocuments, labels: Sequence[Any], task: Task) 
     """Score single chunks, each judged by its document's label; the document's own scores stand beside these.
 
     Args:
-        documents: with what the model said of each chunk.
+        documents: with the logits of each chunk.
         labels: of the documents.
         task: whose they are.
     """

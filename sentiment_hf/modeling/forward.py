@@ -56,7 +56,7 @@ def torch_document_head(model: PreTrainedModel) -> Callable[[np.ndarray], np.nda
 
 
 def concat_heads(outputs: Any) -> torch.Tensor:
-    """All that a model says of each text as one row, `[batch, width]`; of a stock classifier the logits as they are."""
+    """All logits of each text as one row, `[batch, width]`; of a stock classifier the logits as they are."""
     rating = getattr(outputs, "rating", None)
     logits: torch.Tensor = outputs.logits.flatten(1)
     return logits if rating is None else torch.cat([logits, rating.to(logits)], dim=1)

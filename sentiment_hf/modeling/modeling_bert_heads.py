@@ -87,7 +87,7 @@ class PooledBertForSequenceClassification(_Encoder):
 
 @dataclass
 class AspectOutput(SequenceClassifierOutput):
-    """What an aspect model says.
+    """The outputs of an aspect model.
 
     Attributes:
         logits: `[batch, aspects, values]`.
