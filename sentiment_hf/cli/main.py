@@ -94,6 +94,14 @@ class _Parser(argparse.ArgumentParser):
         sys.exit(EXIT_STATUS)
 
 
+class _GroupedHelp(argparse.RawDescriptionHelpFormatter):
+    """Leave out argparse's list of verbs: the description has them in groups."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        if not isinstance(action, argparse._SubParsersAction):
+            super().add_argument(action)
+
+
 class _PrintCompletion(argparse.Action):
     """Print a shell's completion script, made by shtab."""
 
@@ -178,22 +186,20 @@ def build_parser() -> argparse.ArgumentParser:
         usage="sentiment-hf VERB …",
         description="\n".join(["Small, fast classifiers for Chinese text.", "", *lines]),
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_GroupedHelp,
     )
     parser.add_argument("--version", action="version", version=f"sentiment_hf {version('sentiment_hf')}")
-    shells = ("bash", "zsh", "tcsh")
-    text = "print a completion script for bash, zsh or tcsh"
+    shells = ("bash", "zsh")
+    text = "print a completion script for bash or zsh"
     parser.add_argument("--print_completion", action=_PrintCompletion, choices=shells, metavar="SHELL", help=text)
-    verbs = parser.add_subparsers(
-        prog=parser.prog, metavar="VERB", required=True, parser_class=_Parser, help=argparse.SUPPRESS
-    )
+    verbs = parser.add_subparsers(prog=parser.prog, metavar="VERB", required=True, parser_class=_Parser)
     inside: dict[str, argparse._SubParsersAction[_Parser]] = {}
     for title, named in VERBS.items():
         for path, text in named.items():
             group, _, name = path.rpartition(" ")
             if group and group not in inside:
                 described = f"{title}: {', '.join(verb.split()[1] for verb in named)}."
-                verb = verbs.add_parser(group, description=described)
+                verb = verbs.add_parser(group, help=described, description=described)
                 inside[group] = verb.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
             _add_verb(inside.get(group, verbs), path, name, text)
     return parser

@@ -200,7 +200,7 @@ def test_the_command_and_the_way_back(model_folder, rows, tmp_path, capsys, tiny
     capsys.readouterr()
     assert main([*words, "--output_dir", str(tmp_path / "other")]) == 2
     assert "found neither" in capsys.readouterr().err
-    assert main([*words[:3], "--ffn", "0.5", "--output_dir", str(tmp_path / "other")]) == 2
+    assert main([*words[:4], "--ffn", "0.5", "--output_dir", str(tmp_path / "other")]) == 2
     assert "--importance_file" in capsys.readouterr().err
     with pytest.raises(InputError, match="one of heads and width, found both"):
         prune_structure(model_folder, rows, tmp_path / "other", heads=0.5, width=0.5)

@@ -91,7 +91,7 @@ def test_the_command(model_folder, other_folder, tmp_path, reviews, capsys):
     assert len(changed) == report["changed"] == sum(a != b for a, b in zip(*predictions, strict=True)) > 0
     assert (changed["change"] == "mended").sum() == report["accuracy"]["only_b_right"] == report["mended"]
     # A model against itself has nothing to show.
-    assert main([*words[:2], str(model_folder), *words[3:], "--compare_backend", "torch"]) == 0
+    assert main([*words[:4], str(model_folder), *words[5:], "--compare_backend", "torch"]) == 0
     assert "0 of 90 predictions differ" in capsys.readouterr().out
 
 
