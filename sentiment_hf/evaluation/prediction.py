@@ -69,8 +69,8 @@ class TextScorer:
         return replace(self, forward=forward, document_head=document_head, workers=workers)
 
     def heeding_padding(self, name: str) -> TextScorer:
-        """Return it; where padding changes the logits of a model from elsewhere, as with convolutions (ConvBERT)
-        or without a mask (FNet), one that reads texts one by one and unpadded."""
+        """Return the scorer; where padding changes the logits of a model from elsewhere, as with convolutions
+        (ConvBERT) or without a mask (FNet), one that reads texts one by one and unpadded."""
         encoded = self.tokenizer(["这家店的服务很好"], return_attention_mask=True)
         rows = {field: encoded[field] for field in encoded}
         size = len(rows["input_ids"][0])
