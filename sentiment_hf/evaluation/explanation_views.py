@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sentiment_hf.evaluation.explanation import CLEANED, Explanation, Piece
 from sentiment_hf.evaluation.html_templates import HTML_TEMPLATES
@@ -113,7 +113,7 @@ def split_by_score(explanation: Explanation) -> list[tuple[str, float | None, fl
     return parts
 
 
-_SCOPE = {"heading": heading, "notes": notes, "split_by_score": split_by_score, "strongest": strongest}
+_SCOPE: dict[str, Any] = {"heading": heading, "notes": notes, "split_by_score": split_by_score, "strongest": strongest}
 _SCOPE |= {"supporting": FOR, "opposing": AGAINST}
 
 
