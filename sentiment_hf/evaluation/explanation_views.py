@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sentiment_hf.evaluation.explanation import CLEANED, Explanation, ScoredSpan
+from sentiment_hf.evaluation.html_templates import HTML_TEMPLATES
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -17,20 +17,8 @@ if TYPE_CHECKING:
 FOR, AGAINST = (0, 119, 187), (204, 51, 17)
 # Words that the tables list.
 SHOWN = 12
-# Parts of the strongest score below which a terminal leaves a word uncoloured.
-_FAINT = 0.05
-
-_STYLE = """
-body { font: 16px/1.9 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif; color: #222;
-       margin: 2rem auto; max-width: 50rem; padding: 0 1rem; }
-.text { white-space: pre-wrap; overflow-wrap: anywhere; }
-.text span { border-radius: 2px; }
-.rest { color: #999; }
-.note { color: #666; font-size: 0.85rem; line-height: 1.5; }
-table { border-collapse: collapse; font-size: 0.9rem; }
-td, th { padding: 0 0.8rem 0 0; text-align: left; }
-td:last-child { text-align: right; font-variant-numeric: tabular-nums; }
-"""
+# Parts of the strongest score below which a word is left uncoloured.
+FAINT = 0.05
 
 
 def heading(explanation: Explanation) -> str:
@@ -75,10 +63,10 @@ def coloured(explanation: Explanation) -> Text:
     from rich.text import Text
 
     text = Text()
-    for span, share in _shares(explanation):
-        if share is None:
+    for span, score, share in split_by_score(explanation):
+        if score is None:
             text.append(span, style="dim")
-        elif abs(share) < _FAINT:
+        elif abs(share) < FAINT:
             text.append(span)
         else:
             red, green, blue = (round(255 - (255 - part) * abs(share)) for part in (FOR if share > 0 else AGAINST))
@@ -107,47 +95,35 @@ def _table(explanation: Explanation) -> Table:
     return table
 
 
-def html_fragment(explanation: Explanation) -> str:
-    """One explanation as HTML, everything in it escaped; colours are written into the elements."""
-    parts = []
-    for span, share in _shares(explanation):
-        text = html.escape(span)
-        if share is None:
-            parts.append(f'<span class="rest">{text}</span>')
-        else:
-            red, green, blue = FOR if share > 0 else AGAINST
-            parts.append(f'<span style="background: rgba({red}, {green}, {blue}, {abs(share):.2f})">{text}</span>')
-    rows = "".join(
-        f"<tr><td>{html.escape(span.text)}</td><td>{span.score:+.3f}</td></tr>" for span in strongest(explanation)
-    )
-    said = "".join(f'<p class="note">{html.escape(note)}</p>' for note in notes(explanation))
-    return (
-        f"<section><h2>{html.escape(heading(explanation))}</h2>"
-        f'<p class="text">{"".join(parts)}</p><table>{rows}</table>{said}</section>'
-    )
+def split_by_score(explanation: Explanation) -> list[tuple[str, float | None, float]]:
+    """Split the chunk into spans, each with its score and that as a share of the strongest.
 
-
-def html_page(explanations: Sequence[Explanation], title: str) -> str:
-    """Explanations as a page that stands alone."""
-    sections = "\n".join(html_fragment(explanation) for explanation in explanations)
-    return (
-        '<!doctype html>\n<html lang="zh">\n<head><meta charset="utf-8">'
-        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>\n"
-        f"<body>\n<h1>{html.escape(title)}</h1>\n{sections}\n</body>\n</html>\n"
-    )
-
-
-def _shares(explanation: Explanation) -> list[tuple[str, float | None]]:
-    """Split the chunk into spans, each with its score as a share of the strongest; None for what the model did not
-    read as a token."""
+    What the model did not read as a token has the score None and the share 0.
+    """
     highest = max((abs(span.score) for span in explanation.spans), default=0.0) or 1.0
-    parts: list[tuple[str, float | None]] = []
+    parts: list[tuple[str, float | None, float]] = []
     at = explanation.start
     for span in explanation.spans:
         if span.start > at:
-            parts.append((explanation.text[at : span.start], None))
-        parts.append((span.text, span.score / highest))
+            parts.append((explanation.text[at : span.start], None, 0.0))
+        parts.append((span.text, span.score, span.score / highest))
         at = span.end
     if at < explanation.end:
-        parts.append((explanation.text[at : explanation.end], None))
+        parts.append((explanation.text[at : explanation.end], None, 0.0))
     return parts
+
+
+_SCOPE: dict[str, Any] = {"heading": heading, "notes": notes, "split_by_score": split_by_score, "strongest": strongest}
+_SCOPE |= {"supporting": FOR, "opposing": AGAINST}
+
+
+def html_fragment(explanation: Explanation) -> str:
+    """Render one explanation as HTML, everything in it escaped; colours are written into the elements."""
+    template = HTML_TEMPLATES.get_template("evaluation/explanation.html.jinja")
+    return template.render(_SCOPE, explanation=explanation)
+
+
+def html_page(explanations: Sequence[Explanation], title: str) -> str:
+    """Render explanations as a page that stands alone."""
+    template = HTML_TEMPLATES.get_template("evaluation/explanations.html.jinja")
+    return template.render(_SCOPE, explanations=explanations, title=title)

@@ -8,15 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-EXCERPT = 80
+from sentiment_hf.evaluation.html_templates import HTML_TEMPLATES
 
-_STYLE = """
-body { font: 16px/1.6 system-ui, "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif; color: #222;
-       margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }
-table { border-collapse: collapse; font-size: 0.9rem; }
-td, th { border-bottom: 1px solid #ddd; padding: 0.2rem 0.8rem 0.2rem 0; text-align: left; vertical-align: top; }
-img { max-width: 100%; }
-"""
+EXCERPT = 80
 
 
 def excerpt(text: str, length: int = EXCERPT) -> str:
@@ -73,7 +67,5 @@ def to_html(page: str, title: str, folder: Path) -> str:
 
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(page)
     body = re.sub(r'src="([^"/]+\.png)"', inside, body)
-    return (
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f"<style>{_STYLE}</style></head>\n<body>\n{body}</body>\n</html>\n"
-    )
+    template = HTML_TEMPLATES.get_template("evaluation/markdown.html.jinja")
+    return template.render(title=title, body=body)

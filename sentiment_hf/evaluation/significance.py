@@ -96,9 +96,7 @@ def two_sided_p(differences: np.ndarray) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values adjusted for their number (Holm 1979), in the order in which they came."""
-    order = np.argsort(p_values, kind="stable")
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        adjusted[place] = highest
-    return adjusted
+    order, adjusted = np.argsort(p_values), np.empty(len(p_values))
+    raised = np.take(p_values, order) * np.arange(len(p_values), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(raised), 1)
+    return adjusted.tolist()

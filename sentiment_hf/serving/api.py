@@ -22,7 +22,6 @@ from sentiment_hf.serving.batching import Batcher, BatchLimits, ClosedError, Que
 from sentiment_hf.serving.body_limit import BodyLimit
 from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.serving.traffic import Traffic
-from sentiment_hf.serving.wakeups import Wakeups
 from sentiment_hf.tasks import TOP_K, AnyPrediction
 
 # What the log of a web server calls a request whose client did not wait; nobody reads the response.
@@ -140,7 +139,6 @@ def build_api(
     limits = limits or RequestLimits()
     traffic = Traffic()
     batcher = Batcher(classifier, batch or BatchLimits(), traffic.batch)
-    wakeups = Wakeups()
     traffic.watch_queue(lambda: batcher.waiting)
 
     @asynccontextmanager
@@ -182,7 +180,7 @@ def build_api(
         except (QueueFullError, ClosedError) as error:
             detail = "The server stops." if isinstance(error, ClosedError) else "Too many texts wait. Try again."
             raise HTTPException(503, detail, {"Retry-After": RETRY_AFTER}) from None
-        predictions = await _predictions_or_hang_up(request, futures, wakeups)
+        predictions = await _predictions_or_hang_up(request, futures)
         if predictions is None:
             traffic.texts_dropped(sum(future.cancelled() for future in futures))
             return Response(status_code=CLIENT_GONE)
@@ -230,15 +228,16 @@ async def _read(request: Request) -> PredictRequest:
 
 
 async def _predictions_or_hang_up(
-    request: Request, futures: Sequence[Future[AnyPrediction]], wakeups: Wakeups
+    request: Request, futures: Sequence[Future[AnyPrediction]]
 ) -> list[AnyPrediction] | None:
     """Await the predictions in order; None where the client hung up, and what was not read by then is cancelled."""
+    loop, is_over = asyncio.get_running_loop(), asyncio.Event()
     # Texts are classified in the order of the queue, so that with the last of a request all of them are there.
-    done = wakeups.when_done(futures[-1])
+    futures[-1].add_done_callback(lambda _: loop.call_soon_threadsafe(is_over.set))
     # The body has been read: the next message of this request is that its client is gone.
     gone = asyncio.ensure_future(request.receive())
-    gone.add_done_callback(lambda _: wakeups.wake(done))
-    await done
+    gone.add_done_callback(lambda _: is_over.set())
+    await is_over.wait()
     if futures[-1].done():
         gone.cancel()
         return [future.result() for future in futures]

@@ -20,8 +20,11 @@ def chunk_forward(model: PreTrainedModel, max_rows: int) -> None:
     so that the gradient is that of the whole batch (gradient checkpointing, Chen et al. 2016, over rows in place of
     layers). Memory is that of one group and of the logits. A batch that fits is left as it is.
 
-    The model's own `forward` is replaced rather than wrapped in a module, so that whatever wraps the model for several
-    processes still sees one forward and one backward a batch.
+    The model's own `forward` is replaced, as accelerate does for mixed precision, so that whatever wraps the model for
+    several processes still sees one forward and one backward a batch. Calling the wrapped model once a group instead
+    does not hold: `DistributedDataParallel` broadcasts buffers at every call, so that processes with unequal numbers
+    of groups wait for each other forever, and FSDP refuses `no_sync` while a group is computed again. Under FSDP the
+    numbers of groups have to be equal either way, since each group gathers the weights.
 
     Args:
         model: changed in place; its forward then returns an object with `logits` alone where it had to split.
