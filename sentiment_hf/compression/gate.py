@@ -148,7 +148,7 @@ class Judge:
         scorer: of the model; its tokenizer and text settings.
         validation: `text` and `label`.
         task: with the metric.
-        reference: FP32's answers on validation.
+        reference: FP32's logits on validation.
         texts: of training, for the agreement of labels.
         texts_reference: FP32's logits for them.
     """
@@ -169,12 +169,12 @@ class Judge:
         return self.points(logits), float(np.abs(logits - self.reference).mean())
 
     def points(self, logits: np.ndarray) -> float:
-        """Return the metric of these answers on validation, in points."""
+        """Return the metric of these logits on validation, in points."""
         points: float = self.task.scores(logits, self.validation["label"])[self.task.metric] * 100
         return points
 
     def resolution(self) -> float:
-        """Find the most that one row's other answer moves the metric: with macro-F1, mostly one of the rarest class."""
+        """Find the most that one row's other label moves the metric: with macro-F1, mostly one of the rarest class."""
         before, moved = self.points(self.reference), [100 / len(self.validation)]
         if not self.task.is_single_label:
             return moved[0]
@@ -273,7 +273,7 @@ def agreement_of(
 
 
 def _worse(before: np.ndarray, after: np.ndarray, labels: pd.Series) -> bool:
-    """Test (one-sided sign test on validation) whether more answers become wrong than right, beyond chance."""
+    """Test (one-sided sign test on validation) whether more predictions become wrong than right, beyond chance."""
     truth = np.array([np.atleast_1d(label) for label in labels])[:, : before.shape[1]]
     known = truth != MISSING
     lost = int((known & (before == truth) & (after != truth)).sum())

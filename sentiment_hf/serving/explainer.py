@@ -158,7 +158,7 @@ class Explainer:
         return logits if head is None else np.stack([head(vector[None]) for vector in logits])
 
     def judge_chunks(self, chunks: Sequence[Chunk]) -> np.ndarray:
-        """Chunks, each as a text of its own -> answers `[chunks, width]`."""
+        """Run chunks, each as a text of its own -> logits `[chunks, width]`."""
         return self.judge({name: [chunk.fields[name][0].tolist() for chunk in chunks] for name in chunks[0].fields})
 
     def judge(self, rows: dict[str, list[list[int]]]) -> np.ndarray:

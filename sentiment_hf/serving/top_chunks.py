@@ -16,7 +16,7 @@ CLEANED = "cleaned"
 def with_chunks(
     task: Task, predictions: Sequence[AnyPrediction], documents: ScoredDocuments, top_chunks: int
 ) -> list[AnyPrediction]:
-    """Answers with the chunks that speak most for each one's label.
+    """Add to predictions the chunks that speak most for each one's label.
 
     Args:
         task: names the labels.

@@ -36,7 +36,7 @@ class PageModel:
     _turns: FairLock = field(default_factory=FairLock)
 
     def labels(self, texts: Sequence[str], top_k: int, chunks: bool = False) -> list[Prediction]:
-        """Answers of a model of one label, with all chunks where asked for."""
+        """Predict with a model of one label, with all chunks where asked for."""
         with self._turns:
             predictions = self.classifier(texts, top_k, ALL_CHUNKS if chunks else 0)
         return [prediction for prediction in predictions if isinstance(prediction, Prediction)]
