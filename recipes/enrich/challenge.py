@@ -3,7 +3,7 @@
     python recipes/enrich/challenge.py tests/data/irony_contrast.jsonl BEFORE=runs/a/42 BEFORE=runs/a/43 AFTER=runs/b/42
 
 With --written FILE, what `sentiment-hf data augment` wrote, the sentences are first compared with it: where eight
-characters in a row are in both, a model may have learned the answer, and nothing is scored.
+characters in a row are in both, a model may have learned the label, and nothing is scored.
 
 Models with one name are averaged. Accuracy by kind of pair, and the share of pairs of which both sentences are right: a
 model that goes by single words gets one of them.

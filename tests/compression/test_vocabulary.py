@@ -40,7 +40,7 @@ def test_texts_that_keep_their_tokens_have_the_same_logits_to_the_bit(request, t
     assert report["after"]["vocab_size"] == len(after.tokenizer) < len(before.tokenizer)
     assert report["after"]["parameters"] < report["before"]["parameters"]
     assert report["coverage"]["corpus"]["whole"] == 1.0
-    # What lost tokens is spelled by others or unknown, and still answered.
+    # What lost tokens is spelled by others or unknown, and still classified.
     assert report["coverage"]["second_corpus"]["whole"] < 1.0
     assert np.isfinite(after.logits(OTHERS)).all()
     assert after.settings == before.settings
