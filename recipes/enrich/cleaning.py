@@ -6,7 +6,7 @@
 Ranks and scores with the TF-IDF baseline (`--fast`) or with the recipe's own training: for every seed the folds, and
 one run for each line of the table. `--fast_scores` ranks with the recipe and scores with the baseline, so that the
 folds are all that is trained. `--rows 500` takes another sample of so many training rows for every seed. What a
-training said is kept in OUTPUT_DIR/answers and finished seeds beside it, so a study that was stopped goes on. With
+training said is kept in OUTPUT_DIR/logits and finished seeds beside it, so a study that was stopped goes on. With
 `--llm MODEL` and the options of `data judge` a language model judges the suspects, with two examples of each
 label from the validation rows.
 """

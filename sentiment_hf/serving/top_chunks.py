@@ -16,7 +16,7 @@ CLEANED = "cleaned"
 def with_chunks(
     task: Task, predictions: Sequence[AnyPrediction], documents: ScoredDocuments, top_chunks: int
 ) -> list[AnyPrediction]:
-    """Add to predictions the chunks that speak most for each one's label.
+    """Give predictions the chunks that speak most for each one's label.
 
     Args:
         task: names the labels.
