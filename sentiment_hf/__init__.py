@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-__version__ = version("sentiment_hf")
+from sentiment_hf.utils.version import __version__ as __version__
 
 # Public names and where they live; imported when first used, so that `import sentiment_hf` costs nothing.
 _PUBLIC = {
@@ -18,11 +17,11 @@ _PUBLIC = {
     "Distilled": "sentiment_hf.losses.classification",
     "DocumentCollator": "sentiment_hf.data.collation",
     "HeadTail": "sentiment_hf.data.dataset",
-    "InputError": "sentiment_hf.exceptions",
-    "LabelSpace": "sentiment_hf.labels",
+    "InputError": "sentiment_hf.utils.exceptions",
+    "LabelSpace": "sentiment_hf.tasks.labels",
     "Prediction": "sentiment_hf.tasks",
     "RDrop": "sentiment_hf.losses.classification",
-    "SentimentClassifier": "sentiment_hf.serving.predictor",
+    "SentimentClassifier": "sentiment_hf.inference.predictor",
     "SentimentTrainer": "sentiment_hf.training.trainer",
     "SentimentTrainingArguments": "sentiment_hf.training.arguments",
     "SingleLabelTask": "sentiment_hf.tasks",
@@ -68,8 +67,7 @@ if TYPE_CHECKING:
     from sentiment_hf.data.collation import ClassificationCollator, DocumentCollator
     from sentiment_hf.data.dataset import HeadTail, SlidingWindows
     from sentiment_hf.data.tokenization import TextSettings
-    from sentiment_hf.exceptions import InputError
-    from sentiment_hf.labels import LabelSpace
+    from sentiment_hf.inference.predictor import SentimentClassifier
     from sentiment_hf.losses.classification import (
         ClassificationLoss,
         Distilled,
@@ -78,10 +76,11 @@ if TYPE_CHECKING:
         weighted_cross_entropy,
     )
     from sentiment_hf.serving.page.app import launch_space
-    from sentiment_hf.serving.predictor import SentimentClassifier
     from sentiment_hf.tasks import AspectPrediction, AspectTask, Prediction, SingleLabelTask, Task
+    from sentiment_hf.tasks.labels import LabelSpace
     from sentiment_hf.training.arguments import SentimentTrainingArguments
     from sentiment_hf.training.trainer import SentimentTrainer
+    from sentiment_hf.utils.exceptions import InputError
 
 
 def __getattr__(name: str) -> Any:

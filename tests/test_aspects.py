@@ -10,9 +10,9 @@ import torch
 
 from sentiment_hf.cli.main import main
 from sentiment_hf.data.tokenization import encode
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.run import train
+from sentiment_hf.utils.exceptions import InputError
 
 SHAPE = (
     "{hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 64, vocab_size: 300, "
@@ -101,7 +101,7 @@ def test_onnx_and_int8(run):
 
     from sentiment_hf.compression.export import export_model
     from sentiment_hf.compression.quantization import Quantization
-    from sentiment_hf.serving.predictor import SentimentClassifier
+    from sentiment_hf.inference.predictor import SentimentClassifier
 
     validation = run.data.splits["validation"]
     exported = export_model(run.folder, validation, Quantization("dynamic", max_drop=100))

@@ -174,7 +174,7 @@ def test_interrupted_prediction_leaves_whole_rows_under_a_partial_name(model_fol
 
 
 def test_an_interrupt_waits_for_the_check_and_a_second_one_does_not():
-    from sentiment_hf.exceptions import deferred_interrupt
+    from sentiment_hf.utils.exceptions import deferred_interrupt
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt), deferred_interrupt() as check:  # noqa: PT012 the order is what is tested

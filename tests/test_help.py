@@ -10,7 +10,7 @@ import pytest
 
 from sentiment_hf.cli.main import ALL_VERBS, main
 from sentiment_hf.cli.train import COMMON_KEYS
-from sentiment_hf.training_options import FINE_TUNING_PARTS
+from sentiment_hf.config.training_options import FINE_TUNING_PARTS
 
 HEAVY = {"torch", "transformers", "datasets", "accelerate", "pandas", "pyarrow", "scipy", "sklearn", "onnxruntime"}
 HEAVY |= {"gradio", "fastapi", "huggingface_hub", "matplotlib", "optuna", "cleanlab", "captum", "evaluate", "rich"}

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from sentiment_hf import SentimentClassifier
 from sentiment_hf.cli.main import main
-from sentiment_hf.modeling.encoder import load_encoder
+from sentiment_hf.distillation.student import load_encoder
 from sentiment_hf.modeling.loading import load_tokenizer
 from sentiment_hf.modeling.names import STARTER_FOLDER
 from sentiment_hf.training.arguments import parse_run_arguments
@@ -136,7 +136,7 @@ def refuse(*_):
 socket.socket.connect = socket.getaddrinfo = refuse
 import sentiment_hf
 from sentiment_hf.cli.main import main
-from sentiment_hf.publishing.space import space_folder
+from sentiment_hf.publishing.push import space_folder
 print(sentiment_hf.__file__)
 # What `push --space` sends.
 print(space_folder())

@@ -21,11 +21,11 @@ import torch
 
 from sentiment_hf.benchmark.measure import use_threads
 from sentiment_hf.benchmark.systems import onnx_kinds
-from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.exceptions import exits_cleanly
+from sentiment_hf.inference.backends import open_backend
+from sentiment_hf.inference.onnx_session import open_session
 from sentiment_hf.modeling.loading import load_config
-from sentiment_hf.modeling.onnx_session import open_session
-from sentiment_hf.serving.backends import open_backend
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import exits_cleanly
 
 Forward = Callable[[dict[str, np.ndarray]], np.ndarray]
 

@@ -17,10 +17,10 @@ import torch
 from transformers import BertForSequenceClassification, PreTrainedModel
 
 from sentiment_hf.benchmark.measure import use_threads
-from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.exceptions import exits_cleanly
-from sentiment_hf.hardware import usable_threads
 from sentiment_hf.modeling.loading import load_config
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import exits_cleanly
+from sentiment_hf.utils.hardware import usable_threads
 
 # Precision, attention, dropout inside attention, dropout elsewhere.
 WAYS = (

@@ -25,21 +25,21 @@ from typing import Any
 
 import pandas as pd
 
-from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.labelled import load_labelled, map_labels
 from sentiment_hf.data.preparation import prepare_splits
 from sentiment_hf.data.sources import load_splits
 from sentiment_hf.evaluation.baseline import baseline_logits, fit_baseline
-from sentiment_hf.evaluation.prediction import TextScorer
-from sentiment_hf.files import read_json, write_text
+from sentiment_hf.inference.predictor import SentimentClassifier
+from sentiment_hf.inference.scorer import TextScorer
 from sentiment_hf.modeling.classifier import load_classifier
 from sentiment_hf.modeling.forward import torch_forward
 from sentiment_hf.modeling.loading import load_config
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import resolve_task
 from sentiment_hf.training.defaults import parse_command_line
 from sentiment_hf.training.folder import SPLITS_FOLDER
 from sentiment_hf.training.run import train
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.files import read_json, write_text
 
 logger = logging.getLogger("sentiment_hf.tune")
 

@@ -17,13 +17,13 @@ import sys
 import pandas as pd
 from tqdm import tqdm
 
-from sentiment_hf.console import show
 from sentiment_hf.data.decontamination import OverlapIndex
-from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_texts
+from sentiment_hf.data.splits import matching_key
 from sentiment_hf.data.tables import read_table
-from sentiment_hf.exceptions import InputError, exits_cleanly
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
+from sentiment_hf.utils.console import show
+from sentiment_hf.utils.exceptions import InputError, exits_cleanly
 
 # Characters in a row that no sentence may share with what was written.
 SHARED = 8

@@ -25,17 +25,23 @@ import pandas as pd
 from tqdm import tqdm
 
 from sentiment_hf.cli.llm_options import add_judging_options, add_llm_options
-from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.enrich.confident import find_suspects
-from sentiment_hf.enrich.folds import Learner, assign_folds, baseline_learner, recipe_learner, remembered
+from sentiment_hf.config.values import parse_value
+from sentiment_hf.enrich.confident import (
+    Learner,
+    assign_folds,
+    baseline_learner,
+    find_suspects,
+    recipe_learner,
+    remembered,
+)
 from sentiment_hf.enrich.judge import TEMPLATE, Judge, label_words
-from sentiment_hf.enrich.opening import open_llm
-from sentiment_hf.exceptions import InputError, exits_cleanly
-from sentiment_hf.files import read_json, staging_folder, write_json, write_text
-from sentiment_hf.option_values import parse_value
+from sentiment_hf.enrich.llm import open_llm
 from sentiment_hf.tasks import Task
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.setup import load_data
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import InputError, exits_cleanly
+from sentiment_hf.utils.files import read_json, staging_folder, write_json, write_text
 
 REVIEWED = (0.1, 0.2, 0.3)
 CLEAN, CORRUPTED, DROPPED = "clean labels", "corrupted", "suspects dropped"

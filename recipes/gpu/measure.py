@@ -33,18 +33,18 @@ import numpy as np
 import torch
 import yaml
 
-from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.config.recipe import read_recipe
 from sentiment_hf.data.tables import read_table
-from sentiment_hf.evaluation.prediction import TextScorer
-from sentiment_hf.exceptions import InputError, exits_cleanly
-from sentiment_hf.files import read_json, write_json, write_text
+from sentiment_hf.inference.onnx_providers import PROVIDERS
+from sentiment_hf.inference.onnx_session import onnx_forward, open_session
+from sentiment_hf.inference.scorer import TextScorer
 from sentiment_hf.modeling.classifier import load_classifier
 from sentiment_hf.modeling.config_io import recorded_settings
 from sentiment_hf.modeling.forward import torch_forward
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
-from sentiment_hf.modeling.onnx_providers import PROVIDERS
-from sentiment_hf.modeling.onnx_session import onnx_forward, open_session
-from sentiment_hf.recipe import read_recipe
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import InputError, exits_cleanly
+from sentiment_hf.utils.files import read_json, write_json, write_text
 
 RECIPES = Path(__file__).parents[1]
 TOKENS = (16, 32, 64, 128)

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from transformers import AutoModel, set_seed
 
-from sentiment_hf.modeling.encoder import copy_layers, load_encoder
+from sentiment_hf.distillation.student import copy_layers, load_encoder
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
-from sentiment_hf.modeling.pruned_vocabulary import prune_embeddings
+from sentiment_hf.modeling.vocabulary import prune_embeddings
 
 LAYERS = (0, 4, 8, 11)
 SEEDS = (42, 43, 44)

@@ -20,18 +20,18 @@ from sentiment_hf.benchmark.measure import LENGTHS, latency, texts_of_length, th
 from sentiment_hf.benchmark.systems import System
 from sentiment_hf.compression.export import export_model
 from sentiment_hf.compression.quantization import Quantization
-from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.labelled import load_labelled
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.exceptions import InputError, exits_cleanly
-from sentiment_hf.files import write_json, write_text
-from sentiment_hf.hardware import usable_threads
+from sentiment_hf.inference.onnx_session import ONNX_FOLDER
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
-from sentiment_hf.modeling.onnx_session import ONNX_FOLDER
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.folder import save_model
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import InputError, exits_cleanly
+from sentiment_hf.utils.files import write_json, write_text
+from sentiment_hf.utils.hardware import usable_threads
 
 BACKENDS = ("torch", "onnx", "int8")
 REVIEWS = BUILT_IN_TASKS["reviews"]

@@ -27,20 +27,20 @@ from sentiment_hf.benchmark.measure import peak_megabytes, use_threads
 from sentiment_hf.benchmark.systems import System
 from sentiment_hf.compression.export import export_model
 from sentiment_hf.compression.quantization import Quantization
-from sentiment_hf.console import log_to_stderr, show
 from sentiment_hf.data.chunks import encode_chunks
 from sentiment_hf.data.sources import load_texts
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.evaluation.prediction import DOCUMENTS_AT_ONCE
-from sentiment_hf.exceptions import InputError, exits_cleanly
-from sentiment_hf.files import write_json, write_text
-from sentiment_hf.hardware import usable_threads
+from sentiment_hf.inference.onnx_session import ONNX_FOLDER
+from sentiment_hf.inference.predictor import SentimentClassifier
+from sentiment_hf.inference.scorer import DOCUMENTS_AT_ONCE
 from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
-from sentiment_hf.modeling.onnx_session import ONNX_FOLDER
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.folder import save_model
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import InputError, exits_cleanly
+from sentiment_hf.utils.files import write_json, write_text
+from sentiment_hf.utils.hardware import usable_threads
 
 
 def make_model(encoder: str, folder: Path, max_length: int, stride: int) -> None:

@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from sentiment_hf.data.sources import load_file
-from sentiment_hf.exceptions import InputError, exits_cleanly
-from sentiment_hf.files import write_text
+from sentiment_hf.utils.exceptions import InputError, exits_cleanly
+from sentiment_hf.utils.files import write_text
 
 # As published, and as written.
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}

@@ -13,10 +13,9 @@ import argparse
 import json
 from pathlib import Path
 
-from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_file
-from sentiment_hf.data.splits import held_out_split
-from sentiment_hf.files import write_text
+from sentiment_hf.data.splits import held_out_split, matching_key
+from sentiment_hf.utils.files import write_text
 
 TOPICS = {"体育": "sport", "财经": "finance", "娱乐": "entertainment", "科技": "tech", "游戏": "game"}
 HEALTH = "健康"

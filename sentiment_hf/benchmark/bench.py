@@ -16,6 +16,7 @@ from tqdm import tqdm
 from sentiment_hf.benchmark.measure import (
     LENGTHS,
     Limit,
+    accuracy_latency_plot,
     latency,
     measured_limit,
     operations_of,
@@ -25,18 +26,17 @@ from sentiment_hf.benchmark.measure import (
     throughput,
     use_threads,
 )
-from sentiment_hf.benchmark.report import accuracy_latency_plot
 from sentiment_hf.benchmark.systems import Predict, System, systems_of
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_of_one_label
 from sentiment_hf.data.tokenization import encode
-from sentiment_hf.evaluation.prediction import BATCH_SIZES
-from sentiment_hf.exceptions import InputError, MissingExtraError
-from sentiment_hf.files import move_files, size_mb, staging_folder, write_json
-from sentiment_hf.hardware import usable_threads
+from sentiment_hf.inference.predictor import SentimentClassifier
+from sentiment_hf.inference.scorer import BATCH_SIZES
 from sentiment_hf.modeling.loading import load_config
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.training.records import environment
+from sentiment_hf.utils.exceptions import InputError, MissingExtraError
+from sentiment_hf.utils.files import move_files, size_mb, staging_folder, write_json
+from sentiment_hf.utils.hardware import usable_threads
 
 logger = logging.getLogger(__name__)
 

@@ -10,14 +10,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from sentiment_hf.evaluation.calibration import Calibration
-from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.inference.backends import OPENVINO_PROVIDER as OPENVINO
+from sentiment_hf.inference.calibration import Calibration
+from sentiment_hf.inference.onnx_providers import PROVIDERS
+from sentiment_hf.inference.onnx_session import FP32_FILE, ONNX_FOLDER, int8_names, suits_this_machine
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.config_io import recorded_settings
 from sentiment_hf.modeling.loading import load_config_and_tokenizer
-from sentiment_hf.modeling.onnx_providers import PROVIDERS
-from sentiment_hf.modeling.onnx_session import FP32_FILE, ONNX_FOLDER, int8_names, suits_this_machine
-from sentiment_hf.modeling.openvino_model import PROVIDER as OPENVINO
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.utils.exceptions import InputError, MissingExtraError
 
 logger = logging.getLogger(__name__)
 

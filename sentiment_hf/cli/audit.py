@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiment_hf.cli.common import add_column_options
-from sentiment_hf.console import show
+from sentiment_hf.config.values import ASPECTS_TASK, parse_labels, parse_value
 from sentiment_hf.data.table_format import TableFormat
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import write_text
-from sentiment_hf.option_values import ASPECTS_TASK, parse_labels, parse_value
+from sentiment_hf.utils.console import show
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from sentiment_hf.data.labelled import columns_of
     from sentiment_hf.data.shortcuts import find_shortcuts
     from sentiment_hf.data.sources import load_splits
-    from sentiment_hf.labels import MARK_COLUMN, NAMES
     from sentiment_hf.tasks import AspectTask, aspect_columns
+    from sentiment_hf.tasks.labels import MARK_COLUMN, NAMES
 
     if args.max_length is not None and args.model is None:
         raise InputError(
@@ -94,8 +94,8 @@ def _mapped(splits: dict[str, pd.DataFrame], args: argparse.Namespace) -> dict[s
     """Map the labels of the splits to the names that `--labels` gives; None without it."""
 
     from sentiment_hf.data.labelled import map_labels
-    from sentiment_hf.labels import AUTO
     from sentiment_hf.tasks import resolve_task
+    from sentiment_hf.tasks.labels import AUTO
 
     labels = parse_labels(args.labels)
     if labels is None:

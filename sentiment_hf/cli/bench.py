@@ -6,7 +6,7 @@ import argparse
 import json
 
 from sentiment_hf.cli.common import add_column_options
-from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.utils.console import log_to_stderr, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from sentiment_hf.benchmark.bench import bench
-    from sentiment_hf.benchmark.report import result_table
+    from sentiment_hf.benchmark.measure import result_table
 
     log_to_stderr()
     result = bench(args)

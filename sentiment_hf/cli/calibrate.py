@@ -8,15 +8,22 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sentiment_hf.console import show
-from sentiment_hf.exceptions import InputError, MissingExtraError
-from sentiment_hf.files import finish_replacing, move_files, read_json, replace_together, staging_folder, write_json
+from sentiment_hf.utils.console import show
+from sentiment_hf.utils.exceptions import InputError, MissingExtraError
+from sentiment_hf.utils.files import (
+    finish_replacing,
+    move_files,
+    read_json,
+    replace_together,
+    staging_folder,
+    write_json,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
     from sentiment_hf.data.tokenization import TextSettings
-    from sentiment_hf.serving.predictor import SentimentClassifier
+    from sentiment_hf.inference.predictor import SentimentClassifier
     from sentiment_hf.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -35,16 +42,16 @@ def add_calibrate_options(parser: argparse.ArgumentParser) -> None:
 
 def calibrate(args: argparse.Namespace) -> int:
     from sentiment_hf.data.labelled import task_of_one_label
-    from sentiment_hf.evaluation.calibration import (
+    from sentiment_hf.inference.calibration import (
         calibration_report,
         fit_temperature,
         held_out_check,
         threshold_for,
         too_few_for,
     )
+    from sentiment_hf.inference.predictor import SentimentClassifier
     from sentiment_hf.modeling.config_io import folded_temperature
     from sentiment_hf.modeling.loading import load_config
-    from sentiment_hf.serving.predictor import SentimentClassifier
     from sentiment_hf.tasks import softmax
     from sentiment_hf.training.folder import saved_split
 
@@ -101,10 +108,10 @@ def _write(
 ) -> None:
     """Put the temperature into the files of weights, or into the config where it does not go into all of them."""
 
-    from sentiment_hf.evaluation.pictures import reliability_plot
+    from sentiment_hf.evaluation.plots import reliability_plot
+    from sentiment_hf.inference.calibration import CannotFold, fold_temperature
     from sentiment_hf.modeling.config_io import record_calibration
     from sentiment_hf.modeling.loading import load_config
-    from sentiment_hf.modeling.temperature import CannotFold, fold_temperature
 
     reason = None
     with staging_folder(folder) as staging:

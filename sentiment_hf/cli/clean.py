@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from typing import NoReturn
 
-from sentiment_hf.console import log_to_stderr
-from sentiment_hf.exceptions import InputError, exits_cleanly
-from sentiment_hf.recipe import add_recipe_options
+from sentiment_hf.config.recipe import add_recipe_options
+from sentiment_hf.utils.console import log_to_stderr
+from sentiment_hf.utils.exceptions import InputError, exits_cleanly
 
 
 class _Parser(argparse.ArgumentParser):

@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from sentiment_hf.option_values import BACKENDS, LABEL_VALUES
-from sentiment_hf.recipe import check_known, read_recipe
+from sentiment_hf.config.recipe import check_known, read_recipe
+from sentiment_hf.config.values import BACKENDS, LABEL_VALUES
 
 # The file has the defaults, the command line wins.
 OPTION = "--config"

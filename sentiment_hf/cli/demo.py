@@ -11,7 +11,7 @@ import warnings
 
 from sentiment_hf.cli.common import add_model_options
 from sentiment_hf.cli.serve import add_address, bind
-from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.utils.console import log_to_stderr, show
 
 logger = logging.getLogger(__name__)
 TABS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from sentiment_hf.config.recipe import add_recipe_options
 from sentiment_hf.distillation.options import DISTILLATION_PARTS
-from sentiment_hf.recipe import add_recipe_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 from sentiment_hf.cli.calibrate import add_calibrate_options, calibrate
 from sentiment_hf.cli.common import add_column_options, add_model_options
-from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import move_files, read_json, size_mb, staging_folder, write_json
-from sentiment_hf.option_values import BACKENDS
-from sentiment_hf.recipe import read_recipe
+from sentiment_hf.config.recipe import read_recipe
+from sentiment_hf.config.values import BACKENDS
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import move_files, read_json, size_mb, staging_folder, write_json
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     from rich.table import Table
 
-    from sentiment_hf.serving.predictor import SentimentClassifier
+    from sentiment_hf.inference.predictor import SentimentClassifier
     from sentiment_hf.tasks import Task
 
 logger = logging.getLogger(__name__)
@@ -92,11 +92,16 @@ def _check(args: argparse.Namespace) -> None:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from sentiment_hf.data.labelled import task_of_one_label, task_with_rows
-    from sentiment_hf.evaluation.recorded import rows_fingerprint
-    from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table, system_row, write_metrics
-    from sentiment_hf.evaluation.scores import chunk_scores
-    from sentiment_hf.evaluation.timing import milliseconds_per_review
-    from sentiment_hf.serving.predictor import SentimentClassifier
+    from sentiment_hf.evaluation.report import (
+        METRICS_FILE,
+        chunk_scores,
+        metrics_table,
+        milliseconds_per_review,
+        rows_fingerprint,
+        system_row,
+        write_metrics,
+    )
+    from sentiment_hf.inference.predictor import SentimentClassifier
 
     if args.output_dir:
         _earlier(Path(args.output_dir))
@@ -190,8 +195,8 @@ def _write_comparison(
     args: argparse.Namespace,
 ) -> None:
     """Test whether two models differ by more than chance, and write down where their predictions do."""
-    from sentiment_hf.data.spreadsheets import write_csv
-    from sentiment_hf.evaluation.comparison import BROKEN, MENDED, changed_rows, compare
+    from sentiment_hf.data.delimited import write_csv
+    from sentiment_hf.evaluation.significance import BROKEN, MENDED, changed_rows, compare
 
     truth, labels = rows["label"].to_numpy(dtype=int), a.task.labels
     # Both in the order of the first one's labels.
@@ -245,8 +250,7 @@ def _comparison_table(report: dict[str, Any]) -> Table:
 
 
 def _show_runs(args: argparse.Namespace) -> int:
-    from sentiment_hf.evaluation.report import metrics_table, read_metrics
-    from sentiment_hf.evaluation.seeds import seeds_table
+    from sentiment_hf.evaluation.report import metrics_table, read_metrics, seeds_table
 
     metrics = [read_metrics(run) for run in args.runs]
     if args.over_seeds:
@@ -266,8 +270,8 @@ def _recipe(run: str) -> dict[str, Any]:
 def _weights_digest(model: str) -> str:
     """Tells whether two evaluations were of the same weights: their content in a folder, or the commit of a Hub id."""
 
+    from sentiment_hf.inference.backends import hub_file
     from sentiment_hf.modeling.names import resolve_model
-    from sentiment_hf.serving.hub import hub_file
 
     folder = Path(resolve_model(model))
     if not folder.is_dir():

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sentiment_hf.cli.common import add_column_options, add_model_options
-from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import write_json, write_text
-from sentiment_hf.option_values import EXPLANATIONS, OCCLUSION
+from sentiment_hf.config.values import EXPLANATIONS, OCCLUSION
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import write_json, write_text
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from sentiment_hf.serving.explainer import Explainer
+    from sentiment_hf.explain.explainer import Explainer
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from sentiment_hf.data.tables import read_document
-    from sentiment_hf.evaluation.explanation_views import html_page, terminal_view
+    from sentiment_hf.explain.explainer import Explainer
+    from sentiment_hf.explain.explanation_views import html_page, terminal_view
     from sentiment_hf.modeling.names import STARTER_REVIEWS
-    from sentiment_hf.serving.explainer import Explainer
 
     log_to_stderr()
     if args.faithfulness:
@@ -89,9 +89,9 @@ def run(args: argparse.Namespace) -> int:
 def _measure_faithfulness(args: argparse.Namespace) -> int:
     from sentiment_hf.data.audit import is_blank
     from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_of_one_label
-    from sentiment_hf.evaluation.faithfulness import summarize
+    from sentiment_hf.explain.explainer import Explainer
+    from sentiment_hf.explain.faithfulness import summarize
     from sentiment_hf.modeling.names import STARTER_REVIEWS
-    from sentiment_hf.serving.explainer import Explainer
 
     for name in ("text", "file", "label", "aspect", "html"):
         if getattr(args, name) is not None:
@@ -137,9 +137,9 @@ def measure(
     import numpy as np
     from tqdm import tqdm
 
-    from sentiment_hf.data.offsets import read_chunks
-    from sentiment_hf.evaluation.explanation import choose_targets
-    from sentiment_hf.evaluation.faithfulness import faithfulness
+    from sentiment_hf.data.chunks import read_chunks
+    from sentiment_hf.explain.explanation import choose_targets
+    from sentiment_hf.explain.faithfulness import faithfulness
 
     generator = np.random.default_rng(seed)
     found, times = [], {method: [] for method in methods}  # type: tuple[list[Any], dict[str, list[float]]]
@@ -166,7 +166,7 @@ def table(summary: dict[str, dict[str, Any]], rows: int) -> Table:
 
     from rich.table import Table
 
-    from sentiment_hf.evaluation.faithfulness import RANDOM
+    from sentiment_hf.explain.faithfulness import RANDOM
 
     shown = Table(title=f"Faithfulness on {rows:,} texts, in probability; 95 % bootstrap intervals")
     for title in ("method", "comprehensiveness", "gain", "sufficiency", "gain", "ms/text"):

@@ -7,10 +7,10 @@ import logging
 from pathlib import Path
 
 from sentiment_hf.cli.common import add_column_options
-from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.config.values import ACTIVATION_RANGES, ARCHS, QUANTIZATIONS
 from sentiment_hf.data.table_format import TableFormat
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.option_values import ACTIVATION_RANGES, ARCHS, QUANTIZATIONS
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import InputError
 
 logger = logging.getLogger(__name__)
 

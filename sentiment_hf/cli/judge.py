@@ -6,7 +6,7 @@ import argparse
 
 from sentiment_hf.cli.common import add_column_options, add_config_option, add_model_options
 from sentiment_hf.cli.llm_options import add_judging_options, add_llm_options
-from sentiment_hf.console import log_to_stderr
+from sentiment_hf.utils.console import log_to_stderr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 from sentiment_hf.cli.common import check_config, with_config
-from sentiment_hf.exceptions import EXIT_STATUS, exits_cleanly
+from sentiment_hf.utils.exceptions import EXIT_STATUS, exits_cleanly
 
 # In the order in which people work: title -> verb -> what it does. `sentiment_hf.cli.VERB` has parser and `run`.
 VERBS = {

@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sentiment_hf.cli.common import add_format_options, add_model_options
-from sentiment_hf.console import show
-from sentiment_hf.data.file_kinds import is_document
-from sentiment_hf.data.table_format import TableFormat
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.data.table_format import TableFormat, is_document
+from sentiment_hf.utils.console import show
+from sentiment_hf.utils.exceptions import InputError
 
 if TYPE_CHECKING:
-    from sentiment_hf.data.row_blocks import RowBlocks
-    from sentiment_hf.serving.batch import BatchSettings
-    from sentiment_hf.serving.predictor import SentimentClassifier
+    from sentiment_hf.batch.row_blocks import RowBlocks
+    from sentiment_hf.batch.shards import BatchSettings
+    from sentiment_hf.inference.predictor import SentimentClassifier
     from sentiment_hf.tasks import AnyPrediction
 
 logger = logging.getLogger(__name__)
@@ -58,14 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from sentiment_hf.batch.prediction_files import check_fits_workbook, output_kind, say_renamed
+    from sentiment_hf.batch.row_blocks import open_blocks
+    from sentiment_hf.batch.shards import BatchSettings, rank_and_world_size, take_own_gpu
     from sentiment_hf.data.columns import TEXT_COLUMNS, pick_column
-    from sentiment_hf.data.row_blocks import open_blocks
     from sentiment_hf.data.tables import read_document
+    from sentiment_hf.inference.predictor import SentimentClassifier
     from sentiment_hf.modeling.names import STARTER_REVIEWS
-    from sentiment_hf.serving.batch import BatchSettings
-    from sentiment_hf.serving.prediction_files import check_fits_workbook, output_kind, say_renamed
-    from sentiment_hf.serving.predictor import SentimentClassifier
-    from sentiment_hf.serving.shards import rank_and_world_size, take_own_gpu
 
     _check(args)
     # The input is read before the model is loaded, which takes longer.
@@ -98,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    from sentiment_hf.serving.prediction_files import output_kind
+    from sentiment_hf.batch.prediction_files import output_kind
 
     if args.texts and args.file:
         raise InputError("texts or --file", "both", "Give one of them.")
@@ -147,8 +145,8 @@ def _predict_table(
 ) -> None:
     from tqdm import tqdm
 
-    from sentiment_hf.serving.batch import ROWS_PER_BLOCK, predict_blocks, predict_file
-    from sentiment_hf.serving.prediction_files import output_kind
+    from sentiment_hf.batch.prediction_files import output_kind
+    from sentiment_hf.batch.shards import ROWS_PER_BLOCK, predict_blocks, predict_file
 
     if args.num_shards is not None:
         predict_parts(classifier, source, settings, args)
@@ -176,8 +174,8 @@ def check_parts(args: argparse.Namespace) -> None:
         MissingExtraError: Ray is asked for and not installed.
     """
 
-    from sentiment_hf.serving.prediction_files import OUTPUT_KINDS
-    from sentiment_hf.serving.shards import rank_and_world_size
+    from sentiment_hf.batch.prediction_files import OUTPUT_KINDS
+    from sentiment_hf.batch.shards import rank_and_world_size
 
     _, processes = rank_and_world_size()
     if args.num_shards is None:
@@ -197,7 +195,7 @@ def check_parts(args: argparse.Namespace) -> None:
             expected = f"--shard_index from 0 to {args.num_shards - 1}"
             raise InputError(expected, str(index), "Parts are counted from 0.")
     if args.engine == "ray":
-        from sentiment_hf.serving.ray_engine import require_ray
+        from sentiment_hf.batch.ray_engine import require_ray
 
         if processes > 1:
             raise InputError("one process with --engine ray", f"{processes}", "Ray starts its own: no accelerate.")
@@ -215,8 +213,7 @@ def predict_parts(
 
     from tqdm import tqdm
 
-    from sentiment_hf.serving.fingerprint import fingerprint_of
-    from sentiment_hf.serving.shards import Shards, ShardWriter, check_manifest, rank_and_world_size
+    from sentiment_hf.batch.shards import Shards, ShardWriter, check_manifest, fingerprint_of, rank_and_world_size
 
     process, processes = rank_and_world_size()
     shards = Shards(Path(args.output), args.part_kind, args.num_shards, source.rows)
@@ -230,7 +227,7 @@ def predict_parts(
     # One bar a machine; the others would write over it.
     with tqdm(total=rows, unit="row", desc="Predicting", disable=process > 0) as progress:
         if args.engine == "ray" and missing:
-            from sentiment_hf.serving.ray_engine import ClassifierOptions, write_with_ray
+            from sentiment_hf.batch.ray_engine import ClassifierOptions, write_with_ray
 
             options = ClassifierOptions(args.model, args.backend, args.provider)
             file = Path(args.file).resolve()

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sentiment_hf.cli.common import add_column_options
-from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _vocabulary(args: argparse.Namespace) -> dict[str, Any]:
-    from sentiment_hf.compression.vocabulary import prune_vocabulary
+    from sentiment_hf.compression.pruning import prune_vocabulary
     from sentiment_hf.data.sources import load_texts
 
     if not args.corpus:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from sentiment_hf.console import log_to_stderr
+from sentiment_hf.utils.console import log_to_stderr
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,8 +9,8 @@ import signal
 import socket
 
 from sentiment_hf.cli.common import add_model_options
-from sentiment_hf.console import log_to_stderr
-from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.utils.console import log_to_stderr
+from sentiment_hf.utils.exceptions import InputError, MissingExtraError
 
 logger = logging.getLogger(__name__)
 MAX_PORT = 65535
@@ -37,9 +37,9 @@ def add_address(parser: argparse.ArgumentParser, port: int) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from sentiment_hf.inference.predictor import SentimentClassifier
     from sentiment_hf.modeling.names import STARTER_REVIEWS
     from sentiment_hf.serving.batching import BatchLimits
-    from sentiment_hf.serving.predictor import SentimentClassifier
 
     log_to_stderr()
     try:

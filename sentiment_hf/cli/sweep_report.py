@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from sentiment_hf.studies.findings import analyze_runs
-    from sentiment_hf.studies.findings_page import write_findings
-    from sentiment_hf.studies.load_runs import find_runs, group
+    from sentiment_hf.sweeps.findings import analyze_runs
+    from sentiment_hf.sweeps.findings_page import write_findings
+    from sentiment_hf.sweeps.load_runs import find_runs, group
 
     log_to_stderr()
     output = Path(args.output)

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.exceptions import InputError, exits_cleanly
-from sentiment_hf.files import held_alone
-from sentiment_hf.option_values import check_positive
+from sentiment_hf.config.values import check_positive
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import InputError, exits_cleanly
+from sentiment_hf.utils.files import held_alone
 
 if TYPE_CHECKING:
-    from sentiment_hf.studies.plan import Run
-    from sentiment_hf.studies.sweep import Sweep
+    from sentiment_hf.sweeps.plan import Run
+    from sentiment_hf.sweeps.sweep import Sweep
 
 
-from sentiment_hf.recipe import add_recipe_options
+from sentiment_hf.config.recipe import add_recipe_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,12 +42,11 @@ class _Parser(argparse.ArgumentParser):
 
 @exits_cleanly
 def main(words: Sequence[str]) -> int:
-    from sentiment_hf.studies.ablation import run_sweep
-    from sentiment_hf.studies.outcome import FAILED
-    from sentiment_hf.studies.plan import plan_runs
-    from sentiment_hf.studies.search import run_search
-    from sentiment_hf.studies.sweep import read_sweep
-    from sentiment_hf.studies.table import RESULTS_FILE, TABLE_FILE, summarize, sweep_table
+    from sentiment_hf.sweeps.ablation import run_sweep
+    from sentiment_hf.sweeps.plan import FAILED, plan_runs
+    from sentiment_hf.sweeps.search import run_search
+    from sentiment_hf.sweeps.sweep import read_sweep
+    from sentiment_hf.sweeps.table import RESULTS_FILE, TABLE_FILE, summarize, sweep_table
 
     log_to_stderr()
     parser = _Parser(add_help=False, allow_abbrev=False)

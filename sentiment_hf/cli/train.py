@@ -11,9 +11,9 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from sentiment_hf.console import log_to_stderr, show
-from sentiment_hf.exceptions import InputError, exits_cleanly
-from sentiment_hf.recipe import add_recipe_options
+from sentiment_hf.config.recipe import add_recipe_options
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import InputError, exits_cleanly
 
 if TYPE_CHECKING:
     from sentiment_hf.training.arguments import RunArguments
@@ -46,11 +46,11 @@ def main(words: Sequence[str]) -> int:
     from accelerate import PartialState
 
     from sentiment_hf.evaluation.report import METRICS_FILE, metrics_table
-    from sentiment_hf.processes import end_with_parent
     from sentiment_hf.publishing.push import PushOptions, check_push, push_run, show_pushed
-    from sentiment_hf.training.advice import show_advice
     from sentiment_hf.training.defaults import parse_command_line
     from sentiment_hf.training.run import check_model, train
+    from sentiment_hf.training.scoring import show_advice
+    from sentiment_hf.utils.hardware import end_with_parent
 
     end_with_parent()
     args = parse_command_line(words)

@@ -19,16 +19,21 @@ from sentiment_hf.compression.onnx import (
 )
 from sentiment_hf.compression.outliers import split_outliers
 from sentiment_hf.compression.quantization import Quantization, quantize_dynamic
-from sentiment_hf.compression.sensitivity import SENSITIVITY_FILE, quantize_until
-from sentiment_hf.compression.static import StaticQuantizer, activation_shards, check_activation_rows
-from sentiment_hf.evaluation.prediction import TextScorer
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import staging_folder
+from sentiment_hf.compression.static import (
+    SENSITIVITY_FILE,
+    StaticQuantizer,
+    activation_shards,
+    check_activation_rows,
+    quantize_until,
+)
+from sentiment_hf.inference.onnx_session import FP32_FILE, HEAD_FILE, ONNX_FOLDER
+from sentiment_hf.inference.scorer import TextScorer
 from sentiment_hf.modeling.adapters import is_adapter
 from sentiment_hf.modeling.config_io import recorded_settings, task_of
 from sentiment_hf.modeling.loading import OWN_CONFIGS, load_config, load_config_and_tokenizer
 from sentiment_hf.modeling.names import given_name, resolve_model
-from sentiment_hf.modeling.onnx_session import FP32_FILE, HEAD_FILE, ONNX_FOLDER
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import staging_folder
 
 logger = logging.getLogger(__name__)
 

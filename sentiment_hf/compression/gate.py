@@ -12,9 +12,9 @@ import pandas as pd
 from scipy.stats import beta, binom
 
 from sentiment_hf.compression.onnx import onnx_scorer_like
-from sentiment_hf.evaluation.prediction import TextScorer
-from sentiment_hf.labels import MISSING
+from sentiment_hf.inference.scorer import TextScorer
 from sentiment_hf.tasks import Task, softmax
+from sentiment_hf.tasks.labels import MISSING
 
 # The metric alone decides where the points that INT8 may lose are worth so many validation rows.
 ROWS_TO_TELL = 4

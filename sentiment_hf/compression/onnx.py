@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sentiment_hf.evaluation.prediction import TextScorer
-from sentiment_hf.exceptions import InputError, MissingExtraError
-from sentiment_hf.hardware import usable_threads
-from sentiment_hf.modeling.forward import reads_documents
-from sentiment_hf.modeling.loading import OWN_CONFIGS
-from sentiment_hf.modeling.onnx_session import (
+from sentiment_hf.inference.onnx_session import (
     FP32_FILE,
     HEAD_FILE,
     INPUTS,
@@ -24,6 +19,11 @@ from sentiment_hf.modeling.onnx_session import (
     onnx_forward,
     open_session,
 )
+from sentiment_hf.inference.scorer import TextScorer
+from sentiment_hf.modeling.forward import reads_documents
+from sentiment_hf.modeling.loading import OWN_CONFIGS
+from sentiment_hf.utils.exceptions import InputError, MissingExtraError
+from sentiment_hf.utils.hardware import usable_threads
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

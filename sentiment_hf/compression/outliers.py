@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sentiment_hf.compression.graph import OUTLIERS, FeedForward, feed_forwards
+from sentiment_hf.compression.quantization import OUTLIERS, FeedForward, feed_forwards
 
 logger = logging.getLogger(__name__)
 

@@ -13,16 +13,19 @@ import pandas as pd
 from sentiment_hf.compression.export import Exported
 from sentiment_hf.compression.onnx import onnx_scorer_like
 from sentiment_hf.evaluation.baseline import TfidfBaseline, baseline_logits
-from sentiment_hf.evaluation.prediction import BATCH_SIZES
-from sentiment_hf.evaluation.recorded import rows_fingerprint
-from sentiment_hf.evaluation.report import system_row, write_metrics
-from sentiment_hf.evaluation.scores import headline
-from sentiment_hf.evaluation.timing import milliseconds_per_review
-from sentiment_hf.files import size_mb
-from sentiment_hf.modeling.onnx_providers import PROVIDERS
-from sentiment_hf.modeling.onnx_session import onnx_paths, suits_this_machine
+from sentiment_hf.evaluation.report import (
+    headline,
+    milliseconds_per_review,
+    rows_fingerprint,
+    system_row,
+    write_metrics,
+)
+from sentiment_hf.inference.onnx_providers import PROVIDERS
+from sentiment_hf.inference.onnx_session import onnx_paths, suits_this_machine
+from sentiment_hf.inference.scorer import BATCH_SIZES
 from sentiment_hf.tasks import Task
 from sentiment_hf.training.folder import saved_split
+from sentiment_hf.utils.files import size_mb
 
 logger = logging.getLogger(__name__)
 

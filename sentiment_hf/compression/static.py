@@ -1,4 +1,4 @@
-"""Static INT8: activation ranges from training rows, written into the graph as QuantizeLinear pairs."""
+"""Static INT8: ranges of activations, and which products stay in FP32."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pandas as pd
 from datasets import Dataset
 from tqdm import tqdm
 
-from sentiment_hf.compression.graph import OPERATORS, unweighted_nodes
-from sentiment_hf.compression.quantization import Quantization
-from sentiment_hf.data.padding import pad_rows
+from sentiment_hf.compression.gate import Judge
+from sentiment_hf.compression.quantization import OPERATORS, Quantization, unweighted_nodes, weighted_nodes
+from sentiment_hf.data.collation import pad_rows
 from sentiment_hf.data.tokenization import TextSettings, encode
-from sentiment_hf.evaluation.prediction import TextScorer
-from sentiment_hf.exceptions import InputError, MissingExtraError
-from sentiment_hf.modeling.onnx_session import resolve_arch
+from sentiment_hf.inference.onnx_session import resolve_arch
+from sentiment_hf.inference.scorer import TextScorer
+from sentiment_hf.utils.exceptions import InputError, MissingExtraError
 
 logger = logging.getLogger(__name__)
 
@@ -155,3 +155,52 @@ def _input_names(fp32_file: Path) -> list[str]:
     import onnx
 
     return [item.name for item in onnx.load(str(fp32_file), load_external_data=False).graph.input]
+
+
+SENSITIVITY_FILE = "sensitivity.csv"
+# With more of them in FP32 there is little left to win in speed.
+MAX_EXCLUDED = 8
+
+
+def sensitivity(quantizer: StaticQuantizer, judge: Judge, folder: Path) -> pd.DataFrame:
+    """Measure what each product with weights costs, the costliest first.
+
+    Args:
+        quantizer: with its ranges.
+        judge: see `Judge`.
+        folder: for the files that are judged; they do not stay.
+
+    Returns:
+        Columns `node` (the first row, `–`, has all of them in INT8), `points`, `distance` with that node in FP32, and
+        `gain`, what that takes off the distance.
+    """
+    nodes = [name for name, is_weighted in weighted_nodes(quantizer.fp32_file).items() if is_weighted]
+    rows = []
+    for node in tqdm([None, *nodes], unit="node", desc="Weighing"):
+        file = quantizer.quantize(folder, [] if node is None else [node])
+        points, distance = judge(file)
+        file.unlink()
+        rows.append({"node": node or "–", "points": points, "distance": distance})
+    table = pd.DataFrame(rows)
+    table["gain"] = table["distance"][0] - table["distance"]
+    return pd.concat([table[:1], table[1:].sort_values("gain", ascending=False)], ignore_index=True)
+
+
+def quantize_until(
+    quantizer: StaticQuantizer, judge: Judge, max_drop: float, folder: Path, resolution: float = 0.0
+) -> tuple[Path, pd.DataFrame]:
+    """Make the INT8 file with as few products in FP32 as the gate asks for, and the table they were chosen by.
+
+    At most `MAX_EXCLUDED` are kept; whether that was enough is for the gate to say.
+    """
+    table = sensitivity(quantizer, judge, folder)
+    order = [node for node, gain in zip(table["node"][1:], table["gain"][1:], strict=True) if gain > 0]
+    for count in range(min(len(order), MAX_EXCLUDED) + 1):
+        file = quantizer.quantize(folder, order[:count])
+        verdict = judge.verdict(file, max_drop, resolution)
+        if verdict.passed or count == min(len(order), MAX_EXCLUDED):
+            break
+        file.unlink()
+    logger.info("in FP32 stay %s: %s", ", ".join(order[:count]) or "none", verdict)
+    table["kept_in_fp32"] = [node in order[:count] for node in table["node"]]
+    return file, table

@@ -15,9 +15,9 @@ from torch import nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.configuration_bert_heads import HeadPrunedBertConfig
-from sentiment_hf.modeling.modeling_head_pruned import HeadPrunedBertForSequenceClassification
+from sentiment_hf.modeling.modeling_bert_heads import HeadPrunedBertForSequenceClassification
+from sentiment_hf.utils.exceptions import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Text comes in: sources, cleaning, audit, splits, tokenization, collation, sampling."""
+"""Text comes in: sources, cleaning, audit, splits, tokenization, collation."""

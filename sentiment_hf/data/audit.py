@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sentiment_hf.data.matching import matching_key
-from sentiment_hf.labels import label_text
+from sentiment_hf.data.splits import matching_key
+from sentiment_hf.tasks.labels import label_text
 
 EXCERPT_LENGTH = 40
 MAX_EXCERPTS = 5

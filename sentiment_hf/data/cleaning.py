@@ -1,4 +1,4 @@
-"""General cleaning of text from the web, each step its own switch.
+"""Cleaning of text from the web and of Weibo posts, each step its own switch.
 
 The switches are saved with the model, so that prediction cleans exactly as training did.
 """
@@ -12,8 +12,66 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Any
 
-from sentiment_hf.data import weibo
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.utils.exceptions import InputError
+
+# "own words //@user: forwarded words //@other: …"; the colon may be missing where the chain was cut off.
+_RETWEET = re.compile(r"//\s*@[\w\-·.]{1,30}\s*[:：]?")
+_TOPIC = re.compile(r"#([^#\n]{1,60})#")
+_BRACKETED = re.compile(r"\[([一-鿿A-Za-z]{1,8})\]")
+_SHORT_LINK = re.compile(r"(?:https?:)?(?://)?\bt\.cn/[A-Za-z0-9]+|网页链接")
+# What Weibo writes in the place of own words when a post is forwarded without any.
+_NO_WORDS = re.compile(r"^(?:转发微博|轉發微博|转发|repost|[\s。.,，!！…])*$", re.IGNORECASE)
+
+RETWEETS = ("keep", "cut", "own_first")
+TOPICS = ("keep", "words", "remove")
+EMOJI = ("keep", "words", "remove")
+
+
+def unchain(text: str, how: str) -> str:
+    """Reduce a retweet chain to one text.
+
+    Args:
+        text: a post.
+        how: `keep`: as it is; `cut`: the poster's own words only; `own_first`: own words, then the forwarded ones
+            without the names. Where the poster added no words, the nearest forwarded ones take their place.
+    """
+    if how == "keep":
+        return text
+    parts = [part.strip() for part in _RETWEET.split(text)]
+    said = [part for part in parts if not _NO_WORDS.match(part)]
+    if len(parts) == 1:
+        return text
+    if not said:
+        return parts[0]
+    return said[0] if how == "cut" else " ".join(said)
+
+
+def topics(text: str, how: str) -> str:
+    """`#topic#`: `keep`, its `words` without the marks, or `remove`."""
+    return text if how == "keep" else _TOPIC.sub(r"\1 " if how == "words" else " ", text)
+
+
+def emoji(text: str, how: str) -> str:
+    """`[泪]` and Unicode emoji: `keep`, as Chinese `words` (`[泪]` → 泪, 😂 → 笑哭了), or `remove`."""
+    if how == "keep":
+        return text
+    # Names by the megabyte, needed by this switch alone.
+    from emoji import config, replace_emoji
+
+    if how == "remove":
+        return replace_emoji(_BRACKETED.sub(" ", text), " ")
+    config.load_language("zh")
+    return replace_emoji(_BRACKETED.sub(r"\1", text), lambda sign, names: _chinese_name(names) or sign)
+
+
+def _chinese_name(names: dict[str, str]) -> str:
+    return names.get("zh", "").strip(":").replace("_", "")
+
+
+def short_links(text: str) -> str:
+    """Without `t.cn/…` links, also those without http, and the words that Weibo shows for them."""
+    return _SHORT_LINK.sub(" ", text)
+
 
 _NESTED_AMPERSAND = re.compile(r"&(?:amp;)+")
 # Python refuses to read whole numbers of more than 4300 digits; no character has so high a number.
@@ -33,7 +91,7 @@ _MAX_PASSES = 20
 # What entities, tags, addresses, mentions, topics and emoji are made of.
 _MARKS = re.compile(r"[<>&@#\[\]/]")
 # Switches with more than two positions.
-CHOICES = {"retweets": weibo.RETWEETS, "topics": weibo.TOPICS, "emoji": weibo.EMOJI}
+CHOICES = {"retweets": RETWEETS, "topics": TOPICS, "emoji": EMOJI}
 
 
 @dataclass(frozen=True)
@@ -121,9 +179,9 @@ def _clean_once(text: str, switches: Cleaning) -> str:
     if switches.nfkc:
         text = unicodedata.normalize("NFKC", text)
     if switches.short_links:
-        text = weibo.short_links(text)
+        text = short_links(text)
     # Before mentions are removed: a chain is told by them.
-    text = weibo.topics(weibo.unchain(text, switches.retweets), switches.topics)
+    text = topics(unchain(text, switches.retweets), switches.topics)
     if switches.html:
         text = _HUGE_ENTITY.sub("\ufffd", _NESTED_AMPERSAND.sub("&", text))
         text = _TAG.sub(" ", html.unescape(text))
@@ -133,7 +191,7 @@ def _clean_once(text: str, switches: Cleaning) -> str:
         text = _EMAIL.sub(" ", text)
     if switches.mentions:
         text = _MENTION.sub(" ", text)
-    text = weibo.emoji(text, switches.emoji)
+    text = emoji(text, switches.emoji)
     if switches.whitespace:
         text = "".join(char for char in _SPACE.sub(" ", text) if _is_visible(char)).strip()
         text = _SPACE.sub(" ", text)

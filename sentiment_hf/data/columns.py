@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MARK_COLUMN, MISSING, NAMES
-from sentiment_hf.option_values import LABEL_VALUES
+from sentiment_hf.config.values import LABEL_VALUES
 from sentiment_hf.tasks import LabelColumn, Task
 from sentiment_hf.tasks.aspects import RATING_COLUMNS
+from sentiment_hf.tasks.labels import MARK_COLUMN, MISSING, NAMES
+from sentiment_hf.utils.exceptions import InputError
 
 logger = logging.getLogger(__name__)
 

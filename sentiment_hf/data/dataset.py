@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from sentiment_hf.data.chunks import document_rows
 from sentiment_hf.data.cleaning import Cleaning
-from sentiment_hf.data.segments import EXPLANATION, with_explanations
-from sentiment_hf.data.tokenization import SLIDING, TextSettings, encode
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.data.tokenization import EXPLANATION, SLIDING, TextSettings, encode, with_explanations
+from sentiment_hf.utils.exceptions import InputError
 
 # Documents that are tokenized at once.
 DOCUMENTS_A_BATCH = 50

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from sentiment_hf.config.options import DecontaminationArguments
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.cleaning import Cleaning, clean
-from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_texts
-from sentiment_hf.data.splits import held_out_split
-from sentiment_hf.options import DecontaminationArguments
+from sentiment_hf.data.splits import held_out_split, matching_key
 
 SHINGLE_LENGTH = 13
 # What recipes hold out of a package's text when they split it by hash: see recipes/reviews/quickstart.yaml.

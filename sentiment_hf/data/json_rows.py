@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.utils.exceptions import InputError
 
 # JSON can spell half a surrogate pair, which is no character.
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")

@@ -10,13 +10,13 @@ from typing import Any, Self
 
 import pandas as pd
 
+from sentiment_hf.config.values import parse_labels
 from sentiment_hf.data.columns import CellColumns, Columns
 from sentiment_hf.data.sources import load_file
 from sentiment_hf.data.table_format import TableFormat
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import AUTO, MARK_COLUMN, NAMES, LabelReading
-from sentiment_hf.option_values import parse_labels
 from sentiment_hf.tasks import Task
+from sentiment_hf.tasks.labels import AUTO, MARK_COLUMN, NAMES, LabelReading
+from sentiment_hf.utils.exceptions import InputError
 
 logger = logging.getLogger(__name__)
 

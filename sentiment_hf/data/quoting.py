@@ -26,7 +26,7 @@ from sentiment_hf.data.delimited import (
     quoted_records,
 )
 from sentiment_hf.data.table_format import TableFormat, separator_name
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.utils.exceptions import InputError
 
 logger = logging.getLogger(__name__)
 

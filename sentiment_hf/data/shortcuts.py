@@ -13,7 +13,7 @@ from typing import Any
 import emoji
 import pandas as pd
 
-from sentiment_hf.labels import label_text
+from sentiment_hf.tasks.labels import label_text
 
 # Marks that are no words: few rows of a label have to have one for it to count.
 _MARKS = {

@@ -17,7 +17,7 @@ import pandas as pd
 from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tables import read_table
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.utils.exceptions import InputError
 
 logger = logging.getLogger(__name__)
 

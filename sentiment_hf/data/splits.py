@@ -1,12 +1,16 @@
-"""Held-out rows for those who have a training file alone: seeded, and equal texts always on the same side."""
+"""When two texts count as the same, and held-out rows for those who have a training file alone."""
 
 from __future__ import annotations
 
+import hashlib
+import re
+import unicodedata
+from typing import Any
+
 import pandas as pd
 
-from sentiment_hf.data.matching import matching_key, text_fraction
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import label_text
+from sentiment_hf.tasks.labels import label_text
+from sentiment_hf.utils.exceptions import InputError
 
 SPLIT_METHODS = ("stratified", "hash")
 
@@ -77,3 +81,21 @@ def _by_label(frame: pd.DataFrame, keys: pd.Series, shares: dict[str, float], se
                 position += 1
         names.update((key, "train") for key in ordered[position:])
     return names
+
+
+_NOT_WORD = re.compile(r"[\W_]+")
+
+
+def matching_key(text: Any) -> str:
+    """Letters, digits and Han characters of a text after NFKC and lower-casing.
+
+    Two texts with the same key are the same text with other punctuation, spacing, case or width. Texts without any
+    letter, and missing ones (None, NaN), share the empty key.
+    """
+    return _NOT_WORD.sub("", unicodedata.normalize("NFKC", text if isinstance(text, str) else "").lower())
+
+
+def text_fraction(key: str, seed: int) -> float:
+    """Map a key to a number in [0, 1) that depends on the key and the seed alone, evenly spread over keys."""
+    digest = hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

@@ -1,12 +1,17 @@
-"""How a table is laid out where its ending and its content do not say so: encoding, separator, names of columns."""
+"""What kind of table a file is, and how it is laid out: by its content, its ending and the options."""
 
 from __future__ import annotations
 
+import gzip
+import json
+import logging
+import zipfile
 from dataclasses import dataclass
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, BinaryIO, Self, cast
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.option_values import parse_value
+from sentiment_hf.config.values import parse_value
+from sentiment_hf.utils.exceptions import InputError
 
 # What cannot be typed easily has a name; "\\t" is how a shell passes a tab that was written as \t.
 _SEPARATORS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
@@ -65,3 +70,138 @@ def parse_column_names(value: Any) -> tuple[str, ...] | None:
 def separator_name(separator: str) -> str:
     """As a sentence says it."""
     return _NAMED.get(separator, repr(separator))
+
+
+logger = logging.getLogger(__name__)
+
+FILE_KINDS = ("csv", "tsv", "txt", "json", "jsonl", "parquet", "xlsx", "xls")
+DELIMITED = ("csv", "tsv", "txt")
+FASTTEXT, FASTTEXT_MARK = "fasttext", "__label__"
+_OTHER_NAMES = {"ndjson": "jsonl", "jsonlines": "jsonl", "tab": "tsv", "xlsm": "xlsx", "xlsb": "xlsx"}
+_GZIP, _ZIP, _OLE, _PARQUET = b"\x1f\x8b", b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", b"PAR1"
+_FIRST_BYTES = 1 << 16
+# A row of JSON Lines beyond it is read as one value with the file.
+_LONGEST_FIRST_LINE = 1 << 24
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """Open the content of a file, unzipped if it is zipped, whatever the file's name says."""
+    with path.open("rb") as file:
+        is_zipped = file.read(2) == _GZIP
+    return cast(BinaryIO, gzip.open(path)) if is_zipped else path.open("rb")
+
+
+def file_kind(path: Path) -> str:
+    """Tell the kind of a file by its ending, `.gz` aside.
+
+    Raises:
+        InputError: an ending that no reader knows.
+    """
+    suffixes = [suffix.lstrip(".").lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == "gz":
+        suffixes.pop()
+    kind = _OTHER_NAMES.get(suffixes[-1], suffixes[-1]) if suffixes else ""
+    if kind not in FILE_KINDS:
+        raise InputError(
+            f"a file ending in {', '.join('.' + kind for kind in FILE_KINDS)} (or one of these with .gz)",
+            path.name,
+            "Convert the file, or rename it to the ending of what it holds.",
+        )
+    return kind
+
+
+def table_kind(path: Path, form: TableFormat) -> str:
+    """Tell the kind of a table by its content: `FILE_KINDS`, with `xlsx` for every workbook, or `fasttext`.
+
+    Raises:
+        InputError: no file, a kind that no reader knows, nothing in it, or a text without columns.
+    """
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "nothing there"
+        raise InputError(f"a data file at {path}", found, "Check the path.")
+    with open_bytes(path) as file:
+        first = file.read(_FIRST_BYTES)
+        if not first.strip() and not any(data.strip() for data in iter(lambda: file.read(_FIRST_BYTES), b"")):
+            raise InputError(f"rows in {path}", "an empty file", "Check what wrote the file.")
+    if first.startswith(_OLE) or (first.startswith(_ZIP) and _is_workbook(path)):
+        kind = "xlsx"
+    elif first.startswith(_PARQUET):
+        kind = "parquet"
+    else:
+        kind = _text_kind(path, first, form)
+    ending = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    if kind in ("xlsx", "parquet", "csv") and _OTHER_NAMES.get(ending, ending) not in (
+        kind,
+        "xls" if kind == "xlsx" else kind,
+    ):
+        logger.warning("%s holds %s, and is read so", path, "a workbook" if kind == "xlsx" else kind)
+    if form.column_names is not None and kind not in (*DELIMITED, "xlsx"):
+        remedy = "The rows name their columns themselves: leave column_names out."
+        raise InputError(f"a csv, tsv, txt or xlsx file for column_names at {path}", kind, remedy)
+    return kind
+
+
+def is_document(path: Path, form: TableFormat) -> bool:
+    """Whether a .txt is one document: it is a table where its columns are told, or as fastText's lines of labels."""
+    if path.suffix.lower() != ".txt" or form.separator is not None or form.column_names is not None:
+        return False
+    return not path.is_file() or not _first_line(path).startswith(FASTTEXT_MARK.encode())
+
+
+def _is_workbook(path: Path) -> bool:
+    with open_bytes(path) as file:
+        try:
+            names = zipfile.ZipFile(file).namelist()
+        except zipfile.BadZipFile:
+            raise InputError(f"a whole workbook at {path}", "a damaged zip file", "Fetch the file again.") from None
+    if any(name.startswith("xl/workbook.") for name in names) or "content.xml" in names:
+        return True
+    found = f"a zip file with {', '.join(names[:3]) or 'nothing'}"
+    raise InputError(f"a table at {path}", found, "Unpack it, and name the file in it.")
+
+
+def _text_kind(path: Path, first: bytes, form: TableFormat) -> str:
+    kind = file_kind(path)
+    if kind in ("xlsx", "xls"):
+        if b"<html" in first[:1000].lower() or b"<table" in first[:1000].lower():
+            remedy = "Open it in a spreadsheet program and save it as xlsx."
+            raise InputError(f"a workbook at {path}", "a web page under that ending", remedy)
+        return "csv"
+    if kind == "txt" and form.separator is None and form.column_names is None:
+        if _first_line(path).startswith(FASTTEXT_MARK.encode()):
+            return FASTTEXT
+        remedy = "Say what is in it with --column_names and --separator (column_names:, separator: in a recipe)."
+        raise InputError(f"a table at {path}", "a text without names of columns", remedy)
+    if kind in ("json", "jsonl"):
+        return _json_kind(path, kind)
+    return kind
+
+
+def _json_kind(path: Path, kind: str) -> str:
+    """Lines of objects are `jsonl` and one value, or values over several lines, `json`, whichever the ending says."""
+    line = _first_line(path)
+    if line in (b"{", b"["):
+        return "json"
+    if kind == "jsonl" or not line.startswith(b"{") or len(line) >= _LONGEST_FIRST_LINE:
+        return kind
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return kind
+    return "jsonl" if _has_more_lines(path) else kind
+
+
+def _first_line(path: Path) -> bytes:
+    """Of the lines with something in them, without a byte order mark."""
+    with open_bytes(path) as file:
+        for line in iter(lambda: file.readline(_LONGEST_FIRST_LINE), b""):
+            stripped = line.removeprefix(b"\xef\xbb\xbf").strip()
+            if stripped:
+                return stripped
+    return b""
+
+
+def _has_more_lines(path: Path) -> bool:
+    with open_bytes(path) as file:
+        lines = (line for line in iter(lambda: file.readline(_LONGEST_FIRST_LINE), b"") if line.strip())
+        return next(lines, None) is not None and next(lines, None) is not None

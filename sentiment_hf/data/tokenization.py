@@ -1,14 +1,15 @@
-"""Text becomes tokens: the one function that training and prediction share, and the `datasets.map` step around it."""
+"""Text becomes tokens, the same way for training and prediction: cleaned, cut or in windows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sentiment_hf.data.cleaning import Cleaning, clean
-from sentiment_hf.data.windows import CHUNK_CHOICES
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.utils.exceptions import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -127,3 +128,88 @@ def kept_positions(special_tokens_mask: list[int], settings: TextSettings) -> li
     head = round(budget * head_share)
     tail = budget - head
     return [*range(prefix + head), *range(length - suffix - tail, length)]
+
+
+CHUNK_CHOICES = ("first", "spread", "head_tail")
+
+
+def chunk_bounds(length: int, size: int, stride: int) -> list[tuple[int, int]]:
+    """Where the chunks over a document begin and end.
+
+    As tokenizers define it, `stride` is the overlap: each chunk but the first begins `stride` tokens before the end of
+    the one before it. Every token is in at least one chunk, and the last chunk ends with the document.
+
+    Args:
+        length: content tokens of the document.
+        size: content tokens of a chunk, at least 1.
+        stride: tokens that neighbours have in common, at least 0 and below `size`.
+
+    Returns:
+        `(start, end)` for each, in order; one empty chunk for an empty document.
+    """
+    bounds = [(0, min(size, length))]
+    while bounds[-1][1] < length:
+        start = bounds[-1][1] - stride
+        bounds.append((start, min(start + size, length)))
+    return bounds
+
+
+def choose_chunks(count: int, limit: int | None, choice: str) -> Sequence[int]:
+    """Which of a document's chunks are kept.
+
+    Args:
+        count: chunks of the document.
+        limit: chunks kept at most; None for all.
+        choice: `first`, `spread` (evenly over the document, both ends among them) or `head_tail` (half from the
+            beginning, the larger one of an odd number, and the rest from the end).
+
+    Returns:
+        Places, rising.
+    """
+    if limit is None or count <= limit:
+        return range(count)
+    if choice == "first":
+        return range(limit)
+    if choice == "spread":
+        return np.linspace(0, count - 1, limit).round().astype(int).tolist()
+    head = limit - limit // 2
+    return [*range(head), *range(count - (limit - head), count)]
+
+
+EXPLANATION = "explanation"
+# Of `max_length`, what an explanation may take at most.
+_SHARE = 0.25
+
+
+def with_explanations(
+    encoded: dict[str, list[list[int]]],
+    explanations: Sequence[str],
+    tokenizer: PreTrainedTokenizerBase,
+    settings: TextSettings,
+) -> dict[str, list[list[int]]]:
+    """Rows as `encode` gives them -> `[CLS] text [SEP] explanation [SEP]`, the explanation under token type 1.
+
+    Rows with an empty explanation stay as they are. Where both do not fit into `max_length`, the explanation keeps a
+    quarter of it at most and the text is cut on the right.
+
+    Raises:
+        InputError: a tokenizer without a separator.
+    """
+    separator = tokenizer.sep_token_id
+    if separator is None:
+        found = type(tokenizer).__name__
+        raise InputError("a tokenizer with a separator, for explanations", found, "Leave `explanations` out.")
+    room = max(int(settings.max_length * _SHARE) - 1, 1)
+    texts = cleaned_texts(explanations, settings)
+    added = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    joined: dict[str, list[list[int]]] = {name: [] for name in encoded}
+    for row, ids in enumerate(added):
+        second = [*ids[:room], separator] if ids else []
+        for name, rows in encoded.items():
+            tail = second if name == "input_ids" else [1] * len(second)
+            first = rows[row]
+            cut = len(first) + len(second) - settings.max_length
+            # The last token of the first segment is its separator.
+            kept = first if cut <= 0 else [*first[: len(first) - 1 - cut], first[-1]]
+            joined[name].append([*kept, *tail])
+    return joined

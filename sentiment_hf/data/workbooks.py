@@ -17,7 +17,7 @@ import pandas as pd
 
 from sentiment_hf.data.delimited import cell_text
 from sentiment_hf.data.quoting import unique_names
-from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.utils.exceptions import InputError, MissingExtraError
 
 logger = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.option_values import check_positive, option, parse_value
-from sentiment_hf.options import DecontaminationArguments
-from sentiment_hf.training_options import TrainingOptions
+from sentiment_hf.config.options import DecontaminationArguments
+from sentiment_hf.config.training_options import TrainingOptions
+from sentiment_hf.config.values import check_positive, option, parse_value
+from sentiment_hf.utils.exceptions import InputError
 
 TEACHER_LAYERS = "teacher_layers"
 RANDOM = "random"

@@ -22,18 +22,14 @@ from accelerate import PartialState
 from rich.table import Table
 from transformers import AutoModel, PreTrainedModel, set_seed
 
-from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.config.options import DecontaminationArguments
+from sentiment_hf.config.training_options import TrainingOptions
 from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.decontamination import decontamination_index
-from sentiment_hf.data.unlabelled import Corpus, build_corpus
-from sentiment_hf.distillation.batches import DistillationCollator, tokenize_passages
+from sentiment_hf.distillation.batches import Corpus, DistillationCollator, build_corpus, tokenize_passages
 from sentiment_hf.distillation.options import LossArguments, StudentArguments, TextArguments
-from sentiment_hf.distillation.sentences import sentence_statistics
 from sentiment_hf.distillation.student import check_pair, load_pair, restore_dropout
-from sentiment_hf.distillation.trainer import DistillationTrainer, StudentWithHeads
-from sentiment_hf.exceptions import InputError, exits_cleanly
-from sentiment_hf.files import write_json
-from sentiment_hf.options import DecontaminationArguments
+from sentiment_hf.distillation.trainer import DistillationTrainer, StudentWithHeads, sentence_statistics
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RecipeTrainingArguments, parse_recipe, recorded_keys
 from sentiment_hf.training.records import (
@@ -43,7 +39,9 @@ from sentiment_hf.training.records import (
     log_in_lines,
     log_to_file,
 )
-from sentiment_hf.training_options import TrainingOptions
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import InputError, exits_cleanly
+from sentiment_hf.utils.files import write_json
 
 # Not __name__: started with -m that is __main__, whose log goes nowhere.
 logger = logging.getLogger("sentiment_hf.distillation.run")

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import PreTrainedModel
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from sentiment_hf.distillation.batches import IGNORED, TEACHER_PREFIX
-from sentiment_hf.distillation.losses import hidden_cosine, hidden_mse, masked_cross_entropy, mean_pool, sentence_cosine
 from sentiment_hf.training.sampler import OrderedTrainer
 
 
@@ -45,7 +45,7 @@ class StudentWithHeads(nn.Module):
 
 
 class DistillationTrainer(OrderedTrainer):
-    """General distillation: the weighted sum of the losses in `sentiment_hf.distillation.losses`.
+    """General distillation: the weighted sum of the losses in `sentiment_hf.distillation.trainer`.
 
     The log carries every loss by name and the speed in tokens (the student's, padding aside) a second.
 
@@ -143,3 +143,72 @@ class DistillationTrainer(OrderedTrainer):
             logs["tokens_per_second"] = round(self._tokens / seconds, 1)
             self._sums, self._batches, self._tokens, self._since = {}, 0, 0, time.perf_counter()
         super().log(logs, *args, **kwargs)
+
+
+def hidden_cosine(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """1 - cosine, mean over tokens (Sanh et al. 2019, "DistilBERT").
+
+    Args:
+        student: hidden states of the tokens that are no padding, `[tokens, hidden]`.
+        teacher: the same of the teacher's matched layer.
+    """
+    return 1 - F.cosine_similarity(student, teacher, dim=-1).mean()
+
+
+def hidden_mse(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Squared error as a share of the teacher's mean square, so that 1 is as wrong as predicting 0 (cf. Jiao et al.
+    2020, "TinyBERT", which leaves the scale to the weight).
+
+    Args:
+        student: `[tokens, hidden]`.
+        teacher: `[tokens, hidden]`.
+    """
+    return F.mse_loss(student, teacher) / teacher.square().mean()
+
+
+def mean_pool(hidden: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """Mean over the tokens that are no padding: `[batch, tokens, hidden]` -> `[batch, hidden]`."""
+    mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * mask).sum(1) / mask.sum(1)
+
+
+def sentence_cosine(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """1 - cosine of sentence embeddings `[batch, hidden]`, mean over the batch."""
+    return 1 - F.cosine_similarity(student, teacher, dim=-1).mean()
+
+
+def masked_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy over the masked tokens.
+
+    Args:
+        logits: `[masked, vocabulary]`.
+        labels: `[masked]`; a batch in which nothing happens to be masked gives 0.
+    """
+    return F.cross_entropy(logits, labels) if len(labels) else logits.sum() * 0
+
+
+STATISTICS_BATCH_SIZE = 64
+_SMALLEST_DEVIATION = 1e-6
+
+
+@torch.no_grad()
+def sentence_statistics(
+    teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int
+) -> torch.Tensor:
+    """Mean and standard deviation of the teacher's mean-pooled sentences over a sample, `[2, hidden]`."""
+    teacher.eval()
+    sentences = []
+    for start in tqdm(
+        range(0, len(texts), STATISTICS_BATCH_SIZE), desc="Looking at the teacher's sentences", unit="batch"
+    ):
+        batch = tokenizer(
+            list(texts[start : start + STATISTICS_BATCH_SIZE]),
+            padding=True,
+            truncation=True,
+            max_length=max_length,
+            return_token_type_ids=False,
+            return_tensors="pt",
+        ).to(teacher.device)
+        sentences.append(mean_pool(teacher(**batch).last_hidden_state.float(), batch["attention_mask"]).cpu())
+    all_sentences = torch.cat(sentences)
+    return torch.stack([all_sentences.mean(0), all_sentences.std(0).clamp(min=_SMALLEST_DEVIATION)])

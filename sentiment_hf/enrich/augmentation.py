@@ -15,24 +15,24 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from sentiment_hf.config.values import parse_value
 from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.decontamination import OverlapIndex
 from sentiment_hf.data.labelled import ReadOptions, map_labels, task_of_one_label
-from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_file, load_texts
+from sentiment_hf.data.splits import matching_key
 from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.enrich.filters import TextFilter
 from sentiment_hf.enrich.generation import BUILT_IN, FOR_ANY_TASK, Written, load_recast, write_texts
 from sentiment_hf.enrich.judge import TEMPLATE, Judge, label_words
-from sentiment_hf.enrich.opening import open_llm
+from sentiment_hf.enrich.llm import open_llm
 from sentiment_hf.enrich.rules import RULES
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import move_files, staging_folder, write_json, write_text
-from sentiment_hf.labels import MARK_COLUMN, NAMES
-from sentiment_hf.option_values import parse_value
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.tasks import Task, resolve_task, softmax
+from sentiment_hf.tasks.labels import MARK_COLUMN, NAMES
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import move_files, staging_folder, write_json, write_text
 
 OUTPUT, REFUSED, REPORT = "augmented.jsonl", "refused.jsonl", "augment.json"
 DISAGREES = "the judge says otherwise"

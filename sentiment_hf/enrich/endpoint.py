@@ -8,8 +8,8 @@ import random
 import re
 from typing import TYPE_CHECKING, Any
 
-from sentiment_hf.enrich.questions import Question, Reply, Wait
-from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.enrich.prompts import Question, Reply, Wait
+from sentiment_hf.utils.exceptions import InputError, MissingExtraError
 
 if TYPE_CHECKING:
     import httpx

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sentiment_hf.data.decontamination import OverlapIndex
-from sentiment_hf.data.matching import matching_key
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.data.splits import matching_key
+from sentiment_hf.utils.exceptions import InputError
 
 _HAN = re.compile("[一-鿿]")
 _LETTER = re.compile(r"[^\W\d_]")

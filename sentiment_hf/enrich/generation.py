@@ -12,13 +12,24 @@ from typing import Any
 import pandas as pd
 from jinja2 import Template
 
+from sentiment_hf.config.values import load_yaml
 from sentiment_hf.data.decontamination import OverlapIndex
-from sentiment_hf.data.matching import matching_key
+from sentiment_hf.data.splits import matching_key
 from sentiment_hf.enrich.llm import LanguageModel
-from sentiment_hf.enrich.prompts import CLOSE, ENDING, OPEN, TEMPLATES, delimited, load_template, render
-from sentiment_hf.enrich.questions import Question, Reply, fields_of, object_schema
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.strict_yaml import load_yaml
+from sentiment_hf.enrich.prompts import (
+    CLOSE,
+    ENDING,
+    OPEN,
+    TEMPLATES,
+    Question,
+    Reply,
+    delimited,
+    fields_of,
+    load_template,
+    object_schema,
+    render,
+)
+from sentiment_hf.utils.exceptions import InputError
 
 VARIABLES = ("text", "label", "target", "target_name", "labels")
 BUILT_IN = ("irony", "negation", "contrast", "comparison", "implicit", "reasons")

@@ -15,10 +15,18 @@ import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
 from sentiment_hf.enrich.llm import LanguageModel
-from sentiment_hf.enrich.prompts import TEMPLATES, delimited, load_template, render
-from sentiment_hf.enrich.questions import Question, Reply, fields_of, object_schema
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.enrich.prompts import (
+    TEMPLATES,
+    Question,
+    Reply,
+    delimited,
+    fields_of,
+    load_template,
+    object_schema,
+    render,
+)
 from sentiment_hf.tasks import softmax
+from sentiment_hf.utils.exceptions import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -11,20 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sentiment_hf.console import show
 from sentiment_hf.data.audit import is_blank
+from sentiment_hf.data.delimited import plain, write_csv
 from sentiment_hf.data.labelled import map_labels
-from sentiment_hf.data.matching import matching_key
-from sentiment_hf.data.spreadsheets import plain, write_csv
+from sentiment_hf.data.splits import matching_key
 from sentiment_hf.data.tables import read_table
-from sentiment_hf.enrich.confident import find_suspects
-from sentiment_hf.enrich.folds import assign_folds, baseline_learner, recipe_learner
+from sentiment_hf.enrich.confident import assign_folds, baseline_learner, find_suspects, recipe_learner
 from sentiment_hf.enrich.review import DROP, Decision, apply_decisions, read_decisions, review_table
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import move_files, staging_folder, write_json, write_text
 from sentiment_hf.tasks import Task
 from sentiment_hf.training.arguments import RunArguments, parse_run_arguments
 from sentiment_hf.training.setup import read_splits
+from sentiment_hf.utils.console import show
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import move_files, staging_folder, write_json, write_text
 
 logger = logging.getLogger(__name__)
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, cast
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, cast
 
 from tqdm import tqdm
 
-from sentiment_hf.enrich.cache import ReplyCache
-from sentiment_hf.enrich.questions import BatchLlmBackend, LlmBackend, Question, Reply, fields_of
-from sentiment_hf.exceptions import InputError, ended_by_sigterm
+from sentiment_hf.enrich.prompts import BatchLlmBackend, LlmBackend, Question, Reply, fields_of
+from sentiment_hf.utils.exceptions import InputError, ended_by_sigterm
+from sentiment_hf.utils.files import lock
 
 logger = logging.getLogger(__name__)
 
@@ -182,3 +187,115 @@ class LanguageModel:
 def questions_by_key(questions: Sequence[Question], model: str) -> dict[str, Question]:
     """Map keys to the different questions, in their order."""
     return {question.key(model): question for question in questions}
+
+
+class ReplyCache:
+    """Replies of one model, in memory and, line by line, in a file.
+
+    The first line names the model. A last line that was cut off while it was written is removed.
+
+    Args:
+        path: of the file; made if it is not there.
+        model: whose replies these are.
+
+    Raises:
+        InputError: the file holds replies of another model, is no such file, or another run is adding to it.
+    """
+
+    def __init__(self, path: Path, model: str) -> None:
+        self.path, self.model = path, model
+        self._replies: dict[str, Reply] = {}
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("ab", buffering=0)
+        try:
+            if not lock(self._file):
+                remedy = "Wait for it, or name another file with --cache."
+                raise InputError(f"one run at a time that adds to {path}", "another that is running", remedy)
+            whole = self._read()
+            self._file.truncate(whole)
+            if whole == 0:
+                self._write({"replies_of": model})
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._replies)
+
+    def get(self, question: Question) -> Reply | None:
+        return self._replies.get(question.key(self.model))
+
+    def add(self, question: Question, reply: Reply) -> None:
+        """Keep a reply; it is in the file when this returns. Any thread may call it."""
+        key = question.key(self.model)
+        with self._lock:
+            self._write({"key": key, **asdict(reply)})
+            self._replies[key] = reply
+
+    def _write(self, record: dict[str, object]) -> None:
+        rest = memoryview((json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def _read(self) -> int:
+        """Take in what the file holds; returns the bytes of its whole lines."""
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        model = self.model
+        for number, line in enumerate(data[:whole].split(b"\n")[:-1]):
+            try:
+                record = json.loads(line)
+                if number == 0:
+                    model = str(record["replies_of"])
+                else:
+                    key = record.pop("key")
+                    self._replies[key] = Reply(**record | {"scores": tuple(record["scores"])})
+            except (ValueError, KeyError, TypeError, AttributeError):
+                found, remedy = f"something else in line {number + 1}", "Name another file with --cache."
+                raise InputError(f"a cache of replies at {self.path}", found, remedy) from None
+        if model != self.model:
+            remedy = "Name another file with --cache, or go on with that model."
+            raise InputError(f"replies of {self.model} in {self.path}", f"replies of {model}", remedy)
+        return whole
+
+
+CACHE_FILE = "replies.jsonl"
+
+
+@contextmanager
+def open_llm(args: argparse.Namespace, folder: Path) -> Iterator[LanguageModel]:
+    """Open the client for `--llm` and `--base_url`, with its replies in `--cache` or in the folder.
+
+    Raises:
+        InputError: no model, values that cannot be meant, a cache of another model, or what the two kinds of model
+            raise.
+    """
+    if not args.llm:
+        remedy = "Name a Hub id, a folder or a .gguf file with --llm, or an endpoint's model with --base_url besides."
+        raise InputError("a language model", "none", remedy)
+    if args.concurrency < 1 or args.retries < 0 or args.timeout <= 0:
+        found = f"--concurrency {args.concurrency} --retries {args.retries} --timeout {args.timeout:g}"
+        remedy = "8, 4 and 60 are the defaults."
+        raise InputError("concurrency of at least 1, retries of at least 0 and a timeout above 0", found, remedy)
+    if args.requests_per_minute is not None and args.requests_per_minute <= 0:
+        raise InputError("requests_per_minute above 0", f"{args.requests_per_minute:g}", "Leave it out for no limit.")
+    if args.load_in_4bit and args.base_url:
+        raise InputError("--load_in_4bit with a local model", "--base_url", "The endpoint has its own weights.")
+    backend: LlmBackend
+    if args.base_url:
+        from sentiment_hf.enrich.endpoint import Endpoint
+
+        backend = Endpoint(args.base_url, args.llm, args.api_key_variable, args.timeout, args.retries)
+    else:
+        from sentiment_hf.enrich.local_model import LocalModel
+
+        backend = LocalModel.from_pretrained(args.llm, args.load_in_4bit)
+    with ReplyCache(Path(args.cache) if args.cache else folder / CACHE_FILE, backend.name) as cache:
+        yield LanguageModel(backend, cache, args.concurrency, args.requests_per_minute)

@@ -19,11 +19,10 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from sentiment_hf.enrich.prefix_cache import PrefixCache
-from sentiment_hf.enrich.questions import Question, Reply, Wait
-from sentiment_hf.enrich.sampling import EndOfText, SeededSampler
-from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.enrich.prompts import Question, Reply, Wait
+from sentiment_hf.enrich.sampling import EndOfText, PrefixCache, SeededSampler
 from sentiment_hf.modeling.loading import TOKENIZER_FILES, check_folder, not_loadable
+from sentiment_hf.utils.exceptions import InputError, MissingExtraError
 
 GGUF = ".gguf"
 # Of each file of weights, what its digest is made of: so many pieces of so many bytes, evenly spread.

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MISSING
 from sentiment_hf.tasks import Task
+from sentiment_hf.tasks.labels import MISSING
+from sentiment_hf.utils.exceptions import InputError
 
 KEEP, DROP = "keep", "drop"
 # Row (place in the frame), cell, and `drop` or a label name.

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from functools import cache
 
-from sentiment_hf.exceptions import MissingExtraError
+from sentiment_hf.utils.exceptions import MissingExtraError
 
 # Share of the characters that a rule changes, at least one.
 SHARE = 0.1

@@ -1,16 +1,17 @@
-"""How a local model writes: each text of a batch with random numbers of its own, and no further than what is wanted."""
+"""How a local model writes: with random numbers for each text, and what prompts have in common read once."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import LogitsProcessor, PreTrainedTokenizerBase, StoppingCriteria
+from transformers import LogitsProcessor, PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteria
 
 from sentiment_hf.enrich.filters import repeats_itself
-from sentiment_hf.enrich.questions import Question
+from sentiment_hf.enrich.prompts import Question
 
 # As transformers samples where a model's config says nothing else.
 TOP_K = 50
@@ -82,3 +83,54 @@ def _seed(question: Question) -> int:
     # Of the prompt as well: questions of one seed would else all draw the same numbers. torch looks at 32 bits.
     known = f"{question.seed} {question.prompt}".encode("utf-8", "surrogatepass")
     return int.from_bytes(hashlib.sha256(known).digest()[:4], "big")
+
+
+# Shorter beginnings are read as fast as they are copied.
+SHORTEST_PREFIX = 32
+
+
+class PrefixCache:
+    """Keys and values of the beginning that the last prompts had in common.
+
+    Args:
+        model: a causal model in evaluation mode.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self._last: list[int] = []
+        self._prefix: list[int] = []
+        self._states: Any = None
+
+    def states(self, prompt: Sequence[int], rows: int) -> tuple[Any, int]:
+        """Copy the states of the prompt's beginning for so many rows, and tell how many tokens that is.
+
+        None and 0 where nothing long enough was seen before. At least one token of the prompt is left to be read.
+        """
+        ids = list(prompt)
+        known = len(self._prefix)
+        if not (0 < known < len(ids) and ids[:known] == self._prefix):
+            common = _common(self._last, ids[:-1])
+            self._prefix, self._states = (
+                (ids[:common], self._read(ids[:common])) if common >= SHORTEST_PREFIX else ([], None)
+            )
+        self._last = ids
+        if self._states is None:
+            return None, 0
+        states = copy.deepcopy(self._states)
+        if rows > 1:
+            states.batch_repeat_interleave(rows)
+        return states, len(self._prefix)
+
+    def _read(self, ids: list[int]) -> Any:
+        tensor = torch.tensor([ids], device=self.model.device)
+        states = getattr(self.model(tensor, use_cache=True), "past_key_values", None)
+        # A model without keys and values, or with states of its own, reads every prompt from its beginning.
+        return states if hasattr(states, "batch_repeat_interleave") else None
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    for place, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one != other:
+            return place
+    return min(len(first), len(second))

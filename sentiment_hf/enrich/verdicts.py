@@ -9,21 +9,20 @@ from typing import Any
 
 import pandas as pd
 
-from sentiment_hf.console import show
+from sentiment_hf.config.values import parse_value
 from sentiment_hf.data.audit import is_blank
+from sentiment_hf.data.delimited import write_csv
 from sentiment_hf.data.labelled import ReadOptions, load_labelled, task_of_one_label
-from sentiment_hf.data.matching import matching_key
-from sentiment_hf.data.spreadsheets import write_csv
+from sentiment_hf.data.splits import matching_key
 from sentiment_hf.enrich.judge import TEMPLATE, Judge, agreement, label_words, majority
-from sentiment_hf.enrich.llm import LanguageModel
-from sentiment_hf.enrich.opening import open_llm
+from sentiment_hf.enrich.llm import LanguageModel, open_llm
 from sentiment_hf.enrich.review import row_id
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import move_files, staging_folder, write_json
-from sentiment_hf.labels import MARK_COLUMN, NAMES
-from sentiment_hf.option_values import parse_value
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.tasks import Task, softmax
+from sentiment_hf.tasks.labels import MARK_COLUMN, NAMES
+from sentiment_hf.utils.console import show
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import move_files, staging_folder, write_json
 
 VERDICTS, REPORT = "verdicts.csv", "judge.json"
 

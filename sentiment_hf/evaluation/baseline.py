@@ -13,8 +13,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 from sklearn.svm import LinearSVC
 
-from sentiment_hf.labels import MISSING
 from sentiment_hf.tasks import Cell, Task
+from sentiment_hf.tasks.labels import MISSING
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from sentiment_hf.data.spreadsheets import write_csv
+from sentiment_hf.data.delimited import write_csv
 from sentiment_hf.evaluation.errors import (
     MIN_SLICE_ROWS,
     confusion,
@@ -16,11 +16,10 @@ from sentiment_hf.evaluation.errors import (
     surest_mistakes,
     top_confusions,
 )
-from sentiment_hf.evaluation.markdown import excerpt, picture, plain, table
-from sentiment_hf.evaluation.pictures import confusion_plot
-from sentiment_hf.exceptions import MissingExtraError
-from sentiment_hf.files import move_files, staging_folder, write_json, write_text
+from sentiment_hf.evaluation.plots import confusion_plot, excerpt, picture, plain, table
 from sentiment_hf.tasks import Task
+from sentiment_hf.utils.exceptions import MissingExtraError
+from sentiment_hf.utils.files import move_files, staging_folder, write_json, write_text
 
 logger = logging.getLogger(__name__)
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 import torch.nn.functional as F
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MISSING
+from sentiment_hf.losses import IGNORE_INDEX
+from sentiment_hf.utils.exceptions import InputError
 
 if TYPE_CHECKING:
-    from sentiment_hf.training_options import FineTuningOptions
+    from sentiment_hf.config.training_options import FineTuningOptions
 
 # The paper's choice for data of this size.
 EFFECTIVE_NUMBER_BETA = 0.999
@@ -129,7 +129,8 @@ def symmetric_kl(logits_1: torch.Tensor, logits_2: torch.Tensor) -> torch.Tensor
 
 @dataclass(frozen=True)
 class Distilled:
-    """Add to a loss what a teacher's logits say of the rows; a row whose label is `MISSING` learns from these alone.
+    """Add to a loss what a teacher's logits say of the rows; a row whose label is `IGNORE_INDEX` learns from these
+    alone.
 
     Attributes:
         inner: the loss of the labels.
@@ -144,7 +145,7 @@ class Distilled:
     def __call__(self, logits: torch.Tensor, labels: torch.Tensor, teacher: torch.Tensor | None = None) -> torch.Tensor:
         if teacher is None:
             return self.inner(logits, labels)
-        from_labels = self.inner(logits, labels.clamp(min=0)).masked_fill(labels == MISSING, 0.0)
+        from_labels = self.inner(logits, labels.clamp(min=0)).masked_fill(labels == IGNORE_INDEX, 0.0)
         return (1 - self.weight) * from_labels + self.weight * distillation_loss(logits, teacher, self.temperature)
 
     def divergence(self, logits_1: torch.Tensor, logits_2: torch.Tensor) -> torch.Tensor:

@@ -1,1 +1,1 @@
-"""Text becomes logits: which model and tokenizer a recipe means, and how they are loaded or made."""
+"""Models and tokenizers: which ones a recipe means, and how they are loaded or made."""

@@ -15,7 +15,6 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.adapters import adapter_base, is_adapter, with_adapter
 from sentiment_hf.modeling.configuration_bert_heads import (
     AspectBertConfig,
@@ -26,13 +25,14 @@ from sentiment_hf.modeling.configuration_bert_heads import (
 from sentiment_hf.modeling.loading import check_heads, check_sizes, load_config, not_loadable
 from sentiment_hf.modeling.modeling_bert_heads import (
     AspectBertForSequenceClassification,
+    HeadPrunedBertForSequenceClassification,
     PooledBertForSequenceClassification,
 )
-from sentiment_hf.modeling.modeling_head_pruned import HeadPrunedBertForSequenceClassification
 from sentiment_hf.modeling.modeling_hierarchical import HierarchicalBertForSequenceClassification
 from sentiment_hf.modeling.names import given_name, resolve_model
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
 from sentiment_hf.tasks import Task
+from sentiment_hf.utils.exceptions import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -17,10 +17,9 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.labelled import task_with_rows
 from sentiment_hf.data.tokenization import SLIDING, TextSettings
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.loading import check_max_length, max_positions
-from sentiment_hf.modeling.version import check_version, record_version
+from sentiment_hf.modeling.loading import check_max_length, check_version, max_positions, record_version
 from sentiment_hf.tasks import Task, saved_task
+from sentiment_hf.utils.exceptions import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,14 @@ import json
 import logging
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import RepositoryNotFoundError
+from packaging.version import InvalidVersion, Version
 from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer, BertTokenizerFast, PretrainedConfig, PreTrainedTokenizerBase
 
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.adapters import adapter_base, adapter_config, is_adapter
 from sentiment_hf.modeling.configuration_bert_heads import (
     AspectBertConfig,
@@ -22,7 +23,8 @@ from sentiment_hf.modeling.configuration_bert_heads import (
 )
 from sentiment_hf.modeling.names import check_there, nothing_at, resolve_model
 from sentiment_hf.modeling.tokenizer_files import take_cleaning_out
-from sentiment_hf.modeling.version import check_version
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -266,3 +268,40 @@ def not_loadable(what: str, model: str, error: Exception) -> InputError:
         first_line = f"{type(error).__name__}: {first_line}"
     remedy = "Check the name and HF_ENDPOINT; without access to the Hub, give a folder that holds the model."
     return InputError(f"{what} that loads from {model}", first_line.rstrip("."), remedy)
+
+
+VERSION_KEY = "sentiment_hf_version"
+
+
+def record_version(config: PretrainedConfig) -> None:
+    """Write the installed version into a config that is about to be saved."""
+    setattr(config, VERSION_KEY, __version__)
+
+
+def check_version(saved: dict[str, Any], name: str, installed: str = __version__) -> None:
+    """Let a model pass whose settings the installed version knows: saved by its minor version, an older one, or none.
+
+    Args:
+        saved: the content of the model's `config.json`.
+        name: of the model, for the message.
+        installed: the version to hold it against.
+
+    Raises:
+        InputError: saved by a newer major or minor version, or what stands there is no version.
+    """
+    found = saved.get(VERSION_KEY)
+    if found is None:
+        return
+    try:
+        version = Version(found)
+    except (InvalidVersion, TypeError) as error:
+        remedy = f"Correct `{VERSION_KEY}` in its config.json, or take the line out."
+        raise InputError(f"a version such as {installed} in {name}", repr(found), remedy) from error
+    # Patch releases add no settings.
+    if version.release[:2] > Version(installed).release[:2]:
+        needed = f"{version.major}.{version.minor}"
+        raise InputError(
+            f"a model saved by sentiment_hf {installed} or older",
+            f"{name}, saved by {found}",
+            f"Install that version: pip install --upgrade 'sentiment_hf>={needed}'.",
+        )

@@ -14,8 +14,8 @@ from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import REPLACEMENT
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import REPLACEMENT
 
 logger = logging.getLogger(__name__)
 

@@ -1,21 +1,20 @@
-"""What the model card says: read off what a run wrote down. Nothing is asked of the network, nothing is assumed."""
+"""The model card: what it says of a run, and its Markdown with metadata in front."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from sentiment_hf.evaluation.report import SYSTEMS
-from sentiment_hf.evaluation.scores import TITLES, shown_scores
-from sentiment_hf.modeling.onnx_session import FP32_FILE, ONNX_FOLDER
+from sentiment_hf.evaluation.report import SYSTEMS, TITLES, shown_scores
+from sentiment_hf.inference.onnx_session import FP32_FILE, ONNX_FOLDER
 from sentiment_hf.publishing.files import FINDINGS, recipe_text
-from sentiment_hf.publishing.limits import Failures, find_failures
-from sentiment_hf.publishing.provenance import sources_of
-from sentiment_hf.publishing.run import FinishedFolder
+from sentiment_hf.publishing.run import Failures, FinishedFolder, find_failures, sources_of
 from sentiment_hf.training.provenance import HUB, MADE
 
 OWN_TYPE = "sentiment_hf_"
@@ -300,3 +299,38 @@ def _percent(name: str, value: float | None) -> str:
         return "–"
     # Stars off and kappa are no shares.
     return f"{value:.3f}" if name in ("rating_mae", "rating_kappa") else f"{100 * value:.2f}"
+
+
+TEMPLATE = "model_card.md.jinja"
+
+
+def render(card: ModelCard) -> str:
+    """Render the whole README: front matter and text, English and Chinese. The same card gives the same bytes."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        # Markdown and not HTML: `text` and `fenced` escape what is not ours.
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"text": escaped, "fenced": fenced, "percent": "{:.1%}".format, "count": "{:,}".format}
+    environment.filters["file_name"] = lambda path: Path(path).name
+    body = environment.get_template(TEMPLATE).render(card=card)
+    # What a condition leaves out leaves spaces and empty lines behind.
+    body = re.sub(r"\n{3,}", "\n\n", re.sub(r" +\n", "\n", body))
+    return f"---\n{card.metadata().to_yaml()}\n---\n\n{body}"
+
+
+def escaped(value: Any) -> str:
+    """Text of other people inside Markdown: shown as it is, neither markup nor HTML, on one line."""
+    flat = " ".join(str(value).split())
+    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+
+
+def fenced(code: str, language: str) -> str:
+    """Put code into a block whose fence is longer than any run of backticks within."""
+    longest = max((len(run) for run in re.findall("`+", code)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{code}\n{fence}"

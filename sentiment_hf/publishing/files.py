@@ -13,19 +13,21 @@ from typing import Any
 import yaml
 
 from sentiment_hf.evaluation.report import METRICS_FILE
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.onnx_session import FP32_FILE, HEAD_FILE, ONNX_FOLDER
-from sentiment_hf.publishing.provenance import NAMING_KEYS, file_names, published_keys
+from sentiment_hf.inference.onnx_session import FP32_FILE, HEAD_FILE, ONNX_FOLDER
 from sentiment_hf.publishing.run import (
     AUDIT_FILE,
     CALIBRATION_FILE,
     CONFIG_FILE,
     ERRORS_FILE,
     HYPERPARAMETERS_FILE,
+    NAMING_KEYS,
     RECIPE_FILE,
     WEIGHTS,
     FinishedFolder,
+    file_names,
+    published_keys,
 )
+from sentiment_hf.utils.exceptions import InputError
 
 CARD_FILE = "README.md"
 # As they lie in the run. Whatever is not named is not pushed: optimizer, random states and training_args.bin are

@@ -1,4 +1,4 @@
-"""A finished run becomes a repository of the Hub: model, ONNX files, records and card, in one commit."""
+"""A finished run goes to the Hub, and its demonstration page with it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sentiment_hf.console import show
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.publishing.card import HUB_ID, ModelCard
-from sentiment_hf.publishing.files import is_ours, pushed_files
-from sentiment_hf.publishing.provenance import sources_of
-from sentiment_hf.publishing.rendering import render
+from sentiment_hf.publishing.card import HUB_ID, ModelCard, render
+from sentiment_hf.publishing.files import PushedFile, is_ours, pushed_files
 from sentiment_hf.publishing.repository import Pushed, Repository, check_repo_id, open_hub
-from sentiment_hf.publishing.run import CONFIG_FILE, FinishedFolder, read_run
-from sentiment_hf.publishing.space import push_space, space_folder
+from sentiment_hf.publishing.run import CONFIG_FILE, FinishedFolder, read_run, sources_of
 from sentiment_hf.training.provenance import HUB
+from sentiment_hf.utils.console import show
+from sentiment_hf.utils.exceptions import InputError
 
 logger = logging.getLogger(__name__)
 
@@ -152,3 +149,44 @@ def _task(config: dict[str, Any]) -> tuple[Any, ...]:
 def _described(config: dict[str, Any]) -> str:
     labels = ", ".join(map(str, config.get("id2label", {}).values())) or "no labels"
     return f"task {config.get('sentiment_hf', {}).get('task', 'unknown')} ({labels})"
+
+
+SPACE_FOLDER = "spaces_demo"
+# What the app loads: {"model": "user/model", "revision": "<commit>"}.
+PIN_FILE = "space.json"
+PACKAGE = Path(__file__).parents[1]
+LEFT_BEHIND = ("__pycache__", ".ipynb_checkpoints")
+
+
+def space_folder() -> Path:
+    """Find the page's files: in the package where it was installed from a wheel, beside it in a checkout.
+
+    Raises:
+        InputError: they are in neither.
+    """
+    for folder in (PACKAGE / SPACE_FOLDER, PACKAGE.parent / SPACE_FOLDER):
+        if (folder / "app.py").is_file():
+            return folder
+    remedy = f"Install the package anew, which has {SPACE_FOLDER}/, or leave --space out."
+    raise InputError(f"the page's files for --space in {SPACE_FOLDER}", "none beside this installation", remedy)
+
+
+def push_space(repository: Repository, folder: Path, revision: str, private: bool, create_pr: bool) -> Pushed:
+    """Push the page.
+
+    Args:
+        repository: the Space, of the same `user/model` as the model.
+        folder: the page's files.
+        revision: commit of the model that the page is to load.
+        private: make a new Space private.
+        create_pr: open a pull request in place of a commit.
+    """
+    pin = json.dumps({"model": repository.name, "revision": revision}, indent=2) + "\n"
+    files = [PushedFile(PIN_FILE, pin.encode())]
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and name != PIN_FILE and not any(part in LEFT_BEHIND for part in path.parts):
+            files.append(PushedFile(name, path))
+    repository.make(private, sdk="gradio")
+    # Whatever else lies in the Space is its owner's.
+    return repository.bring_up_to_date(files, lambda path: False, f"Page for {revision[:7]}", create_pr)

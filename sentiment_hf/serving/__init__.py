@@ -1,1 +1,1 @@
-"""Out to people: the predictor, and what stands on it."""
+"""Out to people: the HTTP API and the page."""

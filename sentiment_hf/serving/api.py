@@ -17,11 +17,10 @@ from fastapi_offline import FastAPIOffline
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_json
 
-from sentiment_hf.option_values import check_positive
+from sentiment_hf.config.values import check_positive
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.serving.batching import Batcher, BatchLimits, ClosedError, QueueFullError
-from sentiment_hf.serving.body_limit import BodyLimit
-from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.serving.traffic import Traffic
+from sentiment_hf.serving.middleware import BodyLimit, Traffic
 from sentiment_hf.tasks import TOP_K, AnyPrediction
 
 # What the log of a web server calls a request whose client did not wait; nobody reads the response.

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.option_values import check_positive
+from sentiment_hf.config.values import check_positive
 from sentiment_hf.tasks import AnyPrediction, Prediction
+from sentiment_hf.utils.exceptions import InputError
 
 logger = logging.getLogger(__name__)
 

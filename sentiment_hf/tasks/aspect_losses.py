@@ -10,10 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MISSING
 from sentiment_hf.losses.classification import ClassificationLoss, class_weights, log_prior, symmetric_kl
 from sentiment_hf.tasks.aspects import STARS, VALUES, AspectTask
+from sentiment_hf.tasks.labels import MISSING
+from sentiment_hf.utils.exceptions import InputError
 
 TASK_WEIGHTS = {"aspects": 1.0, "rating": 1.0}
 

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MISSING
-from sentiment_hf.option_values import ASPECTS_TASK
+from sentiment_hf.config.values import ASPECTS_TASK
 from sentiment_hf.tasks.base import TOP_K, Cell, LabelColumn, Task
+from sentiment_hf.tasks.labels import MISSING
 from sentiment_hf.tasks.predictions import AnyPrediction, AspectPrediction, softmax
+from sentiment_hf.utils.exceptions import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from sentiment_hf.training_options import FineTuningOptions
+    from sentiment_hf.config.training_options import FineTuningOptions
 
 logger = logging.getLogger(__name__)
 
@@ -207,7 +207,7 @@ class AspectTask(Task):
         return cls(by_aspect, config.rating, saved.get("rating_column"))
 
     def scores(self, logits: np.ndarray, labels: Sequence[Any]) -> dict[str, Any]:
-        from sentiment_hf.tasks.aspect_metrics import aspect_scores
+        from sentiment_hf.tasks.metrics import aspect_scores
 
         return aspect_scores(logits, self.references(labels), self)
 

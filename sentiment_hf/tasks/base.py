@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MISSING, LabelSpace
+from sentiment_hf.tasks.labels import MISSING, LabelSpace
+from sentiment_hf.utils.exceptions import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from sentiment_hf.config.training_options import FineTuningOptions
     from sentiment_hf.tasks.predictions import AnyPrediction
-    from sentiment_hf.training_options import FineTuningOptions
 
 TOP_K = 3
 

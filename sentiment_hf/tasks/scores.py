@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.tasks.base import TOP_K, Cell, Task
 from sentiment_hf.tasks.predictions import LABEL_THRESHOLD, AnyPrediction, ScorePrediction, score_columns
+from sentiment_hf.utils.exceptions import InputError
 
 MULTI_LABEL, REGRESSION = "multi_label_classification", "regression"
 

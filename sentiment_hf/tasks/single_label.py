@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MARK_COLUMN, NAMES, LabelSpace, label_text
 from sentiment_hf.tasks.base import TOP_K, Cell, Task
+from sentiment_hf.tasks.labels import MARK_COLUMN, NAMES, LabelSpace, label_text
 from sentiment_hf.tasks.predictions import AnyPrediction, Prediction, softmax
+from sentiment_hf.utils.exceptions import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from sentiment_hf.training_options import FineTuningOptions
+    from sentiment_hf.config.training_options import FineTuningOptions
 
 logger = logging.getLogger(__name__)
 

@@ -14,20 +14,20 @@ import torch
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
 
-from sentiment_hf.data.cleaning import Cleaning
-from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.exceptions import InputError, MissingExtraError
-from sentiment_hf.hardware import cpu_runs_bf16_fast
-from sentiment_hf.option_values import option
-from sentiment_hf.options import (
+from sentiment_hf.config.options import (
     DataArguments,
     DecontaminationArguments,
     ExportArguments,
     ModelArguments,
     TaskArguments,
 )
-from sentiment_hf.recipe import as_command_line, check_known, read_recipe
-from sentiment_hf.training_options import FineTuningOptions, TrainingOptions
+from sentiment_hf.config.recipe import as_command_line, check_known, read_recipe
+from sentiment_hf.config.training_options import FineTuningOptions, TrainingOptions
+from sentiment_hf.config.values import option
+from sentiment_hf.data.cleaning import Cleaning
+from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.utils.exceptions import InputError, MissingExtraError
+from sentiment_hf.utils.hardware import cpu_runs_bf16_fast
 
 
 @dataclass

@@ -21,12 +21,12 @@ from transformers import BertConfig
 from sentiment_hf.data.cleaning import clean
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.data.tokenization import SLIDING, encode
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import contents
 from sentiment_hf.modeling.classifier import SCRATCH
 from sentiment_hf.modeling.loading import load_config, load_tokenizer, max_positions
 from sentiment_hf.modeling.names import STARTER
 from sentiment_hf.training.arguments import RUN_PARTS, RunArguments, build_parts, parse_values
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import contents
 
 RUNS = "runs"
 OUTPUT_OPTION = re.compile(r"--output[-_]dir(=|$)")

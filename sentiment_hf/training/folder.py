@@ -15,16 +15,15 @@ import pandas as pd
 import yaml
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from sentiment_hf.config.recipe import read_recipe
 from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.labelled import load_labelled
-from sentiment_hf.data.normalization import left_out
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import contents, move_files, staging_folder, write_text
 from sentiment_hf.modeling.config_io import CONFIG_KEY, NOT_IN_TOKENIZER, recorded_cleaning
-from sentiment_hf.modeling.tokenizer_files import save_tokenizer
-from sentiment_hf.modeling.version import record_version
-from sentiment_hf.recipe import read_recipe
+from sentiment_hf.modeling.loading import record_version
+from sentiment_hf.modeling.tokenizer_files import left_out, save_tokenizer
 from sentiment_hf.tasks import Task
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import contents, move_files, staging_folder, write_text
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.config_io import CONFIG_KEY, record_settings, recorded_settings, task_of
 from sentiment_hf.modeling.loading import load_config, load_tokenizer, max_positions
 from sentiment_hf.modeling.new_classifier import new_classifier
@@ -31,6 +30,7 @@ from sentiment_hf.training.raw_datasets import (
     tokenized,
     with_ids,
 )
+from sentiment_hf.utils.exceptions import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from sentiment_hf.config.training_options import teacher_names
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.data.sources import PACKAGE_PREFIX
 from sentiment_hf.modeling.classifier import SCRATCH
 from sentiment_hf.modeling.names import PACKAGED, resolve_model
 from sentiment_hf.training.arguments import RunArguments
-from sentiment_hf.training_options import teacher_names
 
 # Kinds of sources: a file or a folder of somebody's own, the Hub, a PyPI package or this one, or made on the spot.
 FILE, FOLDER, HUB, PACKAGE, MADE = "file", "folder", "hub", "package", "made"

@@ -16,9 +16,9 @@ from sentiment_hf.data.audit import is_blank
 from sentiment_hf.data.dataset import tokenize_frame
 from sentiment_hf.data.labelled import map_labels
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MARK_COLUMN, MISSING, NAMES, LabelSpace
 from sentiment_hf.tasks import SingleLabelTask, Task, resolve_task
+from sentiment_hf.tasks.labels import MARK_COLUMN, MISSING, NAMES, LabelSpace
+from sentiment_hf.utils.exceptions import InputError
 
 logger = logging.getLogger(__name__)
 

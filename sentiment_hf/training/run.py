@@ -22,28 +22,21 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedModel, PreTrainedTokenizerBase, TrainerState
 
-from sentiment_hf.console import log_to_stderr, show
+from sentiment_hf.config.options import ModelArguments
 from sentiment_hf.data.collation import ClassificationCollator, DocumentCollator
 from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.evaluation.baseline import TfidfBaseline
-from sentiment_hf.evaluation.prediction import TextScorer
 from sentiment_hf.evaluation.report import metrics_table, write_metrics
-from sentiment_hf.exceptions import InputError, exits_cleanly
-from sentiment_hf.files import write_json, write_text
+from sentiment_hf.inference.scorer import TextScorer
+from sentiment_hf.modeling.adapters import merge_adapters
 from sentiment_hf.modeling.classifier import SCRATCH, load_classifier
 from sentiment_hf.modeling.config_io import recorded_settings
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
-from sentiment_hf.modeling.lora import merge_adapters
 from sentiment_hf.modeling.names import check_there, resolve_model
-from sentiment_hf.options import ModelArguments
-from sentiment_hf.processes import end_with_parent
 from sentiment_hf.training import folder as run_folder
-from sentiment_hf.training.advice import Training, below_baseline, show_advice
 from sentiment_hf.training.arguments import RunArguments
 from sentiment_hf.training.defaults import parse_command_line, settle, shape_of, usual_learning_rate
-from sentiment_hf.training.metric_log import peak_memory_mb
-from sentiment_hf.training.output_bias import fold_logit_adjustment
 from sentiment_hf.training.provenance import run_sources
 from sentiment_hf.training.records import (
     ROWS_FILE,
@@ -51,11 +44,13 @@ from sentiment_hf.training.records import (
     environment,
     log_in_lines,
     log_to_file,
+    peak_memory_mb,
     rows_digest,
 )
-from sentiment_hf.training.scoring import score_baseline, score_run
+from sentiment_hf.training.scoring import Training, below_baseline, score_baseline, score_run, show_advice
 from sentiment_hf.training.setup import (
     audit_tokens,
+    fold_logit_adjustment,
     load_data,
     load_model,
     sample_training_rows,
@@ -63,6 +58,10 @@ from sentiment_hf.training.setup import (
 )
 from sentiment_hf.training.soft_targets import load_teachers, rows_to_learn_from, with_soft_targets
 from sentiment_hf.training.trainer import SentimentTrainer
+from sentiment_hf.utils.console import log_to_stderr, show
+from sentiment_hf.utils.exceptions import InputError, exits_cleanly
+from sentiment_hf.utils.files import write_json, write_text
+from sentiment_hf.utils.hardware import end_with_parent
 
 # Not __name__: started with -m that is __main__, whose log goes nowhere.
 logger = logging.getLogger("sentiment_hf.training.run")

@@ -7,32 +7,30 @@ from dataclasses import replace
 from typing import Any
 
 import pandas as pd
+import torch
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from sentiment_hf.config.options import TaskArguments
+from sentiment_hf.config.values import ASPECTS_TASK
 from sentiment_hf.data.audit import token_figures
 from sentiment_hf.data.cleaning import clean
 from sentiment_hf.data.dataset import tokenize_frame
 from sentiment_hf.data.decontamination import decontamination_index
 from sentiment_hf.data.labelled import columns_of
-from sentiment_hf.data.preparation import PreparedData, prepare_splits
+from sentiment_hf.data.preparation import PreparedData, add_supplement, check_supplement, prepare_splits
 from sentiment_hf.data.sources import load_splits
-from sentiment_hf.data.supplement import add_supplement, check_supplement
 from sentiment_hf.data.table_format import TableFormat
-from sentiment_hf.data.tokenization import TextSettings, encode
-from sentiment_hf.data.windows import chunk_bounds
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.data.tokenization import TextSettings, chunk_bounds, encode
+from sentiment_hf.modeling.adapters import add_adapters
 from sentiment_hf.modeling.classifier import SCRATCH, scratch_tokenizer
+from sentiment_hf.modeling.forward import last_linear
 from sentiment_hf.modeling.loading import load_tokenizer
-from sentiment_hf.modeling.lora import add_adapters
-from sentiment_hf.modeling.new_classifier import new_classifier
-from sentiment_hf.modeling.positions import extend_positions
-from sentiment_hf.option_values import ASPECTS_TASK
-from sentiment_hf.options import TaskArguments
+from sentiment_hf.modeling.new_classifier import extend_positions, new_classifier
 from sentiment_hf.tasks import AspectTask, Task, aspect_columns, resolve_task
 from sentiment_hf.training.arguments import RunArguments
-from sentiment_hf.training.output_bias import output_layer
 from sentiment_hf.training.trainer import check_dropout
+from sentiment_hf.utils.exceptions import InputError
 
 # Texts that are tokenized at once for a look at their lengths.
 _TEXTS_AT_ONCE = 100
@@ -188,3 +186,32 @@ def audit_tokens(args: RunArguments, data: PreparedData, tokenizer: PreTrainedTo
         if settings.is_sliding:
             figures[split] |= chunk_figures(lengths, tokenizer.num_special_tokens_to_add(), settings)
     return figures
+
+
+def output_layer(model: PreTrainedModel, width: int) -> torch.nn.Linear:
+    """Find the layer that a classifier's logits come from.
+
+    Args:
+        model: a sequence classifier.
+        width: of the logits: classes, or aspects times values.
+
+    Raises:
+        InputError: its last layer of that width has no bias.
+    """
+    _, layer = last_linear(model, width)
+    if layer is None or layer.bias is None:
+        remedy = "Use logit_adjustment_at: training."
+        raise InputError("a head with a bias, for logit_adjustment_at: prediction", "one without", remedy)
+    return layer
+
+
+def fold_logit_adjustment(model: PreTrainedModel, shift: torch.Tensor) -> None:
+    """Add to the bias of a classifier's last layer, in place.
+
+    Args:
+        model: a sequence classifier.
+        shift: `[classes]`, or `[aspects * values]`.
+    """
+    bias = output_layer(model, len(shift)).bias
+    with torch.no_grad():
+        bias.add_(shift.to(bias))

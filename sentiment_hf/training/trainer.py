@@ -14,20 +14,19 @@ from transformers.trainer_utils import IntervalStrategy
 
 from sentiment_hf.data.collation import ClassificationCollator, DocumentCollator
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.evaluation.scores import metrics_for_trainer
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MISSING
+from sentiment_hf.evaluation.report import metrics_for_trainer
 from sentiment_hf.losses.classification import ClassificationLoss, Distilled, RDrop
 from sentiment_hf.modeling.modeling_hierarchical import HierarchicalBertForSequenceClassification
 from sentiment_hf.modeling.tokenizer_files import save_tokenizer
+from sentiment_hf.tasks.labels import MISSING
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import SentimentTrainingArguments
-from sentiment_hf.training.chunked_forward import chunk_forward
-from sentiment_hf.training.hidden_states import TEACHER_LOGITS, TEACHER_STATES, first_token_states, state_loss
-from sentiment_hf.training.mixins import AdversarialEmbeddings, DocumentPooling, LayerwiseLearningRates
+from sentiment_hf.training.mixins import AdversarialEmbeddings, DocumentPooling, LayerwiseLearningRates, chunk_forward
 from sentiment_hf.training.prepared import ROW_FIELDS, prepare
 from sentiment_hf.training.raw_datasets import Columns, check_dataset, ids_of
 from sentiment_hf.training.sampler import OrderedTrainer
+from sentiment_hf.training.soft_targets import TEACHER_LOGITS, TEACHER_STATES, first_token_states, state_loss
+from sentiment_hf.utils.exceptions import InputError
 
 
 class SentimentTrainer(DocumentPooling, AdversarialEmbeddings, LayerwiseLearningRates, OrderedTrainer):

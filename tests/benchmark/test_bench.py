@@ -26,10 +26,10 @@ from sentiment_hf.compression.export import export_model
 from sentiment_hf.compression.pruning import prune_structure
 from sentiment_hf.compression.quantization import Quantization
 from sentiment_hf.data.tokenization import encode
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import read_json, write_json
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.config_io import record_calibration
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import read_json, write_json
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ pytest.importorskip("optimum.onnxruntime", reason="needs the onnx extra, which t
 from sentiment_hf.compression.export import export_model
 from sentiment_hf.compression.gate import GateResult
 from sentiment_hf.compression.quantization import Quantization
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import read_json
-from sentiment_hf.hardware import native_int8_arch
-from sentiment_hf.modeling.onnx_session import INT8_FILES, static_name
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.onnx_session import INT8_FILES, static_name
+from sentiment_hf.inference.predictor import SentimentClassifier
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import read_json
+from sentiment_hf.utils.hardware import native_int8_arch
 
 
 @pytest.fixture

@@ -14,12 +14,11 @@ from transformers import AutoModelForSequenceClassification
 
 from sentiment_hf.compression import export
 from sentiment_hf.compression.export import export_model
-from sentiment_hf.compression.graph import feed_forwards, weighted_nodes
 from sentiment_hf.compression.onnx import onnx_scorer_like
 from sentiment_hf.compression.outliers import _reach, outliers_of, split_outliers
-from sentiment_hf.compression.quantization import Quantization
+from sentiment_hf.compression.quantization import Quantization, feed_forwards, weighted_nodes
 from sentiment_hf.compression.static import activation_shards
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
 
 NEURONS = (3, 40)
 

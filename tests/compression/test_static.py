@@ -9,16 +9,20 @@ import onnxruntime
 
 from sentiment_hf.compression.export import export_model
 from sentiment_hf.compression.gate import Judge
-from sentiment_hf.compression.graph import weighted_nodes
-from sentiment_hf.compression.quantization import Quantization
-from sentiment_hf.compression.sensitivity import quantize_until, sensitivity
-from sentiment_hf.compression.static import MAX_ACTIVATION_ROWS, StaticQuantizer, activation_shards
+from sentiment_hf.compression.quantization import Quantization, weighted_nodes
+from sentiment_hf.compression.static import (
+    MAX_ACTIVATION_ROWS,
+    StaticQuantizer,
+    activation_shards,
+    quantize_until,
+    sensitivity,
+)
 from sentiment_hf.data.tokenization import encode
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import LabelSpace
-from sentiment_hf.modeling.onnx_session import onnx_forward, open_session
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.onnx_session import onnx_forward, open_session
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.tasks import SingleLabelTask
+from sentiment_hf.tasks.labels import LabelSpace
+from sentiment_hf.utils.exceptions import InputError
 
 ALLOWED = 100.0
 

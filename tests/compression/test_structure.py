@@ -20,9 +20,9 @@ from sentiment_hf.compression.structure import (
     prune_neurons,
     prune_width,
 )
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.modeling_head_pruned import HeadPrunedBertForSequenceClassification
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
+from sentiment_hf.modeling.modeling_bert_heads import HeadPrunedBertForSequenceClassification
+from sentiment_hf.utils.exceptions import InputError
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.compression.vocabulary import kept_tokens, prune_vocabulary
+from sentiment_hf.compression.pruning import kept_tokens, prune_vocabulary
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
 from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.folder import save_model
+from sentiment_hf.utils.exceptions import InputError
 
 CORPUS = ["房间很干净，早餐也不错。", "前台服务非常好，下次还会考虑！"]
 OTHERS = ["电池不耐用", "房间不错"]

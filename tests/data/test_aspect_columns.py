@@ -5,10 +5,10 @@ import pytest
 
 from sentiment_hf.data.labelled import load_labelled
 from sentiment_hf.data.preparation import prepare_splits
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MISSING
 from sentiment_hf.tasks import AspectTask, aspect_columns
 from sentiment_hf.tasks.aspects import ASAP_ASPECTS, cell_value, star_value
+from sentiment_hf.tasks.labels import MISSING
+from sentiment_hf.utils.exceptions import InputError
 
 TASK = AspectTask(aspect_columns(["taste", "noise"]), "ordinal")
 

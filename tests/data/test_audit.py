@@ -2,8 +2,8 @@ import pandas as pd
 import pytest
 
 from sentiment_hf.data.audit import audit_splits, clean_training_rows
-from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_splits
+from sentiment_hf.data.splits import matching_key
 
 
 def frame(*rows):

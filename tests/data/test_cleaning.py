@@ -6,8 +6,8 @@ from hypothesis import given, settings, strategies as st
 from sentiment_hf.data.cleaning import CHOICES, Cleaning, clean
 from sentiment_hf.data.dataset import tokenize_frame
 from sentiment_hf.data.tokenization import TextSettings, encode
-from sentiment_hf.evaluation.prediction import TextScorer
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.inference.scorer import TextScorer
+from sentiment_hf.utils.exceptions import InputError
 
 SWITCHES = [name for name in Cleaning().to_dict() if name not in CHOICES]
 RAW = (

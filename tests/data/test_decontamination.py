@@ -1,15 +1,14 @@
 import pandas as pd
 import pytest
 
+from sentiment_hf.config.options import DecontaminationArguments
 from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.decontamination import OverlapIndex, decontamination_index
-from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.sources import load_package
-from sentiment_hf.data.splits import split_rows
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.options import DecontaminationArguments
+from sentiment_hf.data.splits import matching_key, split_rows
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.setup import load_data
+from sentiment_hf.utils.exceptions import InputError
 
 REVIEW = "房间在18楼,窗外是一条安静的小河,早餐品种不多但是新鲜"
 

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from sentiment_hf.data.chunks import encode_chunks
+from sentiment_hf.data.chunks import align, encode_chunks, move_span, read_chunks
 from sentiment_hf.data.cleaning import Cleaning, clean
-from sentiment_hf.data.offsets import align, move_span, read_chunks
 from sentiment_hf.data.tokenization import TextSettings, encode
 
 TEXT = "房间非常好，<b>早餐</b>让人满意！前台服务一塌糊涂，下次还会考虑。" * 3

@@ -2,12 +2,11 @@ import pandas as pd
 import pytest
 
 from sentiment_hf.data.cleaning import Cleaning
-from sentiment_hf.data.matching import matching_key
 from sentiment_hf.data.preparation import prepare_splits
-from sentiment_hf.data.sampling import EpochSampler
-from sentiment_hf.data.splits import held_out_split, split_rows
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.data.splits import held_out_split, matching_key, split_rows
 from sentiment_hf.tasks import BUILT_IN_TASKS, resolve_task
+from sentiment_hf.training.sampler import EpochSampler
+from sentiment_hf.utils.exceptions import InputError
 
 
 def keys(frame):

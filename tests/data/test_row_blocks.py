@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sentiment_hf.data.row_blocks import RowCursor, open_blocks
+from sentiment_hf.batch.row_blocks import RowCursor, open_blocks
 from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tables import read_table
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.utils.exceptions import InputError
 
 ROWS = [
     {
@@ -164,8 +164,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path):
     """A process that has read files of 1,000 rows needs hardly more for 100,000, which are 30 MB."""
     code = """if True:
         import sys
-        from sentiment_hf.data.row_blocks import open_blocks
-        from sentiment_hf.hardware import peak_memory_mb
+        from sentiment_hf.batch.row_blocks import open_blocks
+        from sentiment_hf.utils.hardware import peak_memory_mb
         for path in sys.argv[1:]:
             print(sum(map(len, open_blocks(path).blocks(256))), peak_memory_mb())
     """

@@ -1,6 +1,6 @@
 import pytest
 
-from sentiment_hf.data.sampling import EpochSampler
+from sentiment_hf.training.sampler import EpochSampler
 
 LABELS = [0] * 90 + [1] * 9 + [2]
 

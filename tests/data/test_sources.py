@@ -8,7 +8,7 @@ from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.sources import load_file, load_hub_dataset, load_package, load_splits
 from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tables import read_table
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.utils.exceptions import InputError
 
 ROWS = [
     {"label": 1, "text": "房间很大，很干净"},

@@ -4,11 +4,10 @@ import pandas as pd
 import pytest
 
 from sentiment_hf.data.dataset import tokenize_frame
-from sentiment_hf.data.preparation import prepare_splits
-from sentiment_hf.data.supplement import add_supplement
+from sentiment_hf.data.preparation import add_supplement, prepare_splits
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.tasks import BUILT_IN_TASKS
+from sentiment_hf.utils.exceptions import InputError
 
 ROWS = [
     ("押金三天都没有退，打电话也没有人接听，实在让人生气", 0),

@@ -9,8 +9,8 @@ from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.collation import ClassificationCollator
 from sentiment_hf.data.dataset import tokenize_frame
 from sentiment_hf.data.tokenization import TextSettings, encode
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
+from sentiment_hf.utils.exceptions import InputError
 
 RAW = Cleaning.none()
 

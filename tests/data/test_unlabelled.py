@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from sentiment_hf.data.decontamination import OverlapIndex
-from sentiment_hf.data.matching import matching_key
-from sentiment_hf.data.unlabelled import build_corpus, passages, spread
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.data.splits import matching_key
+from sentiment_hf.distillation.batches import build_corpus, passages, spread
+from sentiment_hf.utils.exceptions import InputError
 
 EVALUATION_ROW = "前台的服务员态度很好,电梯要等很久,隔壁在装修"
 

@@ -5,9 +5,8 @@ from hypothesis import given, settings, strategies as st
 
 from sentiment_hf.data.chunks import document_rows, encode_chunks
 from sentiment_hf.data.collation import DocumentCollator
-from sentiment_hf.data.tokenization import TextSettings, encode
-from sentiment_hf.data.windows import choose_chunks, chunk_bounds
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.data.tokenization import TextSettings, choose_chunks, chunk_bounds, encode
+from sentiment_hf.utils.exceptions import InputError
 
 LONG = "房间很干净，早餐也不错，就是隔音差了一点。前台服务非常好，下次还会考虑。" * 4
 

@@ -12,16 +12,15 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel
 
 from sentiment_hf.cli.main import main as cli
-from sentiment_hf.distillation import losses
+from sentiment_hf.config.recipe import as_command_line
+from sentiment_hf.distillation import trainer as losses
 from sentiment_hf.distillation.batches import DistillationCollator, tokenize_passages
 from sentiment_hf.distillation.run import distill, main, parse_distillation_arguments
-from sentiment_hf.distillation.sentences import sentence_statistics
-from sentiment_hf.distillation.trainer import DistillationTrainer, StudentWithHeads
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.encoder import copy_layers, student_config
+from sentiment_hf.distillation.student import copy_layers, student_config
+from sentiment_hf.distillation.trainer import DistillationTrainer, StudentWithHeads, sentence_statistics
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
-from sentiment_hf.recipe import as_command_line
 from sentiment_hf.training.arguments import RecipeTrainingArguments
+from sentiment_hf.utils.exceptions import InputError
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,11 +13,11 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import BertConfig, BertModel
 
+from sentiment_hf.config.options import DecontaminationArguments
+from sentiment_hf.config.training_options import TrainingOptions
 from sentiment_hf.distillation.options import DISTILLATION_PARTS
 from sentiment_hf.distillation.run import distill, parse_distillation_arguments
 from sentiment_hf.distillation.trainer import DistillationTrainer
-from sentiment_hf.options import DecontaminationArguments
-from sentiment_hf.training_options import TrainingOptions
 
 # Held-out text is `tests/data/test_decontamination.py`'s, and what every training has in common is
 # `test_recipe_keys.py`'s.

@@ -8,15 +8,15 @@ import pytest
 
 from sentiment_hf.cli.main import main
 from sentiment_hf.data.decontamination import OverlapIndex
-from sentiment_hf.data.matching import matching_key
+from sentiment_hf.data.splits import matching_key
 from sentiment_hf.enrich.filters import TextFilter
 from sentiment_hf.enrich.generation import BUILT_IN, load_recast
 from sentiment_hf.enrich.prompts import ENDING, TEMPLATES, delimited
 from sentiment_hf.enrich.rules import RULES
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.setup import load_data
+from sentiment_hf.utils.exceptions import InputError
 from tests.conftest import ROOT
 from tests.enrich.llm_server import TEXT, LlmServer, verdict_of
 

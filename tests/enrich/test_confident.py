@@ -12,12 +12,20 @@ import pytest
 from sentiment_hf.enrich.clean_options import add_clean_options
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.data.matching import matching_key
-from sentiment_hf.enrich.confident import JudgedCell, cells_of, find_suspects, rank_cell
-from sentiment_hf.enrich.folds import assign_folds, baseline_learner, out_of_fold, remembered
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MISSING
+from sentiment_hf.data.splits import matching_key
+from sentiment_hf.enrich.confident import (
+    JudgedCell,
+    assign_folds,
+    baseline_learner,
+    cells_of,
+    find_suspects,
+    out_of_fold,
+    rank_cell,
+    remembered,
+)
 from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, Cell, aspect_columns
+from sentiment_hf.tasks.labels import MISSING
+from sentiment_hf.utils.exceptions import InputError
 
 pytest.importorskip("cleanlab", reason="needs the clean extra")
 REVIEWS = BUILT_IN_TASKS["reviews"]

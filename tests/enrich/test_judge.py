@@ -12,7 +12,6 @@ import pytest
 
 from sentiment_hf.cli.common import check_config, with_config
 from sentiment_hf.cli.main import CONFIG_VERBS, build_parser, main
-from sentiment_hf.enrich.cache import ReplyCache
 from sentiment_hf.enrich.endpoint import Endpoint
 from sentiment_hf.enrich.judge import (
     CONTENT_FREE,
@@ -24,11 +23,11 @@ from sentiment_hf.enrich.judge import (
     label_words,
     majority,
 )
-from sentiment_hf.enrich.llm import LanguageModel
+from sentiment_hf.enrich.llm import LanguageModel, ReplyCache
 from sentiment_hf.enrich.local_model import LocalModel
 from sentiment_hf.enrich.prompts import delimited, load_template
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.tasks import softmax
+from sentiment_hf.utils.exceptions import InputError
 from tests.enrich.llm_server import TEXT, LlmServer
 
 ROOT = Path(__file__).parents[2]

@@ -5,11 +5,10 @@ import time
 
 import pytest
 
-from sentiment_hf.enrich.cache import ReplyCache
 from sentiment_hf.enrich.endpoint import Endpoint
-from sentiment_hf.enrich.llm import MALFORMED, MALFORMED_RETRIES, LanguageModel
-from sentiment_hf.enrich.questions import Question, fields_of, object_schema
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.enrich.llm import MALFORMED, MALFORMED_RETRIES, LanguageModel, ReplyCache
+from sentiment_hf.enrich.prompts import Question, fields_of, object_schema
+from sentiment_hf.utils.exceptions import InputError
 from tests.enrich.llm_server import KEY, LlmServer
 
 SCHEMA = object_schema(

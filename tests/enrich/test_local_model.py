@@ -5,12 +5,11 @@ import sys
 import pytest
 import torch
 
-from sentiment_hf.enrich.cache import ReplyCache
-from sentiment_hf.enrich.llm import LanguageModel
+from sentiment_hf.enrich.llm import LanguageModel, ReplyCache
 from sentiment_hf.enrich.local_model import LocalModel
-from sentiment_hf.enrich.questions import Question
+from sentiment_hf.enrich.prompts import Question
 from sentiment_hf.enrich.sampling import SeededSampler
-from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.utils.exceptions import InputError, MissingExtraError
 
 
 def never(seconds):

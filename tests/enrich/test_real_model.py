@@ -7,9 +7,8 @@ python -m pytest -m language_model tests/enrich/test_real_model.py
 import pandas as pd
 import pytest
 
-from sentiment_hf.enrich.cache import ReplyCache
 from sentiment_hf.enrich.judge import Judge, label_words
-from sentiment_hf.enrich.llm import LanguageModel
+from sentiment_hf.enrich.llm import LanguageModel, ReplyCache
 from sentiment_hf.enrich.local_model import LocalModel
 from tests.enrich.test_augment import CHALLENGE
 

@@ -3,9 +3,9 @@ import pytest
 
 from sentiment_hf.enrich.confident import COLUMNS
 from sentiment_hf.enrich.review import apply_decisions, read_decisions, review_table
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MISSING
 from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns
+from sentiment_hf.tasks.labels import MISSING
+from sentiment_hf.utils.exceptions import InputError
 
 TASK = AspectTask(aspect_columns(["taste", "noise"]), "ordinal")
 

@@ -5,12 +5,11 @@ import pytest
 from sklearn.metrics import f1_score
 
 from sentiment_hf.evaluation.baseline import baseline_logits, fit_baseline
-from sentiment_hf.evaluation.report import metrics_table, system_row
-from sentiment_hf.evaluation.scores import headline
-from sentiment_hf.labels import MISSING
+from sentiment_hf.evaluation.report import headline, metrics_table, system_row
 from sentiment_hf.tasks import AspectTask, aspect_columns
-from sentiment_hf.tasks.aspect_metrics import aspect_scores
 from sentiment_hf.tasks.aspects import stars_of
+from sentiment_hf.tasks.labels import MISSING
+from sentiment_hf.tasks.metrics import aspect_scores
 
 TASK = AspectTask(aspect_columns(["taste", "noise"]), "ordinal")
 

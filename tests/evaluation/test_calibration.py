@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.evaluation.calibration import (
+from sentiment_hf.evaluation.plots import reliability_plot
+from sentiment_hf.inference.calibration import (
     Calibration,
     calibration_report,
     expected_calibration_error,
@@ -16,10 +17,9 @@ from sentiment_hf.evaluation.calibration import (
     threshold_for,
     too_few_for,
 )
-from sentiment_hf.evaluation.pictures import reliability_plot
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.tasks import softmax
+from sentiment_hf.utils.exceptions import InputError
 
 
 def too_sure(rows=4000, factor=3.0, seed=0):

@@ -6,11 +6,11 @@ import pytest
 
 from sentiment_hf.cli.main import main
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.evaluation.comparison import changed_rows, compare
-from sentiment_hf.labels import LabelSpace
+from sentiment_hf.evaluation.significance import changed_rows, compare
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.config_io import record_settings
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS, SingleLabelTask
+from sentiment_hf.tasks.labels import LabelSpace
 from sentiment_hf.tasks.metrics import classification_scores
 from sentiment_hf.training.folder import save_model
 

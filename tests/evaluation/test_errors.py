@@ -112,16 +112,16 @@ def test_the_command(model_folder, tmp_path, reviews, capsys):
 
 def test_names_that_no_font_can_draw_become_numbers(tmp_path, monkeypatch, caplog):
     pytest.importorskip("matplotlib", reason="needs the plots extra")
-    from sentiment_hf.evaluation import pictures
+    from sentiment_hf.evaluation import plots
 
     table = pd.DataFrame([[3, 1], [0, 2]], index=["体育", "财经"], columns=["体育", "财经"])
-    monkeypatch.setattr(pictures, "han_font", lambda: None)
-    pictures.confusion_plot(table, tmp_path / "plot.png")
+    monkeypatch.setattr(plots, "han_font", lambda: None)
+    plots.confusion_plot(table, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes()[:4] == b"\x89PNG"
     assert "0 = 体育, 1 = 财经" in caplog.text
-    assert pictures.drawable_names(["good", "bad"]) == (["good", "bad"], {})
-    monkeypatch.setattr(pictures, "han_font", lambda: "DejaVu Sans")
-    assert pictures.drawable_names(["naïve"]) == (["naïve"], {"fontname": "DejaVu Sans"})
+    assert plots.drawable_names(["good", "bad"]) == (["good", "bad"], {})
+    monkeypatch.setattr(plots, "han_font", lambda: "DejaVu Sans")
+    assert plots.drawable_names(["naïve"]) == (["naïve"], {"fontname": "DejaVu Sans"})
     # A font that has other glyphs, but not this one: numbers again, and no empty box.
-    assert pictures.drawable_names(["体育"]) == (["0"], {})
+    assert plots.drawable_names(["体育"]) == (["0"], {})
     assert "DejaVu Sans lacks a glyph: in the picture 0 = 体育" in caplog.text

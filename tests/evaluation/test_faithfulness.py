@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.data.offsets import Chunk
-from sentiment_hf.evaluation.explanation import Target
-from sentiment_hf.evaluation.faithfulness import RANDOM, SHARES, erased_rows, faithfulness, summarize
+from sentiment_hf.data.chunks import Chunk
+from sentiment_hf.explain.explanation import Target
+from sentiment_hf.explain.faithfulness import RANDOM, SHARES, erased_rows, faithfulness, summarize
 
 TARGET = Target("positive", 1, 0, 2)
 WORD = 99

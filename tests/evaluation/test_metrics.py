@@ -8,12 +8,11 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from sentiment_hf.evaluation.baseline import baseline_logits, fit_baseline
-from sentiment_hf.evaluation.report import metrics_table, read_metrics, system_row
-from sentiment_hf.evaluation.timing import milliseconds_per_review
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import LabelSpace
+from sentiment_hf.evaluation.report import metrics_table, milliseconds_per_review, read_metrics, system_row
 from sentiment_hf.tasks import BUILT_IN_TASKS, SingleLabelTask, softmax
+from sentiment_hf.tasks.labels import LabelSpace
 from sentiment_hf.tasks.metrics import METRIC_MODULE, classification_scores
+from sentiment_hf.utils.exceptions import InputError
 
 NAMES = ("a", "b", "c")
 

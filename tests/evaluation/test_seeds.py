@@ -5,7 +5,7 @@ import yaml
 from rich.console import Console
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.evaluation.seeds import group_by_recipe, seeds_table, spread
+from sentiment_hf.evaluation.report import group_by_recipe, seeds_table, spread
 
 
 def run_of(name, seed, accuracy, **recipe):

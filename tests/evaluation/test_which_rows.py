@@ -22,10 +22,9 @@ from safetensors.torch import load_file
 
 from sentiment_hf.cli.main import main
 from sentiment_hf.evaluation.baseline import baseline_logits, fit_baseline
-from sentiment_hf.evaluation.calibration import calibration_report, threshold_for
-from sentiment_hf.evaluation.recorded import read_predictions
-from sentiment_hf.evaluation.scores import headline
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.evaluation.report import headline, read_predictions
+from sentiment_hf.inference.calibration import calibration_report, threshold_for
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS, softmax
 from tests.conftest import TINY_MODEL
 

@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 from hypothesis import Phase, assume, example, given, settings, strategies as st
 
-from sentiment_hf.data.delimited import delimited_text
-from sentiment_hf.data.row_blocks import open_blocks
-from sentiment_hf.data.spreadsheets import csv_text, plain
+from sentiment_hf.batch.row_blocks import open_blocks
+from sentiment_hf.data.delimited import csv_text, delimited_text, plain
 from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tables import read_table
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.utils.exceptions import InputError
 
 SEPARATORS = {"csv": ",", "tsv": "\t"}
 cells = st.text(st.sampled_from("\"\n\r\t,;|='01 好a\u2028\x85"), max_size=8)

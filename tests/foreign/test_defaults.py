@@ -12,11 +12,11 @@ import pytest
 import yaml
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.training.advice import BELOW, Training, advice, below_baseline
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.defaults import RULED, Facts, choose, facts_of, parse_command_line, run_folder
+from sentiment_hf.training.scoring import BELOW, Training, advice, below_baseline
 from sentiment_hf.training.setup import load_data
+from sentiment_hf.utils.exceptions import InputError
 
 ROOT = Path(__file__).parents[2]
 STARTER = Facts(

@@ -12,7 +12,7 @@ import pytest
 
 from sentiment_hf.cli.main import main
 from sentiment_hf.evaluation.report import read_metrics
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.training.folder import save_model
 
 

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from hypothesis import Phase, given, settings, strategies as st
 
-from sentiment_hf.data.row_blocks import open_blocks
+from sentiment_hf.batch.row_blocks import open_blocks
 from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.data.workbooks import MAX_CHARACTERS, write_workbook
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.utils.exceptions import InputError
 
 ROWS = [
     {"text": "房间很脏，前台冷漠", "label": 0},

@@ -2,10 +2,10 @@
 
 import pytest
 
-from sentiment_hf.data.row_blocks import open_blocks
+from sentiment_hf.batch.row_blocks import open_blocks
 from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tables import read_table
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.utils.exceptions import InputError
 
 SIMPLIFIED = ["房间很脏，前台冷漠", "早餐丰富，推荐", "味道一般，价格偏高"]
 TRADITIONAL = ["這間飯店房間很髒，櫃檯冷漠", "早餐豐富，非常推薦給大家", "味道普通，價錢偏高"]

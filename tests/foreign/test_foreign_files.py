@@ -29,10 +29,10 @@ from transformers import (
 )
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.exceptions import InputError, MissingExtraError
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling import adapters
 from sentiment_hf.modeling.loading import load_tokenizer
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.utils.exceptions import InputError, MissingExtraError
 
 TEXTS = ["房间非常好。", "早餐非常差，下次还会考虑。再来一次也不会！", "电池"]
 SIZE = {"num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 66}
@@ -143,7 +143,7 @@ def test_usual_names_of_onnx_files_are_found(exported, tmp_path, files, backend,
 
 ON_THE_HUB = """
 import json, sys
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
 found = {}
 for name, backend in json.loads(sys.argv[1]):
     classifier = SentimentClassifier.from_pretrained(name, backend)

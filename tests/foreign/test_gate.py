@@ -30,9 +30,9 @@ from sentiment_hf.compression.gate import (
     labels_of,
 )
 from sentiment_hf.compression.quantization import Quantization
-from sentiment_hf.labels import LabelSpace
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.tasks import AspectTask, SingleLabelTask
+from sentiment_hf.tasks.labels import LabelSpace
 
 THREE = SingleLabelTask("t", LabelSpace(("a", "b", "c")))
 

@@ -5,9 +5,9 @@ import pytest
 
 from sentiment_hf.data.columns import Columns
 from sentiment_hf.data.sources import load_hub_dataset
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.setup import load_data, read_splits
+from sentiment_hf.utils.exceptions import InputError
 
 TEXTS = [f"第{row}条评论" for row in range(12)]
 

@@ -13,9 +13,9 @@ from sentiment_hf.cli import calibrate
 from sentiment_hf.cli.main import main
 from sentiment_hf.data.labelled import load_labelled
 from sentiment_hf.enrich import verdicts
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.config_io import task_of
 from sentiment_hf.modeling.loading import load_config
-from sentiment_hf.serving.predictor import SentimentClassifier
 
 # Optimum's exporter, which comes with transformers 4.57 alone; without it the chain is that of torch.
 EXPORTS = importlib.util.find_spec("optimum") is not None and transformers.__version__.startswith("4.")

@@ -10,15 +10,15 @@ from hypothesis import given, settings, strategies as st
 from transformers import BertConfig
 
 from sentiment_hf.cli.main import main
+from sentiment_hf.config.recipe import read_recipe
 from sentiment_hf.data.labelled import ReadOptions, load_labelled, map_labels
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import LabelSpace, label_text
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.config_io import task_of
 from sentiment_hf.modeling.loading import load_config
-from sentiment_hf.recipe import read_recipe
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS, SingleLabelTask, resolve_task
+from sentiment_hf.tasks.labels import LabelSpace, label_text
 from sentiment_hf.training.arguments import parse_run_arguments
+from sentiment_hf.utils.exceptions import InputError
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ from transformers import (
 )
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.loading import load_config
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.utils.exceptions import InputError
 
 SIZE = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 66}
 

@@ -12,13 +12,13 @@ from hub_server.server import serve
 from hub_server.store import Hub
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
+from sentiment_hf.utils.exceptions import InputError
 
 # Python that asks for models by name, in a process with the environment of its own; prints seconds and the error.
 ASK = """
 import sys, time
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
 import sentiment_hf.modeling.classifier
 for name in sys.argv[1:]:
     started = time.perf_counter()

@@ -11,9 +11,9 @@ import torch
 from transformers import BertConfig, BertForSequenceClassification, pipeline
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.config_io import task_of
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.utils.exceptions import InputError
 
 TEXTS = ["房间非常好。", "早餐非常差，下次还会考虑。", "电池又脏又旧！朋友也这么说。"]
 LABELS = ("服务", "价格", "location, far", "味道")

@@ -6,10 +6,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from sentiment_hf.batch.prediction_files import free_names
 from sentiment_hf.cli.main import main
 from sentiment_hf.data.tables import read_table
 from sentiment_hf.data.workbooks import write_workbook
-from sentiment_hf.serving.prediction_files import free_names
 
 TABLE = pd.DataFrame(
     {
@@ -134,9 +134,9 @@ def test_predict_reads_a_text_a_line_where_it_is_told_so(model_folder, tmp_path,
 
 @pytest.mark.parametrize("kind", ["xlsx", "csv", "jsonl"])
 def test_the_page_takes_them_too_and_gives_back_the_kind_that_came(model_folder, tmp_path, kind):
+    from sentiment_hf.inference.predictor import SentimentClassifier
     from sentiment_hf.serving.page.models import PageModel
-    from sentiment_hf.serving.page.tables import read_texts, with_predictions, write_table
-    from sentiment_hf.serving.predictor import SentimentClassifier
+    from sentiment_hf.serving.page.tabs import read_texts, with_predictions, write_table
 
     path, frame = tmp_path / f"in.{kind}", TABLE[["id", "text", "reason"]]
     if kind == "xlsx":

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.evaluation.recorded import read_predictions
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.evaluation.report import read_predictions
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.run import train
 

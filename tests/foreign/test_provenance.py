@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from sentiment_hf.publishing.card import ModelCard
+from sentiment_hf.publishing.card import ModelCard, render
 from sentiment_hf.publishing.files import pushed_files
 from sentiment_hf.publishing.push import model_card
-from sentiment_hf.publishing.rendering import render
 from sentiment_hf.publishing.run import read_run
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.run import train

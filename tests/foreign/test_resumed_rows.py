@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.files import read_json
+from sentiment_hf.utils.files import read_json
 
 OPTIONS = ["--save_strategy=steps", "--eval_strategy=steps", "--eval_steps=4", "--save_steps=4", "--max_steps=8"]
 OPTIONS += ["--baseline=false", "--save_total_limit=3"]

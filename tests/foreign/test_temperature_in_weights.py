@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from sentiment_hf.cli.main import main
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.evaluation.calibration import Calibration
+from sentiment_hf.inference.calibration import Calibration
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS, softmax
 from sentiment_hf.training.folder import save_model
 
@@ -75,7 +75,7 @@ def recorded(folder):
 
 def head_pruned(tokenizer, make_model):
     from sentiment_hf.modeling.configuration_bert_heads import HeadPrunedBertConfig
-    from sentiment_hf.modeling.modeling_head_pruned import HeadPrunedBertForSequenceClassification
+    from sentiment_hf.modeling.modeling_bert_heads import HeadPrunedBertForSequenceClassification
 
     stock = make_model().config
     values = {key: value for key, value in stock.to_dict().items() if key != "model_type"}

@@ -12,13 +12,12 @@ from hostile import texts as hostile
 from transformers import AutoTokenizer, PreTrainedTokenizerFast, pipeline
 
 from sentiment_hf.data.cleaning import Cleaning, clean
-from sentiment_hf.data.normalization import cleaning_steps, left_out
 from sentiment_hf.data.tokenization import TextSettings, cleaned_texts, encode
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.modeling.loading import load_tokenizer
-from sentiment_hf.modeling.tokenizer_files import CLEANS_BY, save_tokenizer
+from sentiment_hf.modeling.tokenizer_files import CLEANS_BY, cleaning_steps, left_out, save_tokenizer
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.folder import save_model
 

@@ -6,7 +6,7 @@ import pytest
 from sentiment_hf.data.columns import CellColumns, Columns, pick_column
 from sentiment_hf.data.sources import load_file
 from sentiment_hf.data.table_format import TableFormat, parse_column_names
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.utils.exceptions import InputError
 
 
 @pytest.mark.parametrize(

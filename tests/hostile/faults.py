@@ -26,14 +26,13 @@ def load():
     import pandas  # noqa: F401
     import torch
 
+    import sentiment_hf.batch.shards
     import sentiment_hf.compression.pruning
     import sentiment_hf.compression.scored_export
-    import sentiment_hf.compression.vocabulary
     import sentiment_hf.data.shortcuts
     import sentiment_hf.evaluation.error_report
-    import sentiment_hf.serving.batch
-    import sentiment_hf.serving.predictor
-    import sentiment_hf.studies.findings_page
+    import sentiment_hf.inference.predictor
+    import sentiment_hf.sweeps.findings_page
     import sentiment_hf.training.run  # noqa: F401
 
     torch.set_num_threads(1)

@@ -6,8 +6,8 @@ import time
 import pytest
 from hypothesis import example, given, strategies as st
 
+from sentiment_hf.data.chunks import align, move_span
 from sentiment_hf.data.cleaning import CHOICES, Cleaning, clean
-from sentiment_hf.data.offsets import align, move_span
 from sentiment_hf.data.tokenization import TextSettings, cleaned_texts
 
 from .texts import PIECES, texts

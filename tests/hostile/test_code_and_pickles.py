@@ -11,16 +11,16 @@ import pytest
 import torch
 
 from sentiment_hf.compression.export import export_model
-from sentiment_hf.compression.vocabulary import prune_vocabulary
+from sentiment_hf.compression.pruning import prune_vocabulary
+from sentiment_hf.distillation.student import load_encoder
 from sentiment_hf.enrich.local_model import LocalModel
 from sentiment_hf.enrich.prompts import load_template, render
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.explain.explainer import Explainer
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.classifier import load_classifier
-from sentiment_hf.modeling.encoder import load_encoder
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
-from sentiment_hf.serving.explainer import Explainer
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.training.run import main
+from sentiment_hf.utils.exceptions import InputError
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted([*ROOT.glob("sentiment_hf/**/*.py"), *ROOT.glob("recipes/**/*.py"), *ROOT.glob("spaces_demo/*.py")])

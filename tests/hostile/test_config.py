@@ -6,8 +6,8 @@ import shutil
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
+from sentiment_hf.utils.exceptions import InputError
 
 VALUES = [None, True, -1, 0, 1, 7, 1.5, 10**12, float("nan"), "", "word", [], [[]], ["a", 1], {}, {"a": {"b": []}}]
 TEXTS = ["房间很吵，再也不来了", "干净又舒服。" * 30]

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 from markdown_it import MarkdownIt
 
-from sentiment_hf.console import show
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.evaluation.markdown import picture, plain, table, to_html
-from sentiment_hf.evaluation.prediction import TextScorer
+from sentiment_hf.evaluation.plots import picture, plain, table, to_html
 from sentiment_hf.evaluation.report import read_metrics
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import LabelSpace
+from sentiment_hf.inference.predictor import SentimentClassifier
+from sentiment_hf.inference.scorer import TextScorer
 from sentiment_hf.modeling.forward import torch_forward
-from sentiment_hf.publishing.rendering import escaped, fenced
-from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.studies.plan import _slug
+from sentiment_hf.publishing.card import escaped, fenced
+from sentiment_hf.sweeps.plan import _slug
 from sentiment_hf.tasks import SingleLabelTask
+from sentiment_hf.tasks.labels import LabelSpace
+from sentiment_hf.utils.console import show
+from sentiment_hf.utils.exceptions import InputError
 
 from .texts import PIECES, characters, texts
 

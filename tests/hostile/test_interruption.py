@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_hf.files import REPLACEMENT, move_files, staging_folder
+from sentiment_hf.utils.files import REPLACEMENT, move_files, staging_folder
 
 OWN_STAGING = f".staging-{platform.node()}-"
 HERE = Path(__file__).parent
@@ -264,8 +264,8 @@ def test_a_sweep_killed_while_it_writes_its_tables(command, training, run_folder
 
 def folder_of_its_run(words):
     """Where a sweep of one setting and one seed keeps its run."""
-    from sentiment_hf.studies.plan import plan_runs
-    from sentiment_hf.studies.sweep import read_sweep
+    from sentiment_hf.sweeps.plan import plan_runs
+    from sentiment_hf.sweeps.sweep import read_sweep
 
     config, output = (Path(word.partition("=")[2]) for word in words[1:3])
     (run,) = plan_runs(read_sweep(config), output, words[3:])
@@ -273,11 +273,11 @@ def folder_of_its_run(words):
 
 
 def test_a_training_ends_with_the_sweep_that_started_it():
-    child = "import time; from sentiment_hf.processes import end_with_parent; end_with_parent(); "
+    child = "import time; from sentiment_hf.utils.hardware import end_with_parent; end_with_parent(); "
     child += "print('at work', flush=True); time.sleep(3600)"
     parent = f"""
 import subprocess, sys, time
-from sentiment_hf.processes import environment_of_child
+from sentiment_hf.utils.hardware import environment_of_child
 subprocess.Popen([sys.executable, "-c", {child!r}], env=environment_of_child())
 time.sleep(3600)
 """
@@ -291,7 +291,9 @@ time.sleep(3600)
 
 
 def test_work_of_a_process_that_was_killed_is_removed_by_the_next(tmp_path):
-    code = "import os, sys; from pathlib import Path; from sentiment_hf.files import REPLACEMENT, staging_folder\n"
+    code = (
+        "import os, sys; from pathlib import Path; from sentiment_hf.utils.files import REPLACEMENT, staging_folder\n"
+    )
     code += (
         "with staging_folder(Path(sys.argv[1])) as folder: (folder / 'half').write_text('x'); os.kill(os.getpid(), 9)"
     )

@@ -6,16 +6,15 @@ import os
 import pytest
 from hypothesis import example, given, strategies as st
 
-from sentiment_hf.data.supplement import check_supplement
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.option_values import parse_value
-from sentiment_hf.recipe import read_recipe
-from sentiment_hf.strict_yaml import MAX_CHARACTERS, MAX_DEPTH, load_yaml
-from sentiment_hf.studies.sweep import read_sweep, recipe_keys
+from sentiment_hf.config.recipe import read_recipe
+from sentiment_hf.config.training_options import FINE_TUNING_PARTS
+from sentiment_hf.config.values import MAX_CHARACTERS, MAX_DEPTH, load_yaml, parse_value
+from sentiment_hf.data.preparation import check_supplement
+from sentiment_hf.sweeps.sweep import read_sweep, recipe_keys
 from sentiment_hf.tasks import resolve_task
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.setup import aspect_task
-from sentiment_hf.training_options import FINE_TUNING_PARTS
+from sentiment_hf.utils.exceptions import InputError
 
 from .texts import characters
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from hypothesis import example, given, strategies as st
 
-from sentiment_hf.data.spreadsheets import FORMULA_STARTS, csv_text, guarded_cell, plain, plain_cell, write_csv
+from sentiment_hf.data.delimited import FORMULA_STARTS, csv_text, guarded_cell, plain, plain_cell, write_csv
 from sentiment_hf.data.tables import read_table
 
 from .texts import characters, texts

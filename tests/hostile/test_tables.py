@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from hypothesis import example, given, strategies as st
 
+from sentiment_hf.batch.row_blocks import open_blocks
 from sentiment_hf.data.columns import Columns
-from sentiment_hf.data.row_blocks import open_blocks
 from sentiment_hf.data.sources import load_file
 from sentiment_hf.data.tables import read_table
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.utils.exceptions import InputError
 
 from .texts import characters
 

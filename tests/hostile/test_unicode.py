@@ -4,16 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
-from sentiment_hf.data.chunks import encode_chunks
-from sentiment_hf.data.offsets import read_chunks
+from sentiment_hf.data.chunks import encode_chunks, read_chunks
 from sentiment_hf.data.tokenization import TextSettings, encode
-from sentiment_hf.evaluation.explanation_views import html_page
-from sentiment_hf.evaluation.prediction import TextScorer
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.explain.explainer import Explainer
+from sentiment_hf.explain.explanation_views import html_page
+from sentiment_hf.inference.predictor import SentimentClassifier
+from sentiment_hf.inference.scorer import TextScorer
 from sentiment_hf.modeling.forward import torch_forward
-from sentiment_hf.serving.explainer import Explainer
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
+from sentiment_hf.utils.exceptions import InputError
 
 from .texts import PIECES, texts
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sentiment_hf.modeling.aggregation import aggregate, aggregate_arrays
+from sentiment_hf.inference.scorer import aggregate, aggregate_arrays
 
 LOGITS = torch.tensor([[0.0, 1.0], [2.0, -1.0], [4.0, 0.0]])
 DOCUMENTS = torch.tensor([1, 0, 1])

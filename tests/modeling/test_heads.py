@@ -6,7 +6,6 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, BertConfig
 
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
 from sentiment_hf.modeling.config_io import record_settings, task_of
 from sentiment_hf.modeling.modeling_bert_heads import (
@@ -15,6 +14,7 @@ from sentiment_hf.modeling.modeling_bert_heads import (
 )
 from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns
 from sentiment_hf.training.folder import save_model
+from sentiment_hf.utils.exceptions import InputError
 
 TINY = {
     "hidden_size": 32,
@@ -161,7 +161,7 @@ def test_other_shapes_of_the_encoder_are_refused(tmp_path, make_model, tokenizer
 @pytest.mark.parametrize("task", [ASPECTS, BUILT_IN_TASKS["reviews"]])
 def test_adapters_merge_into_the_class_they_came_from(tokenizer, task):
     pytest.importorskip("peft", reason="needs the peft extra")
-    from sentiment_hf.modeling.lora import add_adapters, merge_adapters
+    from sentiment_hf.modeling.adapters import add_adapters, merge_adapters
 
     model = make(task, tokenizer, "mean")
     adapted = add_adapters(model, {"r": 2, "target_modules": ["query"]})

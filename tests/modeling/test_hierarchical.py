@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from transformers import AutoModelForSequenceClassification
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
 from sentiment_hf.modeling.modeling_hierarchical import HierarchicalBertForSequenceClassification
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.arguments import parse_run_arguments
-from sentiment_hf.training.chunked_forward import chunk_forward
 from sentiment_hf.training.folder import save_model
+from sentiment_hf.training.mixins import chunk_forward
 from sentiment_hf.training.run import train
+from sentiment_hf.utils.exceptions import InputError
 
 KINDS = ["bilstm", "transformer", "attention"]
 TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}

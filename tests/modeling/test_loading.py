@@ -10,10 +10,9 @@ import torch
 
 from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.distillation.student import load_encoder
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
 from sentiment_hf.modeling.config_io import record_settings, recorded_cleaning, recorded_settings, task_of
-from sentiment_hf.modeling.encoder import load_encoder
 from sentiment_hf.modeling.loading import (
     check_max_length,
     load_config,
@@ -24,6 +23,7 @@ from sentiment_hf.modeling.loading import (
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
 from sentiment_hf.tasks import BUILT_IN_TASKS, resolve_task
 from sentiment_hf.training.folder import save_model
+from sentiment_hf.utils.exceptions import InputError
 
 REVIEWS = BUILT_IN_TASKS["reviews"]
 

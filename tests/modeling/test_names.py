@@ -2,8 +2,8 @@ import logging
 
 import pytest
 
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.modeling import names
+from sentiment_hf.utils.exceptions import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling import onnx_providers
-from sentiment_hf.modeling.onnx_providers import Shapes, engine_folder, is_static, tensorrt_options
-from sentiment_hf.modeling.onnx_session import onnx_forward, open_session
+from sentiment_hf.inference import onnx_providers
+from sentiment_hf.inference.onnx_providers import Shapes, engine_folder, is_static, tensorrt_options
+from sentiment_hf.inference.onnx_session import onnx_forward, open_session
+from sentiment_hf.utils.exceptions import InputError
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from sentiment_hf.benchmark.systems import System, systems_of
 from sentiment_hf.cli.main import main
 from sentiment_hf.compression.export import export_model
 from sentiment_hf.compression.quantization import Quantization
-from sentiment_hf.exceptions import InputError, MissingExtraError
-from sentiment_hf.files import read_json
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
+from sentiment_hf.utils.exceptions import InputError, MissingExtraError
+from sentiment_hf.utils.files import read_json
 
 
 @pytest.fixture

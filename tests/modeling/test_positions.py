@@ -9,12 +9,12 @@ from transformers import (
 )
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.positions import extend_positions
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
+from sentiment_hf.modeling.new_classifier import extend_positions
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.folder import save_model
 from sentiment_hf.training.run import train
+from sentiment_hf.utils.exceptions import InputError
 
 TINY = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "vocab_size": 200}
 

@@ -3,8 +3,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.modeling.pruned_vocabulary import choose_tokens, prune_embeddings, prune_tokenizer
+from sentiment_hf.modeling.vocabulary import choose_tokens, prune_embeddings, prune_tokenizer
+from sentiment_hf.utils.exceptions import InputError
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ import pytest
 
 from sentiment_hf import InputError, SentimentClassifier, __version__
 from sentiment_hf.modeling.config_io import recorded_settings
-from sentiment_hf.modeling.loading import load_config
+from sentiment_hf.modeling.loading import VERSION_KEY, check_version, load_config
 from sentiment_hf.modeling.names import STARTER_FOLDER
-from sentiment_hf.modeling.version import VERSION_KEY, check_version
 
 
 def rewrite(folder, **changes):

@@ -31,7 +31,7 @@ from typing import Any
 from changes import ROOT, Change, read_changes
 from tqdm import tqdm
 
-from sentiment_hf.console import show
+from sentiment_hf.utils.console import show
 
 PAGE = ROOT / "docs/results/reliability.md"
 START, END = "<!-- mutations: written by tests/mutation/run.py -->\n", "<!-- end of mutations -->\n"

@@ -17,8 +17,7 @@ import pytest
 from huggingface_hub import EvalResult, ModelCard
 from jsonschema import Draft202012Validator
 
-from sentiment_hf.publishing.card import ModelCard as OurCard
-from sentiment_hf.publishing.rendering import escaped, fenced, render
+from sentiment_hf.publishing.card import ModelCard as OurCard, escaped, fenced, render
 from sentiment_hf.publishing.run import FinishedFolder
 
 HERE = Path(__file__).parent

@@ -15,7 +15,7 @@ import numpy as np
 
 from sentiment_hf.data.columns import TEXT_COLUMNS, as_text, pick_column
 from sentiment_hf.data.tables import read_table
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.tasks import softmax
 
 

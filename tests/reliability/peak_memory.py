@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sentiment_hf.data.row_blocks import open_blocks
+from sentiment_hf.batch.row_blocks import open_blocks
 
 
 def repeated(source: str, rows: int, target: Path) -> None:

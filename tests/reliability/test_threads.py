@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
 
 THREADS = 16
 

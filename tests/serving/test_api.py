@@ -20,10 +20,10 @@ from load_serve import start_server
 
 from sentiment_hf.cli.main import main
 from sentiment_hf.cli.serve import bind, leave_to_the_end
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.serving.api import RequestLimits, build_api
 from sentiment_hf.serving.batching import BatchLimits
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.utils.exceptions import InputError
 
 JSON = {"content-type": "application/json"}
 

@@ -19,7 +19,7 @@ from sentiment_hf.cli.main import main
 # Runs a command that predicts one block of rows, says so by a file, and then waits to be killed.
 STOPS_AFTER_A_BLOCK = """if True:
     import pathlib, sys, time
-    import sentiment_hf.serving.batch as batch
+    import sentiment_hf.batch.shards as batch
     class Waiting:
         def __init__(self, *_, **__): pass
         def __enter__(self): return self
@@ -70,7 +70,7 @@ def predict(model_folder, source, output, *words):
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
 def test_every_row_keeps_its_place_and_its_columns(model_folder, table, tmp_path, suffix):
-    from sentiment_hf.serving.predictor import SentimentClassifier
+    from sentiment_hf.inference.predictor import SentimentClassifier
 
     source = write(table, tmp_path / f"in{suffix}")
     predictions = SentimentClassifier.from_pretrained(model_folder)(table["text"])
@@ -239,7 +239,7 @@ def test_options_that_do_not_fit_are_one_sentence(
 
 @pytest.mark.parametrize(("seen", "local", "own"), [("", "1", "1"), ("4,6", "1", "6"), ("4,6", "2", "4")])
 def test_each_process_of_a_machine_takes_a_gpu_of_its_own(monkeypatch, seen, local, own):
-    from sentiment_hf.serving.shards import take_own_gpu
+    from sentiment_hf.batch.shards import take_own_gpu
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
     monkeypatch.setenv("LOCAL_RANK", local)

@@ -3,9 +3,9 @@ import time
 
 import pytest
 
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.serving.batching import Batcher, BatchLimits, ClosedError, QueueFullError
 from sentiment_hf.tasks import Prediction
+from sentiment_hf.utils.exceptions import InputError
 
 
 class Reader:

@@ -6,19 +6,19 @@ import pytest
 import torch
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.data.offsets import read_chunks
+from sentiment_hf.config.values import EXPLANATIONS
+from sentiment_hf.data.chunks import read_chunks
 from sentiment_hf.data.tokenization import TextSettings
-from sentiment_hf.evaluation import gradients
-from sentiment_hf.evaluation.explanation import Target
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import read_json, write_json
+from sentiment_hf.explain import gradients
+from sentiment_hf.explain.explainer import Explainer
+from sentiment_hf.explain.explanation import Target
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
 from sentiment_hf.modeling.config_io import record_calibration, record_settings
-from sentiment_hf.option_values import EXPLANATIONS
-from sentiment_hf.serving.explainer import Explainer
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns, softmax
 from sentiment_hf.training.folder import save_model
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import read_json, write_json
 
 TEXT = "房间非常好，早餐让人满意！前台服务一塌糊涂。"
 SHAPE = {

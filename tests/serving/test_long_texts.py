@@ -7,17 +7,16 @@ import pytest
 
 from sentiment_hf.cli.main import main
 from sentiment_hf.data.cleaning import clean
-from sentiment_hf.data.tokenization import TextSettings, encode
-from sentiment_hf.data.windows import chunk_bounds
-from sentiment_hf.evaluation import prediction
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.data.tokenization import TextSettings, chunk_bounds, encode
+from sentiment_hf.inference import scorer as prediction
+from sentiment_hf.inference.backends import BATCH_SIZES
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.config_io import record_calibration, record_settings
-from sentiment_hf.serving.backends import BATCH_SIZES
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS, softmax
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.folder import save_model
 from sentiment_hf.training.run import train
+from sentiment_hf.utils.exceptions import InputError
 
 SENTENCES = ["房间很干净，早餐也不错。", "就是隔音差了一点，", "前台服务非常好，", "电池不耐用，", "下次还会考虑！"]
 
@@ -180,7 +179,7 @@ def test_a_model_without_settings_reads_all_of_a_long_text_and_says_so(tmp_path,
 def test_the_pipeline_predicts_as_the_classifier_does(folder):
     from transformers import pipeline
 
-    import sentiment_hf.serving.pipeline  # noqa: F401 registers the task
+    import sentiment_hf.inference.pipeline  # noqa: F401 registers the task
 
     path = folder()
     texts = [document(30), "房间很好"]
@@ -204,7 +203,7 @@ def test_the_pipeline_predicts_as_the_classifier_does(folder):
 HIERARCHICAL = """
 import sys, json
 from transformers import pipeline
-import sentiment_hf.serving.pipeline
+import sentiment_hf.inference.pipeline
 print(json.dumps(pipeline("long-text-classification", model=sys.argv[1])(sys.argv[2])["label"]))
 """
 

@@ -20,12 +20,10 @@ import yaml
 pytest.importorskip("gradio", reason="needs the demo extra")
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.data.spreadsheets import write_csv
-from sentiment_hf.evaluation.calibration import Calibration
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.serving.page.fair_lock import FairLock
-from sentiment_hf.serving.page.models import PageModel, PageModels
-from sentiment_hf.serving.page.tables import read_texts, with_predictions
+from sentiment_hf.data.delimited import write_csv
+from sentiment_hf.inference.calibration import Calibration
+from sentiment_hf.inference.predictor import SentimentClassifier
+from sentiment_hf.serving.page.models import FairLock, PageModel, PageModels
 from sentiment_hf.serving.page.tabs import (
     ARTICLE_LIMIT,
     SENTENCE_LIMIT,
@@ -33,9 +31,11 @@ from sentiment_hf.serving.page.tabs import (
     predict_article,
     predict_review,
     predict_sentence,
+    read_texts,
+    with_predictions,
 )
 from sentiment_hf.serving.page.wording import CHINESE, ENGLISH
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.utils.exceptions import InputError
 
 SPACE = Path(__file__).parents[2] / "spaces_demo"
 SCRIPT = "<script>alert(1)</script>早餐非常好<img src=x onerror=alert(1)>"

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from sentiment_hf.data.cleaning import Cleaning
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.serving.predictor import SentimentClassifier
+from sentiment_hf.inference.predictor import SentimentClassifier
+from sentiment_hf.utils.exceptions import InputError
 
 # Text that the default cleaning leaves as it is, short enough to need no truncation.
 PLAIN = ["房间很吵", "早餐非常好", "电池一塌糊涂", "快递让人满意", "屏幕"]
@@ -132,7 +132,7 @@ def test_a_missing_model_is_refused(tmp_path):
     ],
 )
 def test_auto_takes_the_first_that_is_there(tmp_path, files, backend):
-    from sentiment_hf.serving.backends import first_there
+    from sentiment_hf.inference.backends import first_there
 
     (tmp_path / "onnx").mkdir()
     for file in files:
@@ -148,8 +148,8 @@ def test_a_file_for_another_processor_is_the_last_resort_and_is_named(
 
     from sentiment_hf.compression.export import export_model
     from sentiment_hf.compression.quantization import Quantization
-    from sentiment_hf.modeling import onnx_session
-    from sentiment_hf.serving.backends import first_there
+    from sentiment_hf.inference import onnx_session
+    from sentiment_hf.inference.backends import first_there
 
     validation = pd.DataFrame({"text": reviews["text"][:20], "label": [0, 1] * 10})
     exported = export_model(model_folder, validation, Quantization("dynamic", "avx512_vnni", 100.0))

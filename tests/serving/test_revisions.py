@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from sentiment_hf.data.tokenization import TextSettings
+from sentiment_hf.explain.explainer import Explainer
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.modeling.vocabulary import build_wordpiece_tokenizer
-from sentiment_hf.serving.explainer import Explainer
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.folder import save_model
 

@@ -15,14 +15,13 @@ import pytest
 import yaml
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import held_alone
-from sentiment_hf.studies import ablation
-from sentiment_hf.studies.jobs import Seats, visible_gpus
-from sentiment_hf.studies.outcome import Outcome
-from sentiment_hf.studies.plan import plan_runs
-from sentiment_hf.studies.sweep import Setting, read_sweep
-from sentiment_hf.studies.table import markdown, results_csv, summarize
+from sentiment_hf.sweeps import ablation
+from sentiment_hf.sweeps.ablation import Seats, visible_gpus
+from sentiment_hf.sweeps.plan import Outcome, plan_runs
+from sentiment_hf.sweeps.sweep import Setting, read_sweep
+from sentiment_hf.sweeps.table import markdown, results_csv, summarize
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import held_alone
 
 ROOT = Path(__file__).parents[2]
 BASE = """

@@ -10,20 +10,15 @@ import pytest
 import yaml
 
 from sentiment_hf.cli.main import main
-from sentiment_hf.evaluation.markdown import plain, table, to_html
-from sentiment_hf.evaluation.recorded import write_predictions
-from sentiment_hf.evaluation.report import write_metrics
-from sentiment_hf.evaluation.scores import headline
-from sentiment_hf.evaluation.seeds import spread
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import read_json, write_json, write_text
-from sentiment_hf.studies.effects import Effect, axis_values, mean_held_out, setting_effects
-from sentiment_hf.studies.findings import analyze_runs
-from sentiment_hf.studies.findings_page import write_findings
-from sentiment_hf.studies.findings_sentences import sentences
-from sentiment_hf.studies.grid import find_grid
-from sentiment_hf.studies.load_runs import find_runs, group
+from sentiment_hf.evaluation.plots import plain, table, to_html
+from sentiment_hf.evaluation.report import headline, spread, write_metrics, write_predictions
+from sentiment_hf.sweeps.effects import Effect, axis_values, mean_held_out, setting_effects
+from sentiment_hf.sweeps.findings import analyze_runs, find_grid, sentences
+from sentiment_hf.sweeps.findings_page import write_findings
+from sentiment_hf.sweeps.load_runs import find_runs, group
 from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import read_json, write_json, write_text
 
 TASK = BUILT_IN_TASKS["reviews"]
 ROWS = 400
@@ -278,7 +273,7 @@ def test_han_names_are_drawn_or_numbered_but_never_boxes(sweep, tmp_path, monkey
     settings, _ = read(sweep)
     for number, setting in enumerate(settings):
         setting.name = f"第{number}种设置" + "很长" * 40
-    monkeypatch.setattr("sentiment_hf.evaluation.pictures.han_font", lambda: None)
+    monkeypatch.setattr("sentiment_hf.evaluation.plots.han_font", lambda: None)
     write_findings(analyze_runs("x", settings, []), tmp_path / "f.md", examples=0)
     assert "no font with Han glyphs is installed" in caplog.text
     assert "0 = 第0种设置" in caplog.text

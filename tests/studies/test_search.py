@@ -7,14 +7,12 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import write_json
-from sentiment_hf.studies import ablation
-from sentiment_hf.studies.outcome import FAILED, FINISHED
-from sentiment_hf.studies.plan import SETTING_FILE
-from sentiment_hf.studies.search import STORAGE_FILE, _open_study as open_study, run_search
-from sentiment_hf.studies.search_space import Range
-from sentiment_hf.studies.sweep import read_sweep
+from sentiment_hf.sweeps import ablation
+from sentiment_hf.sweeps.plan import FAILED, FINISHED, SETTING_FILE
+from sentiment_hf.sweeps.search import STORAGE_FILE, _open_study as open_study, run_search
+from sentiment_hf.sweeps.sweep import Range, read_sweep
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import write_json
 
 pytest.importorskip("optuna", reason="needs the search extra")
 

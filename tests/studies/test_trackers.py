@@ -9,9 +9,9 @@ import pytest
 pytest.importorskip("tensorboard", reason="needs the trackers extra")
 pytest.importorskip("wandb", reason="needs the trackers extra")
 
-from sentiment_hf.exceptions import InputError, MissingExtraError
-from sentiment_hf.files import read_json
 from sentiment_hf.training.arguments import parse_run_arguments
+from sentiment_hf.utils.exceptions import InputError, MissingExtraError
+from sentiment_hf.utils.files import read_json
 
 
 def test_both_are_told_and_lie_in_the_folder_of_the_run(tmp_path, reviews):

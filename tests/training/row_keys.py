@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 
 from sentiment_hf.data.decontamination import PACKAGE_SHARES
-from sentiment_hf.data.matching import matching_key
-from sentiment_hf.data.splits import held_out_split, split_rows
+from sentiment_hf.data.splits import held_out_split, matching_key, split_rows
 
 FIRST = "第0条，房间还可以"
 SPLIT = {"method": "hash", "seed": 5, "test": 0.3, "validation": 0.2}

@@ -19,13 +19,13 @@ from sentiment_hf.data.chunks import encode_chunks
 from sentiment_hf.data.cleaning import Cleaning
 from sentiment_hf.data.collation import DocumentCollator
 from sentiment_hf.data.preparation import PreparedData
-from sentiment_hf.data.sampling import EpochSampler
 from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.losses.classification import class_weights, log_prior
 from sentiment_hf.modeling.classifier import load_classifier
 from sentiment_hf.modeling.loading import load_config
 from sentiment_hf.training.arguments import RunArguments
-from sentiment_hf.training.hidden_states import state_loss
+from sentiment_hf.training.sampler import EpochSampler
+from sentiment_hf.training.soft_targets import state_loss
 
 TRACKER = "tensorboard" if "tensorboard" in get_available_reporting_integrations() else "all"
 HEAD_TAIL = TextSettings(Cleaning(repeats=False), max_length=22, truncation="head_tail", head_share=0.25)

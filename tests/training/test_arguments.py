@@ -5,8 +5,8 @@ import pytest
 import torch
 import yaml
 
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.arguments import choose_precision, parse_run_arguments
+from sentiment_hf.utils.exceptions import InputError
 
 ROOT = Path(__file__).parents[2]
 # A recipe with a teacher is one of distillation, one with a base a sweep, one with a language model of `data judge` or

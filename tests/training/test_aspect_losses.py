@@ -4,8 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.labels import MISSING
 from sentiment_hf.losses.classification import ClassificationLoss, RDrop, symmetric_kl
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
 from sentiment_hf.tasks import AspectTask, aspect_columns
@@ -19,8 +17,10 @@ from sentiment_hf.tasks.aspect_losses import (
     star_log_odds,
     task_weights,
 )
+from sentiment_hf.tasks.labels import MISSING
 from sentiment_hf.training.arguments import SentimentTrainingArguments
 from sentiment_hf.training.trainer import SentimentTrainer
+from sentiment_hf.utils.exceptions import InputError
 
 TASK = AspectTask(aspect_columns(["taste", "noise"]), "ordinal")
 EVEN = AspectLoss(TASK, (ClassificationLoss(), ClassificationLoss()))

@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.tasks import BUILT_IN_TASKS
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.run import make_trainer, train
+from sentiment_hf.utils.exceptions import InputError
 
 
 @pytest.fixture

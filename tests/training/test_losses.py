@@ -4,7 +4,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.losses.classification import (
     ClassificationLoss,
     RDrop,
@@ -14,6 +13,7 @@ from sentiment_hf.losses.classification import (
     symmetric_kl,
     weighted_cross_entropy,
 )
+from sentiment_hf.utils.exceptions import InputError
 
 LOGITS_1 = torch.tensor([[2.0, -1.0], [0.5, 0.0]])
 LOGITS_2 = torch.tensor([[1.0, 0.0], [-0.5, 1.0]])

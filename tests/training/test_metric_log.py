@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sentiment_hf.evaluation.recorded import read_predictions
+from sentiment_hf.evaluation.report import read_predictions
 from sentiment_hf.tasks.metrics import classification_scores
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.run import train

@@ -2,12 +2,12 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, ModernBertConfig
 
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import read_json
 from sentiment_hf.training.arguments import parse_run_arguments
-from sentiment_hf.training.optimization import adversarial_embeddings, layerwise_groups
-from sentiment_hf.training.output_bias import output_layer
+from sentiment_hf.training.mixins import adversarial_embeddings, layerwise_groups
 from sentiment_hf.training.run import train
+from sentiment_hf.training.setup import output_layer
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import read_json
 
 
 def test_groups_of_the_layerwise_decay_are_these(make_model):

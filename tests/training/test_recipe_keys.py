@@ -26,6 +26,7 @@ from run_keys import (
     Built,
 )
 
+from sentiment_hf.config.training_options import FINE_TUNING_PARTS
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.modeling.config_io import record_settings
 from sentiment_hf.tasks import BUILT_IN_TASKS
@@ -34,7 +35,6 @@ from sentiment_hf.training.folder import save_model
 from sentiment_hf.training.run import train
 from sentiment_hf.training.setup import load_data
 from sentiment_hf.training.trainer import SentimentTrainer
-from sentiment_hf.training_options import FINE_TUNING_PARTS
 
 SCENES = {
     "sentences": SENTENCES,

@@ -10,8 +10,8 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from sentiment_hf.exceptions import InputError
 from sentiment_hf.training.folder import newest_checkpoint
+from sentiment_hf.utils.exceptions import InputError
 
 # 346 training rows in batches of 16: 22 steps an epoch, a checkpoint every 5.
 OPTIONS = [

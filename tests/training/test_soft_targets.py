@@ -6,19 +6,25 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from sentiment_hf.exceptions import InputError
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.losses.classification import distillation_loss
 from sentiment_hf.modeling.classifier import classifier_config, load_classifier
 from sentiment_hf.modeling.config_io import record_settings
-from sentiment_hf.serving.predictor import SentimentClassifier
-from sentiment_hf.studies.fingerprint import fingerprints
+from sentiment_hf.sweeps.plan import fingerprints
 from sentiment_hf.tasks import BUILT_IN_TASKS, AspectTask, aspect_columns
 from sentiment_hf.training.arguments import parse_run_arguments
 from sentiment_hf.training.folder import save_model
-from sentiment_hf.training.hidden_states import TEACHER_LOGITS, logits_and_states, state_loss, teacher_layers
 from sentiment_hf.training.run import train
 from sentiment_hf.training.setup import load_data, load_model, tokenize_splits
-from sentiment_hf.training.soft_targets import load_teachers, with_soft_targets
+from sentiment_hf.training.soft_targets import (
+    TEACHER_LOGITS,
+    load_teachers,
+    logits_and_states,
+    state_loss,
+    teacher_layers,
+    with_soft_targets,
+)
+from sentiment_hf.utils.exceptions import InputError
 
 
 def test_the_loss_by_hand():

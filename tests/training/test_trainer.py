@@ -8,7 +8,7 @@ from sentiment_hf.data.collation import ClassificationCollator
 from sentiment_hf.data.dataset import tokenize_frame
 from sentiment_hf.data.tokenization import TextSettings
 from sentiment_hf.training.arguments import SentimentTrainingArguments
-from sentiment_hf.training.hidden_states import TEACHER_LOGITS, TEACHER_STATES
+from sentiment_hf.training.soft_targets import TEACHER_LOGITS, TEACHER_STATES
 from sentiment_hf.training.trainer import SentimentTrainer
 
 

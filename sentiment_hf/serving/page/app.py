@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sentiment_hf.exceptions import MissingExtraError
 from sentiment_hf.serving.page.models import PageModels
+from sentiment_hf.utils.exceptions import MissingExtraError
 
 try:
     import gradio as gr

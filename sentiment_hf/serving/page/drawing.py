@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from sentiment_hf.evaluation.explanation import Explanation
-from sentiment_hf.evaluation.explanation_views import FAINT, split_by_score
-from sentiment_hf.evaluation.html_templates import HTML_TEMPLATES
+from sentiment_hf.explain.explanation import Explanation
+from sentiment_hf.explain.explanation_views import FAINT, split_by_score
 from sentiment_hf.serving.page.wording import ASPECTS, Wording
 from sentiment_hf.tasks import AspectPrediction, Prediction
+from sentiment_hf.utils.html_templates import HTML_TEMPLATES
 
 # Chunks of an article that are shown with their text.
 SHOWN_CHUNKS = 5

@@ -3,19 +3,47 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 
 from sentiment_hf.data.labelled import task_with_rows
-from sentiment_hf.evaluation.explanation import Explanation
-from sentiment_hf.exceptions import InputError
-from sentiment_hf.files import read_json
+from sentiment_hf.explain.explainer import Explainer
+from sentiment_hf.explain.explanation import Explanation
+from sentiment_hf.inference.predictor import SentimentClassifier
 from sentiment_hf.modeling.names import STARTER_REVIEWS
-from sentiment_hf.serving.explainer import Explainer
-from sentiment_hf.serving.page.fair_lock import FairLock
-from sentiment_hf.serving.predictor import SentimentClassifier
 from sentiment_hf.tasks import AspectPrediction, Prediction
+from sentiment_hf.utils.exceptions import InputError
+from sentiment_hf.utils.files import read_json
+
+
+class FairLock:
+    """A lock for threads of which some come again and again, and some once.
+
+    A plain lock goes to whichever thread is quickest, which is the one that has just released it: a file of many blocks
+    would keep all sentences waiting. Here one waits at the lock and the others behind a door, the one that comes again
+    among them.
+    """
+
+    def __init__(self) -> None:
+        self._door, self._lock = threading.Lock(), threading.Lock()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a thread is next in turn."""
+        return self._door.locked()
+
+    def __enter__(self) -> None:
+        with self._door:
+            self._lock.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
 
 SPACE_KEYS = ("model", "revision", "topics_model", "topics_revision", "aspects_model", "aspects_revision")
 # More chunks than any text that the page takes has.

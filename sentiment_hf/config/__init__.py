@@ -1,0 +1,1 @@
+"""The keys of a recipe, their values and checks; nothing heavy is imported."""

@@ -1,0 +1,1 @@
+"""Texts become logits, and logits predictions."""

@@ -1,1 +1,0 @@
-"""Which of several is better: sweeps of runs that differ in a few keys, over seeds, and the table of them."""
