@@ -1,1 +1,1 @@
-"""Tables of any size, predicted block by block and in parts."""
+"""Predictions for tables of any size, in blocks of rows and in parts."""

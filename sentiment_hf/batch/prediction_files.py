@@ -1,4 +1,4 @@
-"""Rows with their predictions as files, written block by block: csv, tsv, jsonl, parquet and xlsx."""
+"""Write rows with their predictions to csv, tsv, jsonl, parquet and xlsx files, block by block."""
 
 from __future__ import annotations
 

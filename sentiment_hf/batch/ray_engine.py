@@ -1,4 +1,4 @@
-"""The parts of a table through Ray Data, which places them on the processors and machines of a cluster."""
+"""Predict the parts of a table with Ray Data, on the CPUs and machines of a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables larger than memory: read block by block, as often as wanted, and written with one type a column."""
+"""Tables larger than memory: read block by block, more than once, with one type per column."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table predicted block by block, and in parts by several processes and machines, resumable.
+"""Predict a table block by block, or in parts by several processes and machines, resumable.
 
 Every process reads the same file and writes parts of its own; nothing passes between them, so that none waits for
 another that is gone.

@@ -1,1 +1,1 @@
-"""How fast a model is beside what people use: the same texts, threads and labels, in turns, in one run."""
+"""Compare the speed of a model with common alternatives, on the same texts and threads, in one run."""

@@ -1,4 +1,4 @@
-"""One checkpoint run in every way, beside what people use, in one run (`sentiment-hf compress bench`)."""
+"""The benchmark of one checkpoint on every backend, beside other pipelines (`sentiment-hf compress bench`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is timed: ways to run one checkpoint, each as texts -> label names."""
+"""The systems that a benchmark times: ways to run one checkpoint, each a function from texts to label names."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What each verb of `sentiment-hf` takes and does, a file a verb; heavy imports are inside the functions."""
+"""The command line: one file per verb, with its options and its code; heavy imports are inside the functions."""

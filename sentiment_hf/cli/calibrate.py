@@ -31,12 +31,12 @@ CONFIG_FILE, REPORT_FILE, PLOT_FILE = "config.json", "calibration.json", "reliab
 
 
 def add_calibrate_options(parser: argparse.ArgumentParser) -> None:
-    text = "temperature scaling, fitted on --data (default: the rows saved with the run) and saved with the model"
+    text = "temperature scaling, fitted on --data (default: the saved validation rows) and saved with the model"
     group = parser.add_argument_group("calibration", text)
-    group.add_argument("--calibrate", action="store_true", help="fit the temperature in place of an evaluation")
-    text = "rows to judge it by; default: test as saved with the run"
+    group.add_argument("--calibrate", action="store_true", help="fit a temperature instead of evaluating")
+    text = "rows to evaluate the calibration on (default: the test rows saved with the run)"
     group.add_argument("--test_file", metavar="FILE", help=text)
-    text = "also an abstention threshold: of the labels given above it so large a share is right, for example 0.95"
+    text = "also set an abstention threshold with this precision above it, for example 0.95"
     group.add_argument("--precision", type=float, metavar="SHARE", help=text)
 
 

@@ -1,4 +1,4 @@
-"""`sentiment-hf data clean`: label errors, found by confident learning."""
+"""`sentiment-hf data clean`: find label errors by confident learning."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "A recipe says which rows and, without --fast, how a model is trained on them."
+    parser.epilog = "The recipe names the rows and, without --fast, the settings of the models trained on them."
     parser.usage = f"{parser.prog} --output_dir FOLDER [--config RECIPE.yaml] [--fast] [--KEY VALUE …]"
     add_recipe_options(parser, shown=("train_file", "task", "labels", "text_column", "label_column"))
     _add_options(parser)
@@ -25,19 +25,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("cleaning")
-    group.add_argument("--output_dir", metavar="FOLDER", help="for suspects.csv, clean.json and what the action writes")
-    group.add_argument("--fast", action="store_true", help="judge by the TF-IDF baseline: seconds, no training")
-    group.add_argument("--folds", type=int, default=5, metavar="K", help="models, each judges what it has not seen (5)")
-    text = "times that all is judged; from the second on without learning from what is suspect (1)"
+    group.add_argument(
+        "--output_dir", metavar="FOLDER", help="folder for suspects.csv, clean.json and the result of --action"
+    )
+    group.add_argument(
+        "--fast", action="store_true", help="use the TF-IDF baseline instead of training models: seconds"
+    )
+    group.add_argument("--folds", type=int, default=5, metavar="K", help="cross-validation folds (default: 5)")
+    text = "passes over all rows; from the second on suspects are left out of training (default: 1)"
     group.add_argument("--rounds", type=int, default=1, metavar="N", help=text)
-    text = "what to do with suspects: review (a csv to edit), drop or relabel"
+    text = "what to do with suspects: review (a csv to edit), drop or relabel (default: review)"
     group.add_argument("--action", choices=("review", "drop", "relabel"), default="review", help=text)
-    text = "take the worst so large a share of all labels as suspects; default: as many as confident learning finds"
+    text = "take this share of all labels as suspects, the worst first (default: those that confident learning finds)"
     group.add_argument("--share", type=float, metavar="SHARE", help=text)
     group.add_argument(
-        "--star_distance", type=float, default=1.5, metavar="STARS", help="of ratings, suspect from (1.5)"
+        "--star_distance",
+        type=float,
+        default=1.5,
+        metavar="STARS",
+        help="a rating this far from its prediction is suspect (default: 1.5)",
     )
-    text = "an edited review.csv: write the training rows with its decisions, judge nothing"
+    text = "edited review.csv: apply its decisions and write the training rows, without a new search"
     group.add_argument("--reviewed", metavar="FILE", help=text)
 
 

@@ -1,4 +1,4 @@
-"""Options that several verbs share, and `--config FILE` of a verb whose options are no recipe keys."""
+"""Options that several verbs share, and `--config FILE` for verbs whose options are not recipe keys."""
 
 from __future__ import annotations
 
@@ -12,41 +12,45 @@ from typing import Any
 from sentiment_hf.config.recipe import check_known, read_recipe
 from sentiment_hf.config.values import BACKENDS, LABEL_VALUES
 
-# The file has the defaults, the command line wins.
+# The file sets defaults; the command line overrides them.
 OPTION = "--config"
 
 
 def add_model_options(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    text = None if required else "default: the classifier of reviews that comes with the package"
-    parser.add_argument("--model", required=required, metavar="PATH_OR_ID", help=text)
-    text = "which file runs; auto (the default): the first of torch, int8 and onnx that the model has"
+    default = "" if required else " (default: the review classifier included in the package)"
+    parser.add_argument("--model", required=required, metavar="PATH_OR_ID", help=f"model folder or Hub id{default}")
+    text = "runtime and model file; auto uses the first of torch, int8 and onnx that the model has (default: auto)"
     parser.add_argument("--backend", choices=BACKENDS, default="auto", help=text)
-    parser.add_argument("--provider", choices=("cpu", "cuda", "tensorrt"), default="cpu", help="where it runs (cpu)")
+    parser.add_argument("--provider", choices=("cpu", "cuda", "tensorrt"), default="cpu", help="device (default: cpu)")
 
 
 def add_column_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--text_column", metavar="NAME", help="default: the first with a usual name")
-    parser.add_argument("--label_column", metavar="NAME", help="default: the first with a usual name")
-    text = (
-        "what labels of this file mean, {raw value: label name, or null to leave rows out}; default: as the model knows"
+    parser.add_argument(
+        "--text_column", metavar="NAME", help="column with the text (default: the first with a common name)"
     )
+    parser.add_argument(
+        "--label_column", metavar="NAME", help="column with the label (default: the first with a common name)"
+    )
+    text = "label names of this file, {raw value: name, or null to skip the rows} (default: those saved with the model)"
     parser.add_argument("--labels", metavar="YAML", help=text)
-    text = "how labels are read where both are possible: as raw values or as names"
+    text = "read labels as raw values or as names where both are possible (default: auto)"
     parser.add_argument("--label_values", choices=LABEL_VALUES, default="auto", help=text)
     add_format_options(parser)
 
 
 def add_format_options(parser: argparse.ArgumentParser) -> None:
-    text = "auto (the default), utf-8, gb18030, big5 or another of Python's codecs"
+    text = "auto, utf-8, gb18030, big5 or another Python codec (default: auto)"
     parser.add_argument("--encoding", default="auto", metavar="NAME", help=text)
-    text = "between the cells of a csv, tsv or txt, tab or _!_ for example; default: found in the file"
+    text = "cell separator of a csv, tsv or txt file, such as tab or _!_ (default: detected)"
     parser.add_argument("--separator", metavar="TEXT", help=text)
-    text = "of a table whose first line is no header: text,label"
+    text = "column names of a table without a header line, such as text,label"
     parser.add_argument("--column_names", metavar="NAMES", help=text)
 
 
 def add_config_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(OPTION, metavar="FILE.yaml", help="file of these options' values; the command line wins")
+    parser.add_argument(
+        OPTION, metavar="FILE.yaml", help="YAML file with values for these options; the command line overrides it"
+    )
 
 
 def with_config(words: Sequence[str]) -> tuple[list[str], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`sentiment-hf demo`: the page of the Space, on this machine."""
+"""`sentiment-hf demo`: run the demo page on this machine."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ TABS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, required=False)
-    text = "for the article tab: a model of one label with sliding windows; default: MODEL, where it is one"
+    text = "article tab: single-label model with sliding windows (default: --model, if it is one)"
     parser.add_argument("--topics_model", metavar="PATH_OR_ID", help=text)
-    text = "for the restaurant tab: a model of task aspects; default: MODEL, where it is one"
+    text = "restaurant tab: model trained with task: aspects (default: --model, if it is one)"
     parser.add_argument("--aspects_model", metavar="PATH_OR_ID", help=text)
     add_address(parser, port=7860)
     parser.add_argument(
-        "--share", choices=("yes", "no"), default="no", help="yes: also a public address, by gradio's servers"
+        "--share", choices=("yes", "no"), default="no", help="also create a public gradio link (default: no)"
     )
 
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     log_to_stderr()
     # Before gradio is imported: it reads this once.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    # What gradio has to change in itself is nothing to the one who runs it.
+    # Gradio's own deprecation warnings do not concern the user.
     warnings.filterwarnings("ignore", module="gradio")
     from sentiment_hf.serving.page.app import launch_page
     from sentiment_hf.serving.page.models import PageModels

@@ -1,4 +1,4 @@
-"""`sentiment-hf compress distill`: a small encoder that imitates a large one on unlabelled text."""
+"""`sentiment-hf compress distill`: distill a large encoder into a small one on unlabelled text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from sentiment_hf.distillation.options import DISTILLATION_PARTS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = f"{parser.prog} --config RECIPE.yaml [--KEY VALUE …]"
-    parser.epilog = "The command line overrides the recipe. Fields of transformers' TrainingArguments are keys as well."
+    parser.epilog = (
+        "The command line overrides the recipe. Every field of transformers' TrainingArguments is an option as well."
+    )
     add_recipe_options(parser, DISTILLATION_PARTS)
 
 

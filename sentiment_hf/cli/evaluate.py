@@ -1,4 +1,4 @@
-"""`sentiment-hf evaluate`: a saved model on a labelled file, and what follows from it."""
+"""`sentiment-hf evaluate`: score a saved model on a labelled file; errors, comparison, calibration."""
 
 from __future__ import annotations
 
@@ -42,21 +42,23 @@ _ONE_LABEL = "Scores of each aspect are in `evaluate` without --errors and --com
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, required=False)
     parser.add_argument("--data", metavar="FILE", help="labelled file")
-    text = "for metrics.json and all that is asked for; default: MODEL/evaluation/NAME_OF_DATA"
+    text = "folder for metrics.json and reports (default: MODEL/evaluation/NAME_OF_DATA)"
     parser.add_argument("--output_dir", metavar="FOLDER", help=text)
-    group = parser.add_argument_group("errors", "where the model is wrong, as a page with a picture and csv files")
+    group = parser.add_argument_group("errors", "error report: a page with a plot, and csv files")
     group.add_argument("--errors", action="store_true", help="also write the error report")
-    group.add_argument("--category", metavar="COLUMN", help="a column whose values are slices, too")
-    group.add_argument("--top_k", type=int, metavar="K", help="confusions and mistakes that are shown (10)")
-    group.add_argument("--examples", type=int, metavar="N", help="texts for each confusion (3)")
-    group = parser.add_argument_group("comparison", "paired tests on the same rows, and the rows that changed")
-    group.add_argument("--compare", metavar="PATH_OR_ID", help="another model, which is to be better")
-    group.add_argument("--compare_backend", choices=BACKENDS, help="which file of that model runs (as --backend)")
-    group.add_argument("--seed", type=int, metavar="N", help="of the bootstrap (42)")
+    group.add_argument("--category", metavar="COLUMN", help="also report scores for each value of this column")
+    group.add_argument("--top_k", type=int, metavar="K", help="number of confusions and mistakes to show (default: 10)")
+    group.add_argument("--examples", type=int, metavar="N", help="example texts for each confusion (default: 3)")
+    group = parser.add_argument_group(
+        "comparison", "paired significance tests on the same rows, and the rows whose prediction changed"
+    )
+    group.add_argument("--compare", metavar="PATH_OR_ID", help="model to compare with")
+    group.add_argument("--compare_backend", choices=BACKENDS, help="backend of that model (default: --backend)")
+    group.add_argument("--seed", type=int, metavar="N", help="random seed of the bootstrap (default: 42)")
     add_calibrate_options(parser)
-    group = parser.add_argument_group("finished runs", "their metrics in one table, in place of an evaluation")
-    group.add_argument("--runs", nargs="+", metavar="RUN", help="folders with a metrics.json")
-    text = "mean and standard deviation of runs that differ in the seed alone"
+    group = parser.add_argument_group("finished runs", "show their metrics in one table instead of evaluating")
+    group.add_argument("--runs", nargs="+", metavar="RUN", help="run folders with a metrics.json")
+    text = "show mean and standard deviation of runs that differ only in the seed"
     group.add_argument("--over_seeds", action="store_const", const=True, help=text)
     add_column_options(parser)
 

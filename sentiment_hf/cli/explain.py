@@ -1,4 +1,4 @@
-"""`sentiment-hf explain`: which words speak for a label and which against it, and whether the model goes by them."""
+"""`sentiment-hf explain`: word attributions for a prediction, and how faithful they are to the model."""
 
 from __future__ import annotations
 
@@ -28,27 +28,31 @@ FAITHFULNESS_OPTIONS = ("data", "rows", "methods", "seed", "output")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, required=False)
-    parser.add_argument("text", nargs="?", metavar="TEXT")
-    parser.add_argument("--file", metavar="FILE", help="a text file in place of TEXT, for example an article")
-    text = "occlusion (the default) works on every backend, the others on torch; attention is exploratory"
+    parser.add_argument("text", nargs="?", metavar="TEXT", help="text to explain")
+    parser.add_argument("--file", metavar="FILE", help="text file to explain instead of TEXT, such as an article")
+    text = "occlusion works on every backend, the others need torch; attention is exploratory (default: occlusion)"
     parser.add_argument("--method", choices=EXPLANATIONS, default="occlusion", help=text)
-    parser.add_argument("--label", metavar="LABEL", help="explain this label; default: the one that the model gives")
-    parser.add_argument("--aspect", metavar="ASPECT", help="of a model with aspects; default: each that is mentioned")
-    text = "of a text that is read in chunks: explain those that speak most for the label (3)"
+    parser.add_argument("--label", metavar="LABEL", help="label to explain (default: the predicted one)")
+    parser.add_argument(
+        "--aspect", metavar="ASPECT", help="aspect models: aspect to explain (default: each that is mentioned)"
+    )
+    text = "long texts: number of chunks to explain, those with the highest scores for the label (default: 3)"
     parser.add_argument("--top_chunks", type=int, default=3, metavar="M", help=text)
-    parser.add_argument("--html", metavar="FILE", help="also write a page that stands alone")
-    parser.add_argument("--json", action="store_true", help="print JSON in place of colours")
-    text = "whether explanations name what the model goes by: comprehensiveness, sufficiency, against random order"
+    parser.add_argument("--html", metavar="FILE", help="also write a self-contained HTML page")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of coloured text")
+    text = "comprehensiveness and sufficiency of the explanations, compared with a random order"
     group = parser.add_argument_group("faithfulness", text)
     group.add_argument(
-        "--faithfulness", action="store_true", help="measure it on --data, in place of explaining a text"
+        "--faithfulness", action="store_true", help="measure faithfulness on --data instead of explaining a text"
     )
-    group.add_argument("--data", metavar="FILE", help="labelled file that texts are drawn from")
-    group.add_argument("--rows", type=int, metavar="N", help="texts to draw (200)")
-    text = "methods to measure; default: all that the backend has"
+    group.add_argument("--data", metavar="FILE", help="labelled file to sample texts from")
+    group.add_argument("--rows", type=int, metavar="N", help="number of texts to sample (default: 200)")
+    text = "methods to measure (default: all that the backend supports)"
     group.add_argument("--methods", nargs="+", choices=EXPLANATIONS, metavar="METHOD", help=text)
-    group.add_argument("--seed", type=int, metavar="N", help="of the draw and of chance (42)")
-    group.add_argument("--output", metavar="FILE.json", help="also write the figures as JSON")
+    group.add_argument(
+        "--seed", type=int, metavar="N", help="random seed of the sample and of the random order (default: 42)"
+    )
+    group.add_argument("--output", metavar="FILE.json", help="also write the results as JSON")
     add_column_options(parser)
 
 

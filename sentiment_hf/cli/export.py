@@ -1,4 +1,4 @@
-"""`sentiment-hf compress export`: ONNX files, FP32 and INT8 side by side."""
+"""`sentiment-hf compress export`: write FP32 and INT8 ONNX files of a saved model."""
 
 from __future__ import annotations
 
@@ -18,24 +18,22 @@ REFUSED_STATUS = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="PATH_OR_ID")
-    text = "dynamic: INT8; static: INT8 with activation ranges taken from --activation_file"
+    parser.add_argument("--model", required=True, metavar="PATH_OR_ID", help="model folder or Hub id")
+    text = "none: FP32 only; dynamic: INT8; static: INT8 with activation ranges from --activation_file (default: none)"
     parser.add_argument("--quantize", choices=QUANTIZATIONS, default="none", help=text)
-    parser.add_argument(
-        "--arch", "--target", choices=ARCHS, default="auto", help="what INT8 is for (auto: this machine)"
-    )
-    text = "points of the metric on validation that INT8 may lose (0.5)"
+    text = "hardware that the INT8 file is for; auto: this machine (default: auto)"
+    parser.add_argument("--arch", "--target", choices=ARCHS, default="auto", help=text)
+    text = "points of the validation metric that INT8 may lose (default: 0.5)"
     parser.add_argument("--max_drop", type=float, default=0.5, metavar="POINTS", help=text)
-    text = "training texts without labels, for activation ranges and a gate on few validation rows; default: the run's"
+    text = "training texts for activation ranges, and for the gate if validation is small (default: the saved ones)"
     parser.add_argument("--activation_file", metavar="FILE", help=text)
-    text = "of static: how a range is read off the values seen (minmax)"
+    text = "static only: how activation ranges are computed (default: minmax)"
     parser.add_argument("--activation_ranges", choices=ACTIVATION_RANGES, default="minmax", help=text)
-    text = "of static: keep in FP32 what costs most on validation until the gate passes; writes sensitivity.csv"
+    text = "static only: keep the most sensitive operations in FP32 until the gate passes; writes sensitivity.csv"
     parser.add_argument("--sensitivity", action="store_true", help=text)
-    parser.add_argument(
-        "--validation_file", metavar="FILE", help="labelled validation rows; default: those saved with the run"
-    )
-    parser.add_argument("--output_dir", metavar="FOLDER", help="for the files; default: MODEL/onnx")
+    text = "labelled validation rows (default: those saved with the run)"
+    parser.add_argument("--validation_file", metavar="FILE", help=text)
+    parser.add_argument("--output_dir", metavar="FOLDER", help="folder for the files (default: MODEL/onnx)")
     add_column_options(parser)
 
 
@@ -66,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         found = "--quantize none"
         raise InputError("INT8 for --activation_file", found, "Add --quantize dynamic or static.")
     if args.activation_file:
-        # What they are labelled as does not matter.
+        # Their labels are not used.
         columns = Columns(args.text_column, labelled=False)
         rows = load_file(args.activation_file, columns, TableFormat.from_args(args))
     elif task.has_labelled_rows:
@@ -80,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     if "split" in metrics:
         splits = scored_splits(folder, metrics, task_with_rows(task))
         if splits is None:
-            logger.warning("%s has no longer the rows of its metrics: the exported files are not scored", folder)
+            logger.warning("%s no longer has the rows of its metrics: the exported files are not scored", folder)
         else:
             metrics = score_exported(folder, exported, metrics, splits, task_with_rows(task))
         show(metrics_table([metrics]))

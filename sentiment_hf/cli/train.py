@@ -1,7 +1,7 @@
-"""`sentiment-hf train`: the whole job of a labelled file or a recipe.
+"""`sentiment-hf train`: train, score, export and quantize, from a labelled file or a recipe.
 
-Train, score beside the baseline, export, quantize behind the gate, and one table. `quantize: none` ends after the
-training, as `accelerate launch -m sentiment_hf.training.run` does, which takes the same arguments.
+The result is one table with the baseline, FP32 and INT8. `quantize: none` stops after training, as does
+`accelerate launch -m sentiment_hf.training.run`, which takes the same arguments.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The keys that most people set; --help_all has the others.
+# The keys that most people set; --help_all shows the others.
 COMMON_KEYS = (
     *("train_file", "validation_file", "test_file", "text_column", "label_column", "task", "labels"),
     *("protocol", "max_length", "truncation", "model", "output_dir", "overwrite_output_dir", "seed"),
@@ -33,9 +33,10 @@ COMMON_KEYS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = f"{parser.prog} [FILE] [--config RECIPE.yaml] [--KEY VALUE …]"
     parser.epilog = (
-        "Without a recipe the model is starter, the folder runs/ and the file's name; learning rate, epochs and others "
-        "follow from the model's size and the rows. They are said and written down, and an option wins. The command "
-        "line overrides the recipe. Fields of transformers' TrainingArguments are keys as well."
+        "Without a recipe the model is starter and the output folder is runs/ plus the name of the file; learning "
+        "rate, epochs and some other settings are chosen from the size of the model and of the data. They are logged "
+        "and saved in recipe.yaml. Options on the command line override both. Every field of transformers' "
+        "TrainingArguments is an option as well."
     )
     parser.add_argument("file", nargs="?", metavar="FILE", help="labelled rows; the same as --train_file")
     add_recipe_options(parser, shown=COMMON_KEYS)
@@ -75,7 +76,7 @@ def main(words: Sequence[str]) -> int:
         if hub.push_finished_run and hub.hub_model_id is not None:
             options = PushOptions(private=bool(hub.hub_private_repo), token=hub.hub_token)
             show_pushed(*push_run(finished.folder, hub.hub_model_id, options))
-    # A thread of gloo that is still there when the interpreter ends may abort the process, and with it the whole job.
+    # A gloo thread still running when the interpreter exits may abort the process and with it the whole job.
     PartialState().destroy_process_group()
     return 0
 
@@ -91,7 +92,7 @@ def _exports(args: RunArguments) -> bool:
             raise
         # Nobody asked for INT8: the model is trained as it would be without it.
         args.export.quantize, args.chosen["quantize"] = "none", f"quantize: none ({error})"
-        logger.warning("no ONNX and INT8: %s", error)
+        logger.warning("no ONNX and INT8 files: %s", error)
         return False
     return True
 

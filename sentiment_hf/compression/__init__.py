@@ -1,1 +1,1 @@
-"""Smaller and faster: ONNX export, INT8 quantization, and the gate that a compressed file has to pass."""
+"""ONNX export, INT8 quantization with a quality gate, and pruning."""

@@ -1,4 +1,4 @@
-"""A trained model becomes ONNX files: FP32, and INT8 if it passes the gate."""
+"""Export a trained model to ONNX: FP32, and INT8 if it passes the gate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The INT8 gate: the metric on validation and, where that split is too small to tell, whether labels stay the same."""
+"""The INT8 gate: compare the metric on validation and, if that split is too small, the labels of INT8 and FP32."""
 
 from __future__ import annotations
 

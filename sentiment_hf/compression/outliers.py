@@ -1,4 +1,4 @@
-"""Neurons that fire far beyond all others, split off before quantization so that one scale for all is not theirs alone.
+"""Outlier neurons: split off before quantization, so that they do not set the scale for all others.
 
 In a feed-forward of a pretrained encoder one neuron's activation at the first token is ten or twenty times what all
 others reach (massive activations, Sun et al. 2024). Eight bits that have to span it leave the others a dozen steps. As

@@ -1,4 +1,4 @@
-"""A saved model with smaller layers or a smaller vocabulary."""
+"""Prune the layers or the vocabulary of a saved model."""
 
 from __future__ import annotations
 

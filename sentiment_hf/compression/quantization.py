@@ -1,4 +1,4 @@
-"""INT8: how it is asked for, what a graph consists of, and the dynamic kind."""
+"""INT8: its settings, the parts of an ONNX graph, and dynamic quantization."""
 
 from __future__ import annotations
 

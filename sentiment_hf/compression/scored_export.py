@@ -1,4 +1,4 @@
-"""The exported files of a run: made, scored and timed beside torch and the baseline, and written into its metrics."""
+"""Score and time the exported files of a run beside torch and the baseline, and add them to its metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Static INT8: ranges of activations, and which products stay in FP32."""
+"""Static INT8: compute activation ranges, and choose the operations that stay in FP32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Smaller layers: neurons, attention heads, whole layers and hidden dimensions that matter least are taken out."""
+"""Structured pruning: remove the least important neurons, attention heads, layers and hidden dimensions."""
 
 from __future__ import annotations
 

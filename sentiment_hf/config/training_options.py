@@ -1,4 +1,4 @@
-"""How a run learns: the keys of its recipe for training, their defaults and checks.
+"""Recipe keys for training, with their defaults and checks.
 
 They are mixed into transformers' `TrainingArguments` in `sentiment_hf.training.arguments`; every other field of that
 class is a recipe key as well. This file imports nothing heavy, so that help is instant.
@@ -29,21 +29,21 @@ class TrainingOptions:
     output_dir: str | None = option(None, "folder of the run")
     overwrite_output_dir: bool = option(False, "replace the run that the folder holds")
     seed: int = option(42, "random seed of weights, dropout and data order")
-    num_train_epochs: float = option(3.0, "epochs")
+    num_train_epochs: float = option(3.0, "number of training epochs")
     learning_rate: float = option(2e-5, "peak learning rate")
     lr_scheduler_type: str = option("linear", "schedule after the warm-up")
-    warmup_ratio: float = option(0.06, "share of the steps in which the learning rate rises")
+    warmup_ratio: float = option(0.06, "share of the training steps used for warm-up")
     weight_decay: float = option(0.01, "decay of all parameters but biases and LayerNorm")
     max_grad_norm: float = option(1.0, "gradients are clipped to this norm")
     optim: str = option("adamw_torch_fused", "optimizer")
     per_device_train_batch_size: int = option(32, "training batch size per device")
     gradient_accumulation_steps: int = option(1, "batches per optimizer step")
-    precision: str = option("auto", "auto (what the hardware does fast), bf16, fp16 or fp32")
-    length_grouping: bool = option(True, "rows of similar length share a batch")
+    precision: str = option("auto", "auto (the fastest that the hardware supports), bf16, fp16 or fp32")
+    length_grouping: bool = option(True, "batch rows of similar length together")
     non_blocking: bool = option(True, "copy pinned batches to the GPU while it computes")
     save_strategy: str = option("epoch", "when to save a checkpoint: epoch or steps")
-    save_total_limit: int | None = option(2, "checkpoints kept")
-    logging_steps: float = option(25, "steps between two lines of the log")
+    save_total_limit: int | None = option(2, "maximum number of checkpoints to keep")
+    logging_steps: float = option(25, "log every this many steps")
     report_to: str = option("none", "tensorboard, wandb, both with a comma, all or none")
 
     def __post_init__(self) -> None:
@@ -60,7 +60,7 @@ class FineTuningOptions(TrainingOptions):
     max_chunks_per_batch: int | None = option(
         64, "with sliding: maximum chunks in one forward pass; larger batches are split, with the same gradient"
     )
-    rdrop_alpha: float = option(0.0, "weight of R-Drop's divergence; 0: plain training with one forward")
+    rdrop_alpha: float = option(0.0, "weight of R-Drop's KL divergence; 0: no R-Drop")
     class_weights: str = option("none", "none, balanced, effective_number, or a mapping {label: weight}")
     effective_number_beta: float = option(0.999, "beta of class_weights effective_number")
     focal_gamma: float = option(0.0, "gamma of the focal loss; 0: cross-entropy")

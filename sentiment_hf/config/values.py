@@ -1,4 +1,4 @@
-"""Values of keys and options: YAML without surprises, checks, and the choices that several share."""
+"""Parse and check the values of keys and options; predictable YAML, and choices that several options share."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Text comes in: sources, cleaning, audit, splits, tokenization, collation."""
+"""Loading text: sources, cleaning, audit, splits, tokenization, collation."""

@@ -1,4 +1,4 @@
-"""What is wrong with labelled data: repeats, contradictions, leakage between splits, balance and lengths."""
+"""Audit labelled data: duplicates, contradictions, leakage between splits, label balance and lengths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long documents become chunks that a model can read: windows of tokens, with the place of every token."""
+"""Split long documents into overlapping chunks of tokens, and keep the position of every token."""
 
 from __future__ import annotations
 

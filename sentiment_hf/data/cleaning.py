@@ -1,4 +1,4 @@
-"""Cleaning of text from the web and of Weibo posts, each step its own switch.
+"""Clean web text and Weibo posts; each step has its own switch.
 
 The switches are saved with the model, so that prediction cleans exactly as training did.
 """

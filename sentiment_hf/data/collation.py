@@ -1,4 +1,4 @@
-"""Rows become a batch: padding to a multiple, with `doc_id` and `labels` kept."""
+"""The data collator: pads batches to a multiple and keeps `doc_id` and `labels`."""
 
 from __future__ import annotations
 

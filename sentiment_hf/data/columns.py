@@ -1,4 +1,4 @@
-"""Which columns of a table hold the text and what is said about it."""
+"""Find the text and label columns of a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeping texts that are measured on out of what is learned from."""
+"""Remove evaluation texts, and texts that overlap with them, from training data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""The one dialect of csv, tsv and txt tables, and cells that a spreadsheet program never calculates.
+r"""The dialect of csv, tsv and txt tables, and escaping of cells that a spreadsheet would run as formulas.
 
 A cell in quotation marks may hold the separator, line ends and doubled quotation marks (RFC 4180). Published Chinese
 sets are often written without quoting and hold stray quotation marks, so a whole file is read one way, which

@@ -1,4 +1,4 @@
-"""Rows out of JSON as programs write it: lists of objects, lines, objects one after another, columns, Label Studio."""
+"""Read rows from JSON: lists of objects, JSON lines, consecutive objects, pandas columns, Label Studio exports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labelled rows of any task: read, mapped to ids, counted, and named again when they are saved."""
+"""Labelled rows of any task: read, map labels to ids, count them, and turn ids back into names."""
 
 from __future__ import annotations
 

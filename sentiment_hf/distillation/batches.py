@@ -1,4 +1,4 @@
-"""Unlabelled text becomes passages, and passages become batches for student and teacher."""
+"""Split unlabelled text into passages, and passages into batches for student and teacher."""
 
 from __future__ import annotations
 

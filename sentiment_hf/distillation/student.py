@@ -1,4 +1,4 @@
-"""Teacher, student and their tokenizers, as a recipe names them."""
+"""Build teacher, student and their tokenizers from a recipe."""
 
 from __future__ import annotations
 

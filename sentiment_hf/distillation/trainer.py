@@ -1,4 +1,4 @@
-"""`DistillationTrainer`: a student's hidden states and sentences drawn towards its teacher's."""
+"""`DistillationTrainer`: matches a student's hidden states and sentence embeddings to its teacher's."""
 
 from __future__ import annotations
 

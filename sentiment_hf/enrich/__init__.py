@@ -1,1 +1,1 @@
-"""Labels get better: wrong ones found, judged and mended, hard cases explained and multiplied."""
+"""Improve labels and training data: label errors, language-model judges, data augmentation."""

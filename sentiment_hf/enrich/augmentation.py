@@ -1,4 +1,4 @@
-"""More hard cases to learn from, written by a language model or by rule, and filtered (`sentiment-hf data augment`)."""
+"""Write and filter hard training examples, with a language model or by rule (`sentiment-hf data augment`)."""
 
 from __future__ import annotations
 

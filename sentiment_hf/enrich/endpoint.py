@@ -1,4 +1,4 @@
-"""A language model behind an OpenAI-compatible endpoint (vLLM, Ollama, llama.cpp and many others)."""
+"""Client for a language model behind an OpenAI-compatible endpoint (vLLM, Ollama, llama.cpp and others)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which written texts may be learned from, and why the others may not."""
+"""Filters for generated texts, each with the reason for a refusal."""
 
 from __future__ import annotations
 

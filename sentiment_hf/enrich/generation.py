@@ -1,4 +1,4 @@
-"""Hard cases written by a language model: templates with a label rule each, and what they make of a row."""
+"""Generate hard examples with a language model, from templates that each define the label of the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A language model as judge of labels, and how far it agrees with them, with the classifier and with itself."""
+"""A language model as judge of labels, and its agreement with the labels, the classifier and itself."""
 
 from __future__ import annotations
 

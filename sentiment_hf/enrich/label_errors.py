@@ -1,4 +1,4 @@
-"""Label errors, found by confident learning, and what becomes of them (`sentiment-hf data clean`)."""
+"""Find label errors by confident learning, and drop, relabel or review them (`sentiment-hf data clean`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One client for language models: many questions, each asked once, with a cache, a rate limit and a bill."""
+"""A client for language models: concurrent requests with a cache, a rate limit and a cost report."""
 
 from __future__ import annotations
 

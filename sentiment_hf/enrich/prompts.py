@@ -1,4 +1,4 @@
-"""What a language model is asked: prompts from Jinja templates, questions, and replies that are checked."""
+"""Build prompts from Jinja templates, and check the replies of a language model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of suspects: left out, relabelled, or written down for a person and read back."""
+"""Apply decisions about suspected label errors: drop them, relabel them, or write them to a csv for review."""
 
 from __future__ import annotations
 

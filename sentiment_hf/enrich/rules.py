@@ -1,4 +1,4 @@
-"""Augmentation by rule, for those who have no language model: synonyms, deletion, swaps and characters of equal sound.
+"""Augmentation without a language model: synonyms, deletion, swaps and homophones.
 
 After Wei & Zou 2019, "EDA: Easy Data Augmentation Techniques for Boosting Performance on Text Classification Tasks",
 with characters in the place of words and, for Chinese, a rule of its own: people write what sounds the same.

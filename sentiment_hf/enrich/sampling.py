@@ -1,4 +1,4 @@
-"""How a local model writes: with random numbers for each text, and what prompts have in common read once."""
+"""Sampling for a local model: a random generator per text, and a shared prompt prefix that is computed once."""
 
 from __future__ import annotations
 

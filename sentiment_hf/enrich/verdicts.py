@@ -1,4 +1,4 @@
-"""A language model's verdict on labels that a classifier disagrees with (`sentiment-hf data judge`)."""
+"""Ask a language model about labels that a classifier disagrees with (`sentiment-hf data judge`)."""
 
 from __future__ import annotations
 

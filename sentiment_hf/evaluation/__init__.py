@@ -1,1 +1,1 @@
-"""How good is it: metrics, the TF-IDF baseline, and the report that puts them side by side."""
+"""Metrics, the TF-IDF baseline, significance tests, and reports."""

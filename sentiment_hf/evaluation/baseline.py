@@ -1,4 +1,4 @@
-"""The baseline: character n-gram TF-IDF with linear SVMs, which any model worth its file size has to beat."""
+"""The TF-IDF baseline: character n-grams with linear SVMs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a model is wrong, as a page, tables and a picture (`sentiment-hf evaluate --errors`)."""
+"""The error report of a model: a page, tables and a plot (`sentiment-hf evaluate --errors`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a classifier is wrong: confusions, slices of the text, and cases to look at."""
+"""Error analysis of a classifier: confusions, slices of the data, and examples."""
 
 from __future__ import annotations
 

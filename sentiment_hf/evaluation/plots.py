@@ -1,4 +1,4 @@
-"""Plots, and the Markdown that they stand in."""
+"""Plots, and the Markdown that embeds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of a run as tables: one system or several, timed, and over seeds."""
+"""Tables of a run's scores: one system or several, with timings, and over seeds."""
 
 from __future__ import annotations
 

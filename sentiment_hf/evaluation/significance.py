@@ -1,4 +1,4 @@
-"""Whether a difference is more than chance: tests, intervals, and two classifiers on the same rows."""
+"""Significance tests and confidence intervals, also for two classifiers on the same rows."""
 
 from __future__ import annotations
 

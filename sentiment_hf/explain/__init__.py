@@ -1,1 +1,1 @@
-"""Why a label was given."""
+"""Explanations of single predictions: attributions, how they are shown, and faithfulness."""

@@ -1,4 +1,4 @@
-"""`Explainer`: why a saved classifier gave a label, by any of the methods and on any backend that they work on."""
+"""`Explainer`: explains predictions of a saved classifier with any method that its backend supports."""
 
 from __future__ import annotations
 

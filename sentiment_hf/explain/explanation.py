@@ -1,4 +1,4 @@
-"""Why a model gave a label: what is explained, and by which tokens, characters and words."""
+"""The explanation of one prediction: its target, and scores of tokens, characters and words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explanations to look at: coloured text in a terminal, and a page of HTML."""
+"""Show explanations as coloured text in a terminal or as an HTML page."""
 
 from __future__ import annotations
 

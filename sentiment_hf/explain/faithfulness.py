@@ -1,4 +1,4 @@
-"""Whether an explanation names what the model went by: take away what it calls important, and see what happens.
+"""Faithfulness of explanations: remove the tokens called important, and measure how the prediction changes.
 
 DeYoung et al. 2020, "ERASER: A Benchmark to Evaluate Rationalized NLP Models". Tokens are taken out of the text, not
 masked, so that occlusion is not judged by its own doing.

@@ -1,4 +1,4 @@
-"""Explanations that look inside a torch model: gradients, gradients along a path, and attention."""
+"""Explanation methods that need a torch model: gradient x input, integrated gradients, attention rollout."""
 
 from __future__ import annotations
 

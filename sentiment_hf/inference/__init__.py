@@ -1,1 +1,1 @@
-"""Texts become logits, and logits predictions."""
+"""From texts to logits to predictions: backends, scorer, predictor, calibration."""

@@ -1,4 +1,4 @@
-"""Which file of a model runs, and on what: folders and the Hub, torch, ONNX Runtime and OpenVINO."""
+"""Choose the backend and the model file: local folders and the Hub, torch, ONNX Runtime and OpenVINO."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an ONNX file runs: on TensorRT, CUDA or the CPU, with the options that each wants, and what comes after it."""
+"""ONNX Runtime providers: TensorRT, CUDA and CPU, their options and the fallback between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ONNX files: where they lie in a model's folder, and how one runs on numpy arrays, through onnxruntime alone."""
+"""Find the ONNX files of a model, and run them on numpy arrays with onnxruntime alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts become logits: batches of similar length, and the chunks of a document put together.
+"""Compute logits of texts: batch by length, and aggregate the chunks of a document.
 
 `mean` asks what the article says as a whole, `max` lets the chunk decide that speaks up most for a class, and
 `logsumexp` lies between them: every chunk counts, the loudest most.

@@ -1,4 +1,4 @@
-"""Losses of single rows that compose: `RDrop(Distilled(ClassificationLoss(weight)), alpha=1.0)`.
+"""Per-row losses that can be composed: `RDrop(Distilled(ClassificationLoss(weight)), alpha=1.0)`.
 
 Each is called with logits `[rows, classes]` and labels `[rows]` and gives `[rows]`.
 """

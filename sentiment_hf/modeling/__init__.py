@@ -1,1 +1,1 @@
-"""Models and tokenizers: which ones a recipe means, and how they are loaded or made."""
+"""Models and tokenizers: names, loading, new heads, vocabularies."""

@@ -1,4 +1,4 @@
-"""LoRA adapters: made for training, and merged into the model where one is loaded."""
+"""LoRA adapters: add them for training, and merge them into the model on loading."""
 
 from __future__ import annotations
 

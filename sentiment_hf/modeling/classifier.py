@@ -1,4 +1,4 @@
-"""The classifier that a recipe names: the weights of a Hub id or a folder, or `scratch` for random ones."""
+"""Build the classifier that a recipe names: from a Hub id or a folder, or `scratch` for random weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a saved model knows beyond its weights: task and text settings, kept in the stock config.
+"""Task and text settings of a saved model, stored in its stock config.
 
 A stock config carries unknown keys through saving and loading, so the checkpoint stays one that `pipeline()`, the Hub's
 widget and Optimum take as it is.

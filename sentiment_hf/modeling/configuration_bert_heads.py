@@ -1,4 +1,4 @@
-"""Configs of BERT with heads that the stock classifier does not have. Saved beside the weights, so it stands alone."""
+"""BERT configs for heads that the stock classifier lacks. Self-contained, since it is saved beside the weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A torch model as a function of numpy arrays."""
+"""Wrap a torch model as a function of numpy arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tokenizer and the config of a Hub id or a folder; nothing here needs torch."""
+"""Load the tokenizer and the config of a Hub id or a folder; nothing here needs torch."""
 
 from __future__ import annotations
 

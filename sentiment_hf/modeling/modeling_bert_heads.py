@@ -1,5 +1,6 @@
-"""BERT with heads that the stock classifier does not have, or with fewer attention heads. Saved beside the weights, so
-it stands alone.
+"""BERT with heads that the stock classifier lacks, or with fewer attention heads.
+
+Self-contained, since it is saved beside the weights.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""BERT over chunks and another network over their encodings. Saved beside the weights, so it stands alone."""
+"""BERT over chunks and a second network over their encodings. Self-contained, since it is saved beside the weights."""
 
 from __future__ import annotations
 

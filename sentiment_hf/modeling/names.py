@@ -1,5 +1,4 @@
-"""What a recipe's `model:` may say: a folder, a Hub id, a model that comes with the package, an alias; and what was
-meant where it is none of them."""
+"""Resolve `model:` to a folder, a Hub id, a model of the package or an alias; suggest the nearest name otherwise."""
 
 from __future__ import annotations
 

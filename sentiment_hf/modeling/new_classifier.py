@@ -1,4 +1,4 @@
-"""A classifier for new labels, and more positions than its checkpoint has."""
+"""Give a checkpoint a head for new labels, and extend its position embeddings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-r"""A tokenizer's files, with cleaning as a normalizer in them, so that whoever loads them cleans alike.
+r"""Tokenizer files that include text cleaning as a normalizer, so that every loader applies it.
 
 In this package texts are cleaned before they are tokenized, by all of `clean`, and the tokenizer is the one that the
 model was trained with: the cleaning is put in where a model is saved and taken out where it is loaded.

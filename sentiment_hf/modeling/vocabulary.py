@@ -1,4 +1,4 @@
-"""Vocabularies: built from the training split, or cut to the tokens that a corpus uses."""
+"""Build a vocabulary from the training split, or prune one to the tokens that a corpus uses."""
 
 from __future__ import annotations
 

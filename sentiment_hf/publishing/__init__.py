@@ -1,1 +1,1 @@
-"""Out to the Hub: which files go, the model card, and the push."""
+"""Publishing to the Hub: files, model card, push."""

@@ -1,4 +1,4 @@
-"""The model card: what it says of a run, and its Markdown with metadata in front."""
+"""The model card: Markdown with metadata, written from the records of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files of a run go out, and in what form: an allow-list, without anyone's texts or this machine's paths."""
+"""The files of a run that are published: an allow-list, without user texts or local paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished run goes to the Hub, and its demonstration page with it."""
+"""Push a finished run to the Hub, and its demo page as a Space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One repository of the Hub: who may write to it, what lies in it, and a single commit that brings it up to date."""
+"""A Hub repository: check permissions, list its files, and update it in one commit."""
 
 from __future__ import annotations
 

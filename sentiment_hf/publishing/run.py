@@ -1,4 +1,4 @@
-"""What a finished run wrote down about itself, read back: where it comes from, and what it cannot do."""
+"""Read the records of a finished run: its data sources, its scores, its known limits."""
 
 from __future__ import annotations
 

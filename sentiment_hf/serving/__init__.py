@@ -1,1 +1,1 @@
-"""Out to people: the HTTP API and the page."""
+"""The HTTP API and the demo page."""

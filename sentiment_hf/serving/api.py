@@ -1,4 +1,4 @@
-"""A classifier over HTTP: `POST /predict`, `/health`, `/metrics`, and the description of them at `/docs`."""
+"""The HTTP API: `POST /predict`, `/health`, `/metrics`, and OpenAPI docs at `/docs`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts of many callers at once, read in batches by one thread."""
+"""Dynamic batching: one thread runs the texts of concurrent requests together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Around the HTTP API: requests counted for Prometheus, large bodies refused, waiting callers woken."""
+"""Middleware of the HTTP API: counts requests for Prometheus, refuses large bodies, drops closed connections."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Which of several is better: sweeps of runs that differ in a few keys, over seeds, and the report of them."""
+"""Sweeps: runs that differ in a few keys, over seeds, and reports that compare them."""

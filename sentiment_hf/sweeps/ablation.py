@@ -1,4 +1,4 @@
-"""The runs of a sweep, each in a process of its own; what is finished is never repeated."""
+"""Run a sweep, each run in its own process; finished runs are not repeated."""
 
 from __future__ import annotations
 

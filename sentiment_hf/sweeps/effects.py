@@ -1,4 +1,4 @@
-"""What a setting changes, and whether that is more than chance: paired over rows and over seeds."""
+"""Effects of a setting and their significance, paired over rows and over seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a set of runs found: which setting is best, as a grid and in sentences."""
+"""Analyse a set of runs: the best setting, effects, and grids of scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a set of runs found, as a page with pictures, and as one HTML file."""
+"""Write the analysis of a set of runs as a Markdown page with plots, and as one HTML file."""
 
 from __future__ import annotations
 

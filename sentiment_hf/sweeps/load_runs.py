@@ -1,4 +1,4 @@
-"""Finished runs as they lie in folders, in settings that differ in more than the seed."""
+"""Load finished runs from folders, and group those that differ only in the seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runs of a sweep: their folders, what they depend on, their command lines and what came of them."""
+"""Plan the runs of a sweep: folders, fingerprints, command lines and outcomes."""
 
 from __future__ import annotations
 

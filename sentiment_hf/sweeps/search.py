@@ -1,4 +1,4 @@
-"""A search over recipe keys by Optuna: each trial is a setting of a sweep, with runs and folders like any other."""
+"""Search over recipe keys with Optuna; each trial is a setting of the sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep file: a base recipe, what is varied or searched in it, and the seeds, read into settings."""
+"""Read a sweep file (base recipe, grid, list or search, seeds) into settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The results of a sweep: `results.csv` with a row a run, and a table with a line a setting."""
+"""The results of a sweep: `results.csv` with one row per run, and a table with one line per setting."""
 
 from __future__ import annotations
 

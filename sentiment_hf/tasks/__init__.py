@@ -1,4 +1,4 @@
-"""What a text can be labelled with: `Task` says what that takes, and each kind of label has a file of its own."""
+"""The kinds of label: `Task` is the interface, and each kind has a file of its own."""
 
 from __future__ import annotations
 

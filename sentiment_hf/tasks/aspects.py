@@ -1,4 +1,4 @@
-"""What an aspect task is: its aspects, their four values and a star rating, and how one array holds the logits."""
+"""The aspect task: aspects with four values each, a star rating, and the layout of their logits."""
 
 from __future__ import annotations
 

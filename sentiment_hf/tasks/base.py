@@ -1,4 +1,4 @@
-"""`Task`: everything that depends on what a row's label looks like. Nobody else asks which task it is."""
+"""`Task`: everything that depends on the kind of label. No other module checks which task it is."""
 
 from __future__ import annotations
 

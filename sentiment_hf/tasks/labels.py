@@ -1,4 +1,4 @@
-"""`LabelSpace`: what a label in a file means. Labels are looked up here and nowhere else."""
+"""`LabelSpace`: maps the labels of a file to names and ids. All label lookups are here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scores of predictions: of one label a text, through the `evaluate` module, and of aspects with stars."""
+"""Metrics: single labels through the `evaluate` module, and aspects with stars."""
 
 from __future__ import annotations
 

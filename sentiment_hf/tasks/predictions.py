@@ -1,4 +1,4 @@
-"""What a classifier says of a text, as objects, JSON and lines of text."""
+"""Predictions of a classifier as objects, as JSON and as lines of text."""
 
 from __future__ import annotations
 

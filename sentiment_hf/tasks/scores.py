@@ -1,4 +1,4 @@
-"""What a model from elsewhere predicts that does not choose one label: a score for each of its labels."""
+"""Predictions of third-party models that do not choose one label but score each of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One label a text: the built-in tasks, and those that labels or rows describe."""
+"""Single-label tasks: the built-in ones, and those defined by `labels` or by the rows."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Logits get better: arguments, losses, the trainer, and the run that puts them together."""
+"""Fine-tuning: arguments, trainer, sampler, and the run that puts them together."""

@@ -1,4 +1,4 @@
-"""`SentimentTrainingArguments` and the way from a recipe and a command line to the arguments of a run."""
+"""`SentimentTrainingArguments`, and parsing of a recipe and a command line into the arguments of a run."""
 
 from __future__ import annotations
 

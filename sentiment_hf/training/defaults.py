@@ -1,4 +1,4 @@
-"""The settings of a run that names no recipe: what suits the model's size and the rows, where no option says otherwise.
+"""Default settings of a run without a recipe, chosen from the size of the model and of the data.
 
 `sentiment-hf train mine.csv` has to give a good model, and no single learning rate or number of epochs does so for four
 layers and for twenty-four, for 400 rows and for 40,000. The figures behind these rules are in

@@ -1,4 +1,4 @@
-"""The folder of a run: claimed before anything is written, resumed from the newest whole checkpoint, finished whole."""
+"""The output folder of a run: create it, find the last complete checkpoint, resume, and mark it finished."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `SentimentTrainer` does in the hooks of `Trainer`, and the functions that it takes."""
+"""Mixins of `SentimentTrainer` that override hooks of `Trainer`, and the functions passed to it."""
 
 from __future__ import annotations
 

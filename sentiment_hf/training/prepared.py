@@ -1,4 +1,4 @@
-"""What `SentimentTrainer` is given becomes what `Trainer` takes: a model, a tokenizer, tokenized datasets."""
+"""Turn the inputs of `SentimentTrainer` into those of `Trainer`: a model, a tokenizer, tokenized datasets."""
 
 from __future__ import annotations
 

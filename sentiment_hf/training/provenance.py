@@ -1,4 +1,4 @@
-"""What a run really read: each split's rows, the second sources, the models, by names that give no folder away."""
+"""The provenance of a run: the rows, additional data and models it used, by names that reveal no folders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `SentimentTrainer` makes of the datasets that it is given: labels as ids, texts as tokens."""
+"""Prepare raw datasets for `SentimentTrainer`: map labels to ids and tokenize texts."""
 
 from __future__ import annotations
 

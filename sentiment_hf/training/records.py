@@ -1,4 +1,4 @@
-"""What a run writes down about itself: a log, its metrics, and the facts to repeat or judge it.
+"""Records of a run: its log, its metrics, and what is needed to reproduce it.
 
 TensorBoard and W&B get the same figures from transformers itself (`report_to`).
 """

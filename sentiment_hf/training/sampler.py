@@ -1,4 +1,4 @@
-"""The order of rows in training: a pure function of seed and epoch, resumable and grouped by length."""
+"""The order of training rows: a function of seed and epoch, resumable and grouped by length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scores of a run beside those of the baseline, and what to do where it is below."""
+"""Score a run beside the baseline, and give advice if it is below."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run works on: its rows, tokenizer and model, as the recipe names them; nothing is written here."""
+"""Load what a recipe names: rows, tokenizer and model. Nothing is written here."""
 
 from __future__ import annotations
 

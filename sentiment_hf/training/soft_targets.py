@@ -1,4 +1,4 @@
-"""What a larger classifier says of the training rows, and of text that nobody has labelled."""
+"""Soft targets: a teacher's logits for the training rows and for unlabelled text."""
 
 from __future__ import annotations
 

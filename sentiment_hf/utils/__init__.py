@@ -1,1 +1,1 @@
-"""What every room needs: errors, files, hardware, the screen."""
+"""Utilities for all other packages: errors, files, hardware, console output."""

@@ -1,4 +1,4 @@
-"""What the command-line programs show: tables and lines on standard output, the log on standard error."""
+"""Console output: tables and lines on standard output, the log on standard error."""
 
 from __future__ import annotations
 

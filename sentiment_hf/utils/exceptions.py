@@ -1,4 +1,4 @@
-"""The one error that users are meant to read: what was expected, what was found, and how to mend it."""
+"""`InputError`, the error for users: what was expected, what was found, and how to fix it."""
 
 from __future__ import annotations
 

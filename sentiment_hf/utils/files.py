@@ -1,4 +1,4 @@
-"""Writing files so that a reader finds the old content or the new, never half of it."""
+"""Atomic file writing: a reader sees the old content or the new, never a mix."""
 
 from __future__ import annotations
 

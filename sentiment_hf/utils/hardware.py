@@ -1,4 +1,4 @@
-"""What this machine's processor can do, and processes that end with the one that started them."""
+"""CPU features, and subprocesses that end with their parent."""
 
 from __future__ import annotations
 

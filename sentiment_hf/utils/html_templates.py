@@ -1,4 +1,4 @@
-"""HTML from Jinja templates, which lie beside the modules that fill them in."""
+"""Render HTML from Jinja templates stored beside the modules that use them."""
 
 from __future__ import annotations
 

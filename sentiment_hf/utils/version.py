@@ -1,4 +1,4 @@
-"""The version of this package, for what is written down with it."""
+"""The version of this package, for records."""
 
 from importlib.metadata import version
 

@@ -138,7 +138,7 @@ def test_killed_there_is_no_file_and_started_again_the_whole(model_folder, table
     assert (tmp_path / f"out.{kind}.partial").exists()
     assert not output.exists()
     assert main([str(word) for word in words]) == 0
-    assert "of a run that was stopped, is begun anew; --num_shards N goes on instead" in caplog.text
+    assert "was left by a stopped run and is started again; --num_shards N can resume instead" in caplog.text
     assert [identity for _, _, identity in read(output)] == table["id"].tolist()
 
 

@@ -1,1 +1,1 @@
-"""The page that people try a model on, here and as a Space."""
+"""The demo page, to run locally or as a Space."""

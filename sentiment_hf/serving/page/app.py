@@ -1,4 +1,4 @@
-"""The page as a whole, and its way onto the screen."""
+"""Assemble and launch the demo page."""
 
 from __future__ import annotations
 

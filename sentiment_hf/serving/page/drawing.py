@@ -1,4 +1,4 @@
-"""Predictions as HTML, in which every text is escaped."""
+"""Render predictions as HTML; every text is escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which models the page shows, and who may use them at once."""
+"""The models of the demo page, and the limit on concurrent use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tabs of the page: what they look like, what their buttons do, and the files that they read and write."""
+"""The tabs of the demo page: layout, callbacks, and the files that they read and write."""
 
 from __future__ import annotations
 

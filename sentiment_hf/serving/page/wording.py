@@ -1,4 +1,4 @@
-"""Every word that the page says, in Chinese and in English, and the texts to click."""
+"""All texts of the demo page, in Chinese and English, and its example inputs."""
 
 from __future__ import annotations
 
