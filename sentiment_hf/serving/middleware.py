@@ -1,4 +1,4 @@
-"""Middleware of the HTTP API: counts requests for Prometheus, refuses large bodies, drops closed connections."""
+"""Middleware of the HTTP API: counts requests for Prometheus, refuses large bodies, notices clients that hang up."""
 
 from __future__ import annotations
 
