@@ -57,7 +57,7 @@ def calibrate(args: argparse.Namespace) -> int:
 
     folder = Path(args.model)
     if finish_replacing(folder, CONFIG_FILE):
-        logger.warning("an earlier calibration of %s had been cut off while it wrote; it is finished now", folder)
+        logger.warning("an interrupted calibration of %s was completed first", folder)
     if not (folder / CONFIG_FILE).is_file():
         remedy = "Download it first; the result is written into its files."
         raise InputError("the folder of a saved model", args.model, remedy)
@@ -134,7 +134,7 @@ def _write(
         try:
             reliability_plot(scored, staging / PLOT_FILE)
         except MissingExtraError as error:
-            logger.warning("no picture: %s", error)
+            logger.warning("no plot: %s", error)
         write_json(staging / CONFIG_FILE, config)
         replace_together(staging, folder, last=CONFIG_FILE)
 
@@ -168,9 +168,9 @@ def _show(report: dict[str, Any], folder: Path) -> None:
             rows = f"{report['fitted_on' if name == 'held_out' else name]['rows']:,} rows"
             show(f"{name.replace('_', ' ')} ({rows}): calibration error {errors[0]:.4f} -> {errors[1]:.4f}")
     if report["threshold"] is not None:
-        show(f"threshold {report['threshold']:.4f}: {report['coverage']:.1%} of the rows fitted on get a label")
+        show(f"threshold {report['threshold']:.4f}: {report['coverage']:.1%} of the rows used for fitting get a label")
         if report.get("test", {}).get("precision") is not None:
-            show(f"on test {report['test']['coverage']:.1%} get a label, {report['test']['precision']:.1%} rightly")
+            show(f"on test {report['test']['coverage']:.1%} get a label, {report['test']['precision']:.1%} correctly")
     if report["not_folded"] is None:
         show("The weights are divided by the temperature: every loader gives these probabilities")
     else:

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     with bind(args.host, args.port) as bound:
         port = bound.getsockname()[1]
     if args.model is None:
-        logger.warning("no --model: %s, the classifier of reviews that comes with the package", STARTER_REVIEWS)
+        logger.warning("no --model given: using %s, the review classifier included in the package", STARTER_REVIEWS)
     models = PageModels.load(
         args.model or STARTER_REVIEWS, args.topics_model, args.aspects_model, args.backend, args.provider
     )

@@ -136,7 +136,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     if _is_same(before, metrics):
         metrics = before
     elif before:
-        logger.warning("%s was of other rows or other weights and is replaced", folder / METRICS_FILE)
+        logger.warning("%s has results for other rows or weights and is replaced", folder / METRICS_FILE)
     metrics[SYSTEMS[classifier.backend]] = row
     path = write_metrics(folder, metrics)
     show(metrics_table([metrics]))

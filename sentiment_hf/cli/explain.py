@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("a text or --file", found, "Give one of them.")
     text = args.text if args.file is None else read_document(args.file, args.encoding)
     if args.model is None:
-        logger.warning("no --model: %s, the classifier of reviews that comes with the package", STARTER_REVIEWS)
+        logger.warning("no --model given: using %s, the review classifier included in the package", STARTER_REVIEWS)
     explainer = Explainer.from_pretrained(args.model or STARTER_REVIEWS, args.backend, args.provider)
     explanations = explainer.explain(text, args.method, args.label, args.aspect, args.top_chunks)
     if args.html:
@@ -104,7 +104,7 @@ def _measure_faithfulness(args: argparse.Namespace) -> int:
         raise InputError("--data with --faithfulness", "none", "Name a labelled file.")
     size, seed = 200 if args.rows is None else args.rows, 42 if args.seed is None else args.seed
     if size < 2:
-        raise InputError("rows of at least 2", str(size), "An interval of a hundred is narrow enough to read.")
+        raise InputError("rows of at least 2", str(size), "Take a hundred or more for a narrow interval.")
     model = args.model or STARTER_REVIEWS
     explainer = Explainer.from_pretrained(model, args.backend, args.provider)
     task_of_one_label(explainer.task, "`explain` takes its aspects one by one.")
@@ -124,7 +124,7 @@ def _measure_faithfulness(args: argparse.Namespace) -> int:
     if args.output:
         write_json(Path(args.output), report | {"seed": seed, "methods": summary})
     show(table(summary, len(found)))
-    show("Gain: better than a random order by so much. A gain whose 95 % interval holds 0 is no more than chance.")
+    show("Gain: improvement over a random order. A gain whose 95 % interval contains 0 is no more than chance.")
     return 0
 
 

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         check_fits_workbook(source)
     if args.model is None:
         # The command works without a model of your own; the log names the one that is used.
-        logger.warning("no --model: %s, the classifier of reviews that comes with the package", STARTER_REVIEWS)
+        logger.warning("no --model given: using %s, the review classifier included in the package", STARTER_REVIEWS)
         args.model = STARTER_REVIEWS
     if args.provider != "cpu" and rank_and_world_size()[1] > 1:
         take_own_gpu()
@@ -195,13 +195,15 @@ def check_parts(args: argparse.Namespace) -> None:
         given += ["--engine ray"] if args.engine == "ray" else []
         given += [f"{processes} processes"] if processes > 1 else []
         if given:
-            raise InputError(f"--num_shards with {given[0]}", "none", "Take several times as many as processes.")
+            raise InputError(f"--num_shards with {given[0]}", "none", "Use several times the number of processes.")
         return
     if not (args.file and args.output):
         raise InputError("--file and --output with --num_shards", "one of them missing", "Name input and folder.")
     output = Path(args.output)
     if output.is_file() or output.name.lower().endswith(tuple(f".{kind}" for kind in OUTPUT_KINDS)):
-        raise InputError("a folder for --output with --num_shards", str(output), "--part_kind says what is in it.")
+        raise InputError(
+            "a folder for --output with --num_shards", str(output), "Set the file type of the parts with --part_kind."
+        )
     for index in args.shard_index or ():
         if not 0 <= index < args.num_shards:
             expected = f"--shard_index from 0 to {args.num_shards - 1}"
@@ -215,7 +217,9 @@ def check_parts(args: argparse.Namespace) -> None:
             raise InputError("--num_actors of at least 1", str(args.num_actors), "Leave it out for all processors.")
         require_ray()
     elif args.num_actors is not None:
-        raise InputError("--engine ray with --num_actors", "--engine local", "accelerate launch says how many.")
+        raise InputError(
+            "--engine ray with --num_actors", "--engine local", "The number of processes is set by accelerate launch."
+        )
 
 
 def predict_parts(

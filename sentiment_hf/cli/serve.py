@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     limits = RequestLimits(args.max_texts, args.max_body_bytes)
     bound = bind(args.host, args.port)
     if args.model is None:
-        logger.warning("no --model: %s, the classifier of reviews that comes with the package", STARTER_REVIEWS)
+        logger.warning("no --model given: using %s, the review classifier included in the package", STARTER_REVIEWS)
     classifier = SentimentClassifier.from_pretrained(args.model or STARTER_REVIEWS, args.backend, args.provider)
     app = build_api(classifier, batch, limits)
     # Without a limit on the time that open requests have: what was accepted gets its response.

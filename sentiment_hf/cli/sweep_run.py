@@ -95,7 +95,7 @@ def _chosen(sweep: Sweep, only: Sequence[str] | None) -> set[str]:
     unknown = [name for name in only or () if name not in names]
     if unknown:
         expected = "no --only for a search" if sweep.search else f"--only among {', '.join(sorted(names))}"
-        raise InputError(expected, repr(unknown[0]), "Put a name with blanks into quotation marks.")
+        raise InputError(expected, repr(unknown[0]), "Quote names that contain spaces.")
     return set(only or names)
 
 

@@ -29,7 +29,7 @@ def read_recipe(path: str | Path, known: Iterable[str] | None) -> dict[str, Any]
         text = path.read_text(encoding="utf-8-sig")
         keys = load_yaml(text)
     except ValueError as error:
-        raise InputError(f"YAML in {path}", str(error), "Mend the file there.") from None
+        raise InputError(f"YAML in {path}", str(error), "Fix the file there.") from None
     if not isinstance(keys, dict):
         found = f"{type(keys).__name__}{wide_colon(text)}"
         raise InputError(f"`key: value` lines in {path}", found, "Look at recipes/reviews for examples.")

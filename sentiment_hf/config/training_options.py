@@ -134,7 +134,7 @@ class FineTuningOptions(TrainingOptions):
         if self.unlabelled is not None and (self.distill_from is None or self.distillation_weight == 0):
             raise InputError("a teacher for unlabelled text", "none", "Name one with distill_from.")
         if self.distill_from is not None and self.sampler != "none":
-            remedy = "What the teacher says of a row does not depend on how often it is drawn. Use class_weights."
+            remedy = "The teacher's soft targets do not change with the sampler. Use class_weights."
             raise InputError("sampler: none with distill_from", self.sampler, remedy)
 
     def _check_imbalance(self) -> None:

@@ -130,7 +130,7 @@ def _check_documents(frame: pd.DataFrame, labels: pd.Series, name: str) -> None:
         before, earlier = first.setdefault(document, (row, str(label)))
         if earlier != str(label):
             found = f"{earlier!r} in row {before} and {label!r} in row {row} for doc_id {document}"
-            raise InputError(f"one label for each doc_id in {name}", found, "Mend the rows, or drop the column.")
+            raise InputError(f"one label for each doc_id in {name}", found, "Fix the rows, or drop the column.")
 
 
 def _say_columns(frame: pd.DataFrame, text: str, label: str, name: str) -> None:
@@ -172,7 +172,7 @@ def _parsed(cells: pd.Series, parse: Callable[[Any], int | None], expected: str,
     for row, raw in enumerate(cells, start=1):
         value = parse(raw)
         if value is None:
-            raise InputError(f"{expected} in column {column} of {name}", f"{raw!r} in row {row}", "Mend the row.")
+            raise InputError(f"{expected} in column {column} of {name}", f"{raw!r} in row {row}", "Fix the row.")
         values.append(value)
     return values
 

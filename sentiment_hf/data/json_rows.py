@@ -44,7 +44,7 @@ def parsed_line(line: str, number: int, name: str) -> dict[str, Any]:
     try:
         row = _without_half_pairs(json.loads(line), line)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"one JSON object a line in {name}", f"line {number}: {error}", "Mend it.") from None
+        raise InputError(f"one JSON object a line in {name}", f"line {number}: {error}", "Fix it.") from None
     if not isinstance(row, dict):
         found = f"a {type(row).__name__} on line {number}"
         raise InputError(f"one JSON object a line in {name}", found, "Write one object a line.")
@@ -64,7 +64,7 @@ def _values(text: str, name: str) -> list[Any]:
             value, place = decoder.raw_decode(text, place)
         except json.JSONDecodeError as error:
             found = f"line {error.lineno}: {error.msg}, after {len(values):,} of them"
-            raise InputError(f"JSON objects one after another in {name}", found, "Mend the file there.") from None
+            raise InputError(f"JSON objects one after another in {name}", found, "Fix the file there.") from None
         values.append(value)
         place = _next_value(text, place)
     return [_without_half_pairs(value, text) for value in values]

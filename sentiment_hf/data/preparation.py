@@ -272,7 +272,7 @@ def _weights(cells: pd.Series, name: str) -> list[float]:
     weights: list[float] = pd.to_numeric(cells, errors="coerce").tolist()
     for row, (weight, cell) in enumerate(zip(weights, cells, strict=True), start=1):
         if not 0 <= weight <= 1:
-            raise InputError(f"weights from 0 to 1 in {name}", f"{cell!r} in row {row}", "Mend it there.")
+            raise InputError(f"weights from 0 to 1 in {name}", f"{cell!r} in row {row}", "Fix it there.")
     return weights
 
 

@@ -106,7 +106,7 @@ def wrap_read_errors(kind: str, path: Path) -> Iterator[None]:
     except Exception as error:
         # What a file may hold is anybody's choice, and each reader has its own dozen of complaints.
         said = " ".join(str(error).split())[:_COMPLAINT] or type(error).__name__
-        raise InputError(f"well-formed {kind} in {path}", said, "Mend the file there.") from None
+        raise InputError(f"well-formed {kind} in {path}", said, "Fix the file there.") from None
 
 
 def read_document(path: str | Path, encoding: str = "auto") -> str:

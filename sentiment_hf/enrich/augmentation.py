@@ -93,7 +93,7 @@ def check_options(args: argparse.Namespace) -> None:
         raise InputError("an ambiguity from 0 to 1", f"{args.ambiguity:g}", "0.4 is the default.")
     if (args.rows is not None and args.rows < 1) or args.shingle_length < 1 or args.examples < 0:
         found = f"--rows {args.rows} --shingle_length {args.shingle_length} --examples {args.examples}"
-        raise InputError("rows and shingle_length of at least 1, examples of at least 0", found, "Mend these.")
+        raise InputError("rows and shingle_length of at least 1, examples of at least 0", found, "Fix these.")
 
 
 def evaluation_texts(args: argparse.Namespace) -> Iterator[Any]:

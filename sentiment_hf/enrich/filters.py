@@ -50,7 +50,7 @@ class TextFilter:
     def __post_init__(self) -> None:
         if not 0 < self.min_length <= self.max_length or not 0 <= self.min_han <= 1:
             found = f"{self.min_length} to {self.max_length}, {self.min_han:g}"
-            raise InputError("lengths that leave room and a share of Han from 0 to 1", found, "Mend these.")
+            raise InputError("lengths that leave room and a share of Han from 0 to 1", found, "Fix these.")
         self._keys = {matching_key(text) for text in self.seen}
 
     def refuse(self, text: str) -> str | None:

@@ -99,7 +99,7 @@ class Judge:
 
     def __post_init__(self) -> None:
         if len(set(self.words.values())) < len(self.words):
-            raise InputError("a different word for each label", str(dict(self.words)), "Mend --label_words.")
+            raise InputError("a different word for each label", str(dict(self.words)), "Fix --label_words.")
         _, self._prompt = load_template(self.template, VARIABLES, required=("text",))
         bare, missing = self._render("", 0, examples=()), []
         # The longest first: 负 is not named by 负面.

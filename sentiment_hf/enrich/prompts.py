@@ -54,7 +54,7 @@ def load_template(path: Path, variables: tuple[str, ...], required: tuple[str, .
         template = environment.from_string(source)
     except TemplateSyntaxError as error:
         found = f"{error.message} in line {error.lineno}"
-        raise InputError(f"a Jinja template in {path}", found, "Mend it there.") from None
+        raise InputError(f"a Jinja template in {path}", found, "Fix it there.") from None
     unknown = sorted(used - set(variables))
     if unknown:
         found = ", ".join(unknown)
@@ -76,7 +76,7 @@ def render(template: Template, values: Mapping[str, Any]) -> str:
     try:
         return template.render(**values).strip()
     except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
-        raise InputError("a Jinja template that can be filled in", str(error), "Mend it there.") from None
+        raise InputError("a Jinja template that can be filled in", str(error), "Fix it there.") from None
 
 
 # Waits so many seconds; raises where the run was stopped meanwhile.

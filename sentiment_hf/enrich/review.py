@@ -81,7 +81,7 @@ def read_decisions(review: pd.DataFrame, frame: pd.DataFrame, task: Task, name: 
         names = _names(task, cell, name, line)
         if wanted not in ("", KEEP, DROP, *names):
             expected = f"a decision among {KEEP}, {DROP}, {', '.join(names)} or an empty one in {name}"
-            raise InputError(expected, f"{wanted!r} in row {line}", "Mend it there.")
+            raise InputError(expected, f"{wanted!r} in row {line}", "Fix it there.")
         if wanted not in ("", KEEP):
             decisions.append((known[given], cell, wanted))
     return decisions

@@ -37,7 +37,7 @@ def judge_labels(args: argparse.Namespace) -> None:
         raise InputError("a threshold from 0 to 1", f"{args.threshold:g}", "0.5 is the default, 0 asks for all rows.")
     if args.repeats < 1 or args.examples < 0 or (args.limit is not None and args.limit < 1):
         found = f"--repeats {args.repeats} --examples {args.examples} --limit {args.limit}"
-        raise InputError("repeats and a limit of at least 1, examples of at least 0", found, "Mend these.")
+        raise InputError("repeats and a limit of at least 1, examples of at least 0", found, "Fix these.")
     folder = Path(args.output_dir)
     classifier = SentimentClassifier.from_pretrained(args.model, args.backend, args.provider)
     task = task_of_one_label(classifier.task, "`data clean` knows aspects and ratings.")

@@ -84,7 +84,7 @@ class TextScorer:
         )
         if np.allclose(bare, padded, rtol=1e-3, atol=1e-3):
             return self
-        logger.warning("padding changes what %s says: its texts are read one by one, which is slower", name)
+        logger.warning("padding changes the predictions of %s: texts are processed one by one, which is slower", name)
         return replace(self, batch_size=1, pad_to_multiple_of=1)
 
     def logits(self, texts: Sequence[str]) -> np.ndarray:

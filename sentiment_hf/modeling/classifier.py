@@ -132,7 +132,7 @@ def classifier_config(
     except Exception as error:
         # transformers 5 checks fields with an error of its own.
         found = " ".join(str(error).split())
-        raise InputError(f"values that a {kind.model_type} config takes", found, "Mend them.") from error
+        raise InputError(f"values that a {kind.model_type} config takes", found, "Fix them.") from error
     check_heads(config, model)
     heads = known.get("num_attention_heads")
     if model != SCRATCH and overrides.get("num_attention_heads", heads) != heads:
@@ -196,7 +196,7 @@ def load_classifier(
             return AutoModelForSequenceClassification.from_config(config, attn_implementation=attn_implementation)
         except Exception as error:
             found = f"{type(error).__name__}: {error}"
-            raise InputError("a config that makes a model", found, "Mend `config_overrides`.") from error
+            raise InputError("a config that makes a model", found, "Fix `config_overrides`.") from error
     check_sizes(resolve_model(model), config)
     adapter = is_adapter(resolve_model(model))
     try:

@@ -86,7 +86,7 @@ def load_config(model: str, revision: str | None = None) -> PretrainedConfig:
         if not isinstance(activation, str):
             # transformers would call whatever stands there, in the middle of the first batch.
             raise InputError(
-                f"the name of an activation as hidden_act in {model}", repr(activation), "Mend config.json."
+                f"the name of an activation as hidden_act in {model}", repr(activation), "Fix config.json."
             )
         return config
     except Exception as error:
@@ -236,7 +236,7 @@ def check_sizes(model: str, config: PretrainedConfig) -> None:
     for name, most in (*((name, largest) for name in _SIZES), ("num_hidden_layers", len(shapes))):
         size = values.get(name)
         if size is not None and (not isinstance(size, int) or not 0 <= size <= most):
-            remedy = "Mend config.json, or leave the field out of config_overrides."
+            remedy = "Fix config.json, or leave the field out of config_overrides."
             raise InputError(f"{name} of at most {most}, as the weights of {model} have", repr(size), remedy)
 
 

@@ -137,9 +137,7 @@ def _check_overrides(given: Sequence[str], sweep: Sweep) -> None:
     check_known(names, known, "the command line")
     for name in names:
         if name in RUN_KEYS:
-            remedy = (
-                "Seeds stand in the sweep file; a sweep goes on by itself, and a run starts anew without its folder."
-            )
+            remedy = "Seeds are set in the sweep file. A sweep resumes by itself; delete a run's folder to repeat it."
             raise InputError("keys that may apply to every run", f"--{name}", remedy)
         if name in sweep.swept:
             remedy = "Leave it out of the command line or of the sweep."

@@ -244,7 +244,7 @@ def _read_values(key: str, values: Any, path: Path) -> list[Any] | Range:
         remedy += "above 0."
         raise InputError(f"a range for {key!r} in {path}", repr(values), remedy)
     if type(log) not in (bool, type(None)) or (step is not None and (type(step) not in (int, float) or step <= 0)):
-        raise InputError(f"log: true or false and a step above 0 for {key!r} in {path}", repr(values), "Mend them.")
+        raise InputError(f"log: true or false and a step above 0 for {key!r} in {path}", repr(values), "Fix them.")
     if log and step is not None:
         raise InputError(f"log or a step for {key!r} in {path}", "both", "Leave one of them out.")
     return Range(low, high, bool(log), step)  # type: ignore[arg-type]

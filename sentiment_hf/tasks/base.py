@@ -276,4 +276,4 @@ class Task(ABC):
         """Raise InputError where a model gives another number of logits than it names labels."""
         if logits.shape[1] != len(self.labels):
             found = f"{logits.shape[1]} logits for {len(self.labels)}"
-            raise InputError("a model with one logit for each label of its config", found, "Mend `id2label` there.")
+            raise InputError("a model with one logit for each label of its config", found, "Fix `id2label` there.")

@@ -244,7 +244,7 @@ class _Parser(HfArgumentParser):
     """argparse's complaint about a value, as our error instead of a page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError("valid values", message, "Mend it in the recipe or on the command line.")
+        raise InputError("valid values", message, "Fix it in the recipe or on the command line.")
 
 
 RUN_PARTS = (
@@ -311,7 +311,7 @@ def parse_values(
         raise InputError("keys that change something", repr(name), REPLACED_KEYS[name])
     for name, value in values.items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise InputError(f"a number for {name}", str(value), "Mend it in the recipe or on the command line.")
+            raise InputError(f"a number for {name}", str(value), "Fix it in the recipe or on the command line.")
     return values, given
 
 

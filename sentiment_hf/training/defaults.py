@@ -152,7 +152,7 @@ def parse_command_line(argv: Sequence[str]) -> RunArguments:
     if resume.lower() not in ("true", "false"):
         folder = Path(resume).parent
     fixed = {
-        "model": (STARTER, "an encoder that comes with the package"),
+        "model": (STARTER, "the encoder included in the package"),
         "quantize": usual_quantization(),
         "output_dir": (str(folder), "named after the data"),
     }

@@ -125,7 +125,7 @@ def resuming(checkpoint: str | None) -> Iterator[None]:
         if checkpoint is None or not is_broken:
             raise
         first_line = str(error).strip().partition("\n")[0] or type(error).__name__
-        remedy = "It is damaged or not this program's. Name an earlier one, or start anew."
+        remedy = "It is damaged or from another program. Use an earlier one, or start again."
         raise InputError(f"numbers alone in the checkpoint {checkpoint}", first_line, remedy) from error
 
 

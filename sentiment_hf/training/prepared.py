@@ -198,8 +198,8 @@ def _settings(
         return None
     length = min(positions or 512, 512)
     logger.warning(
-        "how the tokenized texts were cleaned and cut is not known: the saved model will not clean, and read the first "
-        "%d tokens; say it with text_settings=",
+        "cleaning and truncation of the tokenized texts are unknown: the saved model will not clean and will read the "
+        "first %d tokens; set text_settings= to change that",
         length,
     )
     return TextSettings(cleaning=Cleaning.none(), max_length=length)

@@ -35,7 +35,7 @@ from sentiment_hf.utils.hardware import cpu_name
 logger = logging.getLogger(__name__)
 
 LOG_FILE, ROWS_FILE = "train.log", "rows.json"
-_RESUME = "Give the same files and labels again, or begin anew: --overwrite_output_dir true without resuming."
+_RESUME = "Give the same files and labels again, or start again: --overwrite_output_dir true without resuming."
 RECORDED_PACKAGES = (
     "sentiment_hf",
     "torch",
@@ -93,7 +93,7 @@ def compared_rows(checkpoint: str | None, splits: Mapping[str, pd.DataFrame], la
 def _check_same_rows(checkpoint: str, now: dict[str, Any]) -> None:
     path = Path(checkpoint).parent / ROWS_FILE
     if not path.is_file():
-        logger.warning("%s does not say which rows it was trained on: they are not compared", checkpoint)
+        logger.warning("%s does not record its training rows: they are not compared", checkpoint)
         return
     try:
         before = read_json(path)

@@ -249,7 +249,7 @@ def test_a_model_that_padding_changes_reads_texts_as_they_are(tmp_path, tokenize
     AutoModelForSequenceClassification.from_config(config).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     same(SentimentClassifier.from_pretrained(tmp_path)(TEXTS), stock(tmp_path))
-    assert "padding changes what" in caplog.text
+    assert "padding changes the predictions of" in caplog.text
 
 
 # --- asked before training --------------------------------------------------------------------------------------------

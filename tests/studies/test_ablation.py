@@ -115,7 +115,7 @@ def test_bad_sweeps_are_refused(plan, text, message):
 def test_bad_bases_and_command_lines_are_refused(plan, tmp_path):
     for word, message in (
         ("--max_length=8", "found --max_length"),
-        ("--seed=1", "Seeds stand in the sweep file"),
+        ("--seed=1", "Seeds are set in the sweep file"),
         ("--overwrite_output_dir", "a sweep goes on by itself"),
         ("--focal_gama=1", "The nearest known key is 'focal_gamma'"),
     ):
