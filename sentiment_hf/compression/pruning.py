@@ -23,7 +23,7 @@ from sentiment_hf.compression.structure import (
     prune_width,
 )
 from sentiment_hf.data.audit import is_blank
-from sentiment_hf.data.collation import pad_rows
+from sentiment_hf.data.padding import pad_rows
 from sentiment_hf.data.tokenization import TextSettings, cleaned_texts, encode
 from sentiment_hf.modeling.classifier import load_classifier
 from sentiment_hf.modeling.config_io import recorded_settings

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from sentiment_hf.compression.gate import Judge
 from sentiment_hf.compression.quantization import OPERATORS, Quantization, unweighted_nodes, weighted_nodes
-from sentiment_hf.data.collation import pad_rows
+from sentiment_hf.data.padding import pad_rows
 from sentiment_hf.data.tokenization import TextSettings, encode
 from sentiment_hf.inference.onnx_session import resolve_arch
 from sentiment_hf.inference.scorer import TextScorer

@@ -14,8 +14,8 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
 from sentiment_hf.data.cleaning import Cleaning, clean
-from sentiment_hf.data.collation import pad_rows
 from sentiment_hf.data.decontamination import OverlapIndex
+from sentiment_hf.data.padding import pad_rows
 from sentiment_hf.data.sources import load_texts
 from sentiment_hf.data.splits import matching_key
 from sentiment_hf.data.tokenization import TextSettings, encode

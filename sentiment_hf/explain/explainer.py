@@ -11,7 +11,7 @@ import numpy as np
 
 from sentiment_hf.config.values import ATTENTION, EXPLANATIONS, GRADIENT, INTEGRATED, OCCLUSION
 from sentiment_hf.data.chunks import Chunk, read_chunks
-from sentiment_hf.data.collation import pad_rows
+from sentiment_hf.data.padding import pad_rows
 from sentiment_hf.explain.explanation import Attribution, Explanation, Target, choose_targets, explain_chunk
 from sentiment_hf.inference.backends import open_backend
 from sentiment_hf.inference.scorer import TextScorer

@@ -17,7 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sentiment_hf.data.chunks import Chunks, encode_chunks
-from sentiment_hf.data.collation import pad_rows
+from sentiment_hf.data.padding import pad_rows
 from sentiment_hf.data.tokenization import TextSettings, encode
 
 if TYPE_CHECKING:

@@ -88,6 +88,10 @@ def load_config(model: str, revision: str | None = None) -> PretrainedConfig:
             raise InputError(
                 f"the name of an activation as hidden_act in {model}", repr(activation), "Fix config.json."
             )
+        epsilon = getattr(config, "layer_norm_eps", 0.0)
+        if not isinstance(epsilon, int | float):
+            # torch would refuse it as late.
+            raise InputError(f"a number as layer_norm_eps in {model}", repr(epsilon), "Fix config.json.")
         return config
     except Exception as error:
         # A config that somebody wrote by hand fails anywhere in transformers, and in any way.

@@ -148,7 +148,9 @@ def parse_command_line(argv: Sequence[str]) -> RunArguments:
     if source is None:
         raise InputError("training data", "neither a file nor a dataset", "Give a file: sentiment-hf train mine.csv")
     resume = values["resume_from_checkpoint"] or "false"
-    folder = run_folder(source, resume.lower() == "true", bool(values["overwrite_output_dir"]))
+    # The baseline alone does not take the place of the run that comes next.
+    ending = "-baseline" if values["baseline_only"] else ""
+    folder = run_folder(source, resume.lower() == "true", bool(values["overwrite_output_dir"]), ending)
     if resume.lower() not in ("true", "false"):
         folder = Path(resume).parent
     fixed = {
@@ -171,18 +173,19 @@ def usual_quantization() -> tuple[str, str]:
     return "dynamic", "INT8 is made, and kept if it passes the gate on validation"
 
 
-def run_folder(source: str, going_on: bool = False, overwrite: bool = False) -> Path:
+def run_folder(source: str, going_on: bool = False, overwrite: bool = False, ending: str = "") -> Path:
     """`runs/mine` for `data/mine.csv`, or with the first number after it that is free: nothing is ever overwritten.
 
     Args:
         source: the training file, or a dataset's name.
         going_on: whether an earlier run is resumed: then it is the last one there.
         overwrite: whether an earlier run is replaced: then it is the first name.
+        ending: after the name.
     """
     stem = re.sub(r"[^\w.-]+", "-", re.split(r"[/\\:]", source.rstrip("/"))[-1])
     for suffix in (".gz", ".csv", ".tsv", ".txt", ".json", ".jsonl", ".parquet", ".xlsx"):
         stem = stem.removesuffix(suffix)
-    first = Path(RUNS, stem.strip(".") or "run")
+    first = Path(RUNS, (stem.strip(".") or "run") + ending)
     folder, before = first, first
     number = 1
     while not overwrite and (folder.is_file() or contents(folder)):

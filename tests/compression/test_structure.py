@@ -101,7 +101,7 @@ def test_heads_that_say_nothing_go_first_and_nothing_changes(make_model, batch, 
         again = AutoModelForSequenceClassification.from_pretrained(tmp_path, attn_implementation=implementation).eval()
         assert isinstance(again, HeadPrunedBertForSequenceClassification)
         torch.testing.assert_close(again(**features(batch)).logits, before, rtol=1e-4, atol=1e-5)
-    assert (tmp_path / "modeling_head_pruned.py").is_file()
+    assert (tmp_path / "modeling_bert_heads.py").is_file()
     assert prune_heads(make_model(), np.ones((2, 2)), 1.0).config.model_type == "bert"
 
 

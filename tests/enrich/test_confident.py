@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sentiment_hf.enrich.clean_options import add_clean_options
 
+from sentiment_hf.cli.clean import _add_options
 from sentiment_hf.cli.main import main
 from sentiment_hf.data.splits import matching_key
 from sentiment_hf.enrich.confident import (
@@ -258,7 +258,7 @@ def test_drop_relabel_and_share(noisy_file, tmp_path, capsys):
 
 def test_every_option_acts(noisy_file, tmp_path, reviews):
     parser = argparse.ArgumentParser(add_help=False)
-    add_clean_options(parser)
+    _add_options(parser)
     # The others are seen above.
     others = {"output_dir", "fast", "action", "reviewed"}
     assert {action.dest for action in parser._actions} - others == {"folds", "rounds", "share", "star_distance"}

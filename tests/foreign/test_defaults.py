@@ -165,7 +165,7 @@ def test_a_file_is_enough(train_file, model_folder, tmp_path, capsys):
     words += ["--num_train_epochs=2", "--precision=fp32", "--disable_tqdm=true"]
     assert main(words) == 0
     shown = capsys.readouterr()
-    assert "The model is in runs/reviews." in shown.out
+    assert "metrics.json are in runs/reviews" in shown.out
     said = [line for line in shown.err.splitlines() if line.startswith("INFO default ")]
     assert said[0] == "INFO default quantize: dynamic (INT8 is made, and kept if it passes the gate on validation)"
     assert "INFO default learning_rate: 0.0002 (the model has 2 layers of 32 units)" in said
@@ -285,7 +285,7 @@ def test_run_makes_int8_as_well(train_file, model_folder, tmp_path, capsys):
 
 def test_the_baseline_takes_a_file_as_well(train_file, tmp_path):
     assert main(["train", str(train_file), "--baseline_only"]) == 0
-    metrics = json.loads((tmp_path / "runs/baseline/metrics.json").read_text(encoding="utf-8"))
+    metrics = json.loads((tmp_path / "runs/reviews-baseline/metrics.json").read_text(encoding="utf-8"))
     assert metrics["baseline"]["train_rows"] == 344
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from hub_server.server import serve
 from hub_server.store import File, Hub, Repository
 from tokenizers import ByteLevelBPETokenizer
@@ -219,6 +220,7 @@ def test_a_decoder_is_trained_exported_and_read_by_the_stock_pipeline(decoder, t
     words += [f"--cache_dir={tmp_path / 'cache'}", "--max_steps=2", "--precision=fp32", "--disable_tqdm=true"]
     words += ["--save_strategy=steps", "--eval_strategy=steps", "--eval_steps=2", "--save_steps=2"]
     assert main(["train", *words, "--task=reviews", "--quantize=none"]) == 0
+    assert main(["compress", "export", "--model", str(run)]) == 0
     assert json.loads((run / "config.json").read_text(encoding="utf-8"))["pad_token_id"] == 0
     # Which cleaning leaves as they are.
     texts = ["房间非常好", "早餐非常差下次还会考虑再来一次也不会", "电池"]
@@ -262,9 +264,15 @@ def test_a_type_without_export_is_refused_before_training(tmp_path, tokenizer, t
     AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     words = [f"--model={folder}", f"--train_file={train_file}", f"--output_dir={tmp_path / 'run'}"]
-    assert main(["train", *words]) == 2
+    assert main(["train", *words, "--quantize=dynamic"]) == 2
     assert "found ernie in" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+    # Where nobody asked for INT8 it is trained without, which is said.
+    assert main(["train", *words, "--max_steps=1", f"--cache_dir={tmp_path / 'cache'}", "--baseline=false"]) == 0
+    assert "WARNING no ONNX and INT8: Expected a model type with an export" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "onnx").exists()
+    recipe = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text(encoding="utf-8"))
+    assert recipe["quantize"] == "none"
     assert main(["compress", "export", "--model", str(folder)]) == 2
     assert "found ernie in" in capsys.readouterr().err
     assert not (folder / "onnx").exists()

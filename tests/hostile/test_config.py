@@ -93,6 +93,7 @@ def test_any_bytes(saved, content):
         ({"sentiment_hf": 5}, "labels and settings"),
         ({"model_type": "never_heard_of"}, "a model that loads from"),
         ({"hidden_act": "magic"}, "weights that loads? from"),
+        ({"layer_norm_eps": ["a", 1]}, "a number as layer_norm_eps"),
     ],
 )
 def test_what_is_said(saved, change, said):

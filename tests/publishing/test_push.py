@@ -307,7 +307,6 @@ def test_a_recipe_pushes_the_finished_run(hub, client, recipe_words, has_onnx):
         ("train", ["--hub_model_id=alice"], "hf_write", "Give user and model, for example alice/out"),
         ("train", ["--hub_model_id=alice/reviews"], "hf_read", "which may only read"),
         ("train", ["--hub_model_id=alice/reviews", "--hub_strategy=end"], "hf_write", "A finished run is pushed once."),
-        ("train", ["--hub_model_id=alice/reviews"], "hf_write", "sentiment-hf push RUN USER/MODEL"),
     ],
 )
 def test_a_push_that_cannot_be_is_refused_before_the_training(

@@ -70,8 +70,8 @@ def test_a_name_and_a_raw_dataset_are_enough(raw, model_folder, arguments, tmp_p
     assert classifier.task.labels == expected
     texts = [text + "　！！！！！" for text in raw["text"][:6]]
     # What plain transformers say is what this package says, cleaning included.
-    expected = pipeline("text-classification", str(tmp_path / "saved"))(texts)
-    for prediction, wanted in zip(classifier(texts), expected, strict=True):
+    stock = pipeline("text-classification", str(tmp_path / "saved"))(texts)
+    for prediction, wanted in zip(classifier(texts), stock, strict=True):
         assert (prediction.label, prediction.probability) == (wanted["label"], pytest.approx(wanted["score"], abs=1e-5))
     # What is trained on keeps its ids, in whichever order the labels would come.
     again = SentimentTrainer(tmp_path / "saved", arguments(), train_dataset=plain)

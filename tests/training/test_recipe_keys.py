@@ -70,6 +70,7 @@ BESIDE = {
 # Keys of what follows the training, with the test that sees them.
 AFTERWARDS = {
     "baseline": "test_switches_of_what_follows_the_training",
+    "baseline_only": "test_the_baseline_takes_a_file_as_well",
     "quantize": "test_switches_of_what_follows_the_training",
     "arch": "test_switches_of_what_follows_the_training",
     "max_drop": "test_switches_of_what_follows_the_training",
