@@ -28,11 +28,11 @@ from sentiment_hf.data.preparation import PreparedData
 from sentiment_hf.evaluation.baseline import TfidfBaseline
 from sentiment_hf.evaluation.report import metrics_table, write_metrics
 from sentiment_hf.inference.scorer import TextScorer
-from sentiment_hf.modeling.adapters import merge_adapters
 from sentiment_hf.modeling.classifier import SCRATCH, load_classifier
 from sentiment_hf.modeling.config_io import recorded_settings
 from sentiment_hf.modeling.forward import torch_document_head, torch_forward
 from sentiment_hf.modeling.loading import load_config, load_tokenizer
+from sentiment_hf.modeling.lora import merge_adapters
 from sentiment_hf.modeling.names import check_there, resolve_model
 from sentiment_hf.training import folder as run_folder
 from sentiment_hf.training.arguments import RunArguments

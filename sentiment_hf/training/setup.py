@@ -22,10 +22,10 @@ from sentiment_hf.data.preparation import PreparedData, add_supplement, check_su
 from sentiment_hf.data.sources import load_splits
 from sentiment_hf.data.table_format import TableFormat
 from sentiment_hf.data.tokenization import TextSettings, chunk_bounds, encode
-from sentiment_hf.modeling.adapters import add_adapters
 from sentiment_hf.modeling.classifier import SCRATCH, scratch_tokenizer
 from sentiment_hf.modeling.forward import last_linear
 from sentiment_hf.modeling.loading import load_tokenizer
+from sentiment_hf.modeling.lora import add_adapters
 from sentiment_hf.modeling.new_classifier import extend_positions, new_classifier
 from sentiment_hf.tasks import AspectTask, Task, aspect_columns, resolve_task
 from sentiment_hf.training.arguments import RunArguments

@@ -269,7 +269,7 @@ def test_a_type_without_export_is_refused_before_training(tmp_path, tokenizer, t
     assert not (tmp_path / "run").exists()
     # Where nobody asked for INT8 it is trained without, which is said.
     assert main(["train", *words, "--max_steps=1", f"--cache_dir={tmp_path / 'cache'}", "--baseline=false"]) == 0
-    assert "WARNING no ONNX and INT8: Expected a model type with an export" in capsys.readouterr().err
+    assert "WARNING no ONNX and INT8 files: Expected a model type with an export" in capsys.readouterr().err
     assert not (tmp_path / "run" / "onnx").exists()
     recipe = yaml.safe_load((tmp_path / "run" / "recipe.yaml").read_text(encoding="utf-8"))
     assert recipe["quantize"] == "none"

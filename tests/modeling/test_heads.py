@@ -161,7 +161,7 @@ def test_other_shapes_of_the_encoder_are_refused(tmp_path, make_model, tokenizer
 @pytest.mark.parametrize("task", [ASPECTS, BUILT_IN_TASKS["reviews"]])
 def test_adapters_merge_into_the_class_they_came_from(tokenizer, task):
     pytest.importorskip("peft", reason="needs the peft extra")
-    from sentiment_hf.modeling.adapters import add_adapters, merge_adapters
+    from sentiment_hf.modeling.lora import add_adapters, merge_adapters
 
     model = make(task, tokenizer, "mean")
     adapted = add_adapters(model, {"r": 2, "target_modules": ["query"]})
