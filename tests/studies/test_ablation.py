@@ -116,7 +116,7 @@ def test_bad_bases_and_command_lines_are_refused(plan, tmp_path):
     for word, message in (
         ("--max_length=8", "found --max_length"),
         ("--seed=1", "Seeds are set in the sweep file"),
-        ("--overwrite_output_dir", "a sweep goes on by itself"),
+        ("--overwrite_output_dir", "A sweep resumes by itself"),
         ("--focal_gama=1", "The nearest known key is 'focal_gamma'"),
     ):
         with pytest.raises(InputError, match=message):
