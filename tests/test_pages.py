@@ -1,5 +1,6 @@
 """What people read first: both READMEs say the same, links lead somewhere, the room map shows the rooms there are."""
 
+import argparse
 import configparser
 import re
 from collections import Counter
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sentiment_hf.cli.main import ALL_VERBS
+from sentiment_hf.cli.main import ALL_VERBS, build_parser
 
 ROOT = Path(__file__).parents[1]
 READMES = ["README.md", "README.zh.md"]
@@ -147,3 +148,38 @@ def test_every_target_of_the_makefile_is_explained():
     assert phony is not None
     explained = re.findall(r"^([a-z0-9-]+):.*## \S", makefile, re.MULTILINE)
     assert sorted(explained) == sorted(phony[1].split())
+
+
+def options_of_verbs() -> dict[str, set[str]]:
+    """Each verb as it is typed, with the options that it takes."""
+    found: dict[str, set[str]] = {}
+
+    def collect(parser: argparse.ArgumentParser, verb: str) -> None:
+        inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        for action in inner:
+            for name, verb_parser in action.choices.items():
+                collect(verb_parser, f"{verb} {name}".strip())
+        if not inner:
+            found[verb] = {option for action in parser._actions for option in action.option_strings}
+
+    collect(build_parser(), "")
+    return found | {"audit": found["data audit"]}
+
+
+def test_every_command_of_the_pages_has_a_verb_and_options_that_there_are():
+    known, seen = options_of_verbs(), set()
+    for page in PAGES:
+        if page.name == "CHANGELOG.md":
+            continue
+        blocks = re.findall(r"^```bash\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+        for line in "".join(blocks).replace("\\\n", " ").splitlines():
+            words = line.partition("#")[0].split()
+            if "sentiment-hf" not in words:
+                continue
+            words = words[words.index("sentiment-hf") + 1 :]
+            verb = next((name for name in (" ".join(words[:2]), words[0]) if name in known), None)
+            assert verb is not None, (page.name, line)
+            options = {word.partition("=")[0] for word in words if re.match(r"--\w", word)}
+            assert options <= known[verb], (page.name, line, options - known[verb])
+            seen.add(verb)
+    assert len(seen) > 12
