@@ -94,7 +94,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _mapped(splits: dict[str, pd.DataFrame], args: argparse.Namespace) -> dict[str, pd.DataFrame] | None:
     """Map the labels of the splits to the names that `--labels` gives; None without it."""
-
     from sentiment_hf.data.labelled import map_labels
     from sentiment_hf.tasks import resolve_task
     from sentiment_hf.tasks.labels import AUTO

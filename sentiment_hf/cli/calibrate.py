@@ -107,7 +107,6 @@ def _write(
     before: float,
 ) -> None:
     """Put the temperature into the files of weights, or into the config where it does not go into all of them."""
-
     from sentiment_hf.evaluation.plots import reliability_plot
     from sentiment_hf.inference.calibration import CannotFold, fold_temperature
     from sentiment_hf.modeling.config_io import record_calibration

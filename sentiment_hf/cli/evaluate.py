@@ -81,6 +81,7 @@ def _check(args: argparse.Namespace) -> None:
     if alone is not None:
         others = [f"--{name}" for name in OPTIONS if name != alone and getattr(args, name)]
         others += [f"--{name}" for name in ("model", "data") if alone == "runs" and getattr(args, name)]
+        others += ["--output_dir"] if args.output_dir else []
         if others:
             raise InputError(f"--{alone} alone", f"--{alone} and {others[0]}", "Do one after the other.")
     if alone is None and args.data is None:
@@ -224,7 +225,6 @@ def _write_comparison(
 
 def _order(a: Task, b: Task) -> np.ndarray:
     """Where the labels of the first stand among those of the second."""
-
     import numpy as np
 
     if set(a.labels) != set(b.labels):
@@ -235,7 +235,6 @@ def _order(a: Task, b: Task) -> np.ndarray:
 
 def _comparison_table(report: dict[str, Any]) -> Table:
     """Lay out the tests as a table for a screen."""
-
     from rich.table import Table
 
     shown = Table(title=f"a: {report['a']}\nb: {report['b']}\n{report['rows']:,} rows of {report['data']}")
@@ -271,7 +270,6 @@ def _recipe(run: str) -> dict[str, Any]:
 
 def _weights_digest(model: str) -> str:
     """Tells whether two evaluations were of the same weights: their content in a folder, or the commit of a Hub id."""
-
     from sentiment_hf.inference.backends import hub_file
     from sentiment_hf.modeling.names import resolve_model
 
@@ -291,7 +289,6 @@ def _earlier(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: the folder is that of a run, whose figures would be lost.
     """
-
     from sentiment_hf.evaluation.report import METRICS_FILE
     from sentiment_hf.training.folder import RECIPE_FILE
 

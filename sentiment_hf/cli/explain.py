@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # They belong to --faithfulness alone, and are None where they are not given.
-FAITHFULNESS_OPTIONS = ("data", "rows", "methods", "seed", "output")
+FAITHFULNESS_OPTIONS = ("data", "rows", "methods", "seed", "output", "text_column", "label_column", "labels")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,6 +100,8 @@ def _measure_faithfulness(args: argparse.Namespace) -> int:
     for name in ("text", "file", "label", "aspect", "html"):
         if getattr(args, name) is not None:
             raise InputError("--data alone with --faithfulness", f"{name} as well", "Leave it out.")
+    if args.json:
+        raise InputError("--output with --faithfulness", "--json", "--output FILE.json writes the figures.")
     if args.data is None:
         raise InputError("--data with --faithfulness", "none", "Name a labelled file.")
     size, seed = 200 if args.rows is None else args.rows, 42 if args.seed is None else args.seed
@@ -137,7 +139,6 @@ def measure(
         What `faithfulness` says of each text that has content after cleaning, and the median milliseconds that each
         method took.
     """
-
     import numpy as np
     from tqdm import tqdm
 
@@ -167,7 +168,6 @@ def measure(
 
 def table(summary: dict[str, dict[str, Any]], rows: int) -> Table:
     """Lay out the summary as a table for a screen."""
-
     from rich.table import Table
 
     from sentiment_hf.explain.faithfulness import RANDOM

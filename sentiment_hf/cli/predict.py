@@ -185,7 +185,6 @@ def check_parts(args: argparse.Namespace) -> None:
         InputError: they do not.
         MissingExtraError: Ray is asked for and not installed.
     """
-
     from sentiment_hf.batch.prediction_files import OUTPUT_KINDS
     from sentiment_hf.batch.shards import rank_and_world_size
 
@@ -226,7 +225,6 @@ def predict_parts(
     classifier: SentimentClassifier, source: RowBlocks, settings: BatchSettings, args: argparse.Namespace
 ) -> None:
     """Write the missing parts of this process."""
-
     from tqdm import tqdm
 
     from sentiment_hf.batch.shards import Shards, ShardWriter, check_manifest, fingerprint_of, rank_and_world_size

@@ -57,6 +57,8 @@ def main(words: Sequence[str]) -> int:
     args = parse_command_line(words)
     log_to_stderr(logging.INFO if args.training.process_index == 0 else logging.WARNING)
     hub = args.training
+    if hub.push_finished_run and hub.baseline_only:
+        raise InputError("a model for push_to_hub", "baseline_only", "Leave one of them out.")
     if hub.push_finished_run:
         check_push(hub.hub_model_id, hub.folder, hub.hub_token)
     # Before a large table is read.
